@@ -1,0 +1,231 @@
+"""The layers that the networks share: NHWC, float32, right for any batch size.
+
+Own layers instead of the library's because these hold no random state, keep DDPM's
+initialisation (Ho et al. 2020: uniform, variance scaled by the mean of fan-in and
+fan-out) and are faster on CPU where it matters (GroupNorm).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from score_mia.arrays import Key
+from score_mia.check import require
+from score_mia.networks.convolution import Form, convolve
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "swish": jax.nn.silu,
+    "elu": jax.nn.elu,
+    "relu": jax.nn.relu,
+    "lrelu": lambda x: jax.nn.leaky_relu(x, 0.2),
+}
+
+
+class Draws:
+    """Random numbers for new parameters: consecutive pieces of one long vector.
+
+    One draw for the whole network compiles in a moment; one for each of its hundreds
+    of arrays takes many seconds. Without a vector the numbers are zeros, and `used`
+    tells how many a network takes.
+    """
+
+    def __init__(self, numbers: Float[Array, " n"] | None = None):
+        self.numbers = numbers
+        self.used = 0
+
+    def uniform(self, shape: tuple[int, ...]) -> Array:
+        """Uniform numbers in [-1, 1)."""
+        start, self.used = self.used, self.used + math.prod(shape)
+        if self.numbers is None:
+            return jnp.zeros(shape, jnp.float32)
+        return self.numbers[start : self.used].reshape(shape)
+
+    def scaled(self, shape: tuple[int, ...], scale: float = 1.0) -> Array:
+        """Uniform weights of variance scale / mean(fan in, fan out); 0 means 1e-10.
+
+        The fans are the last two axes times the product of the others.
+        """
+        fan = math.prod(shape[:-2]) * (shape[-2] + shape[-1]) / 2
+        return self.uniform(shape) * np.float32((3.0 * (scale or 1e-10) / fan) ** 0.5)
+
+
+class Dense(nnx.Module):
+    """A linear map of the last axis (on images: a 1x1 convolution)."""
+
+    def __init__(self, inp: int, out: int, draws: Draws, scale: float = 1.0):
+        self.kernel = nnx.Param(draws.scaled((inp, out), scale))
+        self.bias = nnx.Param(jnp.zeros((out,)))
+
+    def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
+        y = jax.lax.dot_general(x, self.kernel[...], (((x.ndim - 1,), (0,)), ((), ())))
+        return y + along_last(self.bias[...], y.ndim)
+
+
+class Conv(nnx.Module):
+    """A 3x3 convolution; padding "same" for stride 1, ((0, 1), (0, 1)) for stride 2.
+
+    Attributes:
+      kernel: [3, 3, in, out]; bias: [out].
+    """
+
+    def __init__(
+        self,
+        inp: int,
+        out: int,
+        draws: Draws,
+        *,
+        form: Form = "direct",
+        stride: int = 1,
+        scale: float = 1.0,
+    ):
+        self.kernel = nnx.Param(draws.scaled((3, 3, inp, out), scale))
+        self.bias = nnx.Param(jnp.zeros((out,)))
+        self.form: Form = form
+        self.stride = stride
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        pad = (1, 1) if self.stride == 1 else (0, 1)
+        y = convolve(x, self.kernel[...], self.stride, pad, self.form)
+        return y + along_last(self.bias[...], 4)
+
+    def unpadded(
+        self, x: Float[Array, "b h w i"], stride: int = 1
+    ) -> Float[Array, "b h2 w2 o"]:
+        """The same weights without padding and without the bias."""
+        return convolve(x, self.kernel[...], stride, (0, 0), self.form)
+
+
+class GroupNorm(nnx.Module):
+    """Group normalisation (Wu & He 2018) with eps 1e-6.
+
+    Sums go over height and width per channel first and then over the group's
+    channels: on CPU that vectorises where the reshaped five-axis form does not.
+    """
+
+    def __init__(self, channels: int, groups: int):
+        require(
+            groups > 0 and channels % groups == 0,
+            f"{channels} channels",
+            f"cannot be normalised in {groups} groups",
+            "choose features and multipliers whose products the groups divide",
+        )
+        self.scale = nnx.Param(jnp.ones((channels,)))
+        self.bias = nnx.Param(jnp.zeros((channels,)))
+        self.groups = groups
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        centred = x - self._group_mean(x)
+        variance = self._group_mean(centred * centred)
+        gain = jax.lax.rsqrt(variance + 1e-6) * along_last(self.scale[...], 4)
+        return centred * gain + along_last(self.bias[...], 4)
+
+    def _group_mean(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
+        batch, _, _, channels = x.shape
+        mean = jnp.mean(x, axis=(1, 2)).reshape(batch, self.groups, -1).mean(axis=2)
+        each = (batch, self.groups, channels // self.groups)
+        return jnp.broadcast_to(mean[:, :, None], each).reshape(batch, 1, 1, channels)
+
+
+class Attention(nnx.Module):
+    """Single-head self-attention over the pixels, with a residual connection."""
+
+    def __init__(
+        self,
+        channels: int,
+        draws: Draws,
+        *,
+        groups: int,
+        scale: float = 0.0,
+        rescale: bool = False,
+    ):
+        self.norm = GroupNorm(channels, groups)
+        self.query = Dense(channels, channels, draws, 0.1)
+        self.key = Dense(channels, channels, draws, 0.1)
+        self.value = Dense(channels, channels, draws, 0.1)
+        self.out = Dense(channels, channels, draws, scale)
+        self.rescale = rescale
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        batch, height, width, channels = x.shape
+        h = self.norm(x).reshape(batch, height * width, channels)
+        q, k, v = self.query(h), self.key(h), self.value(h)
+        logits = jnp.einsum("bqc,bkc->bqk", q, k) * channels**-0.5
+        h = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits, axis=-1), v)
+        return residual(x, self.out(h).reshape(x.shape), self.rescale)
+
+
+class Fourier(nnx.Module):
+    """sin and cos of 2 pi w log(sigma), w ~ N(0, scale^2) and never trained."""
+
+    def __init__(self, features: int, scale: float, draws: Draws):
+        # float32 rounds numbers next to -1 down to it, where the inverse is infinite.
+        uniform = jnp.clip(draws.uniform((features,)), -0.99999, 0.99999)
+        normal = 2.0**0.5 * jax.lax.erf_inv(uniform)
+        self.frequencies = nnx.Param(scale * normal)
+
+    def __call__(self, label: Float[Array, " b"]) -> Float[Array, "b f"]:
+        frequencies = jax.lax.stop_gradient(self.frequencies[...])
+        angle = jnp.log(label)[:, None] * frequencies[None, :] * 2.0 * np.pi
+        return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+def sinusoids(label: Float[Array, " b"], features: int) -> Float[Array, "b f"]:
+    """The transformer's positional embedding (Vaswani et al. 2017), sines first.
+
+    Frequencies fall geometrically from 1 to 1/10,000; an odd last feature is 0.
+    """
+    half = features // 2
+    rates = np.exp(-np.log(10_000.0) / (half - 1) * np.arange(half)).astype(np.float32)
+    angle = label[:, None] * jnp.asarray(rates)[None, :]
+    waves = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+    return jnp.pad(waves, ((0, 0), (0, features % 2)))
+
+
+class ClassEmbedding(nnx.Module):
+    """One learned vector a class."""
+
+    def __init__(self, classes: int, features: int, draws: Draws):
+        self.table = nnx.Param(draws.scaled((classes, features), 1.0))
+
+    def __call__(self, condition: Int[Array, " b"]) -> Float[Array, "b f"]:
+        return jnp.take(self.table[...], condition, axis=0)
+
+
+class Dropout:
+    """Inverted dropout for one forward pass: each call draws with a key of its own.
+
+    Masks come from 16 random bits a number, which halves their cost; the rate is
+    therefore rounded to a multiple of 1/65536, and the scale follows the rounded one.
+    """
+
+    def __init__(self, rate: float, key: Key | None):
+        self.drop = round(rate * 65536)
+        self.key = key
+        self.calls = itertools.count()
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """x without the dropped numbers, the others scaled by 1 / (1 - rate)."""
+        if self.key is None or self.drop == 0:
+            return x
+        key = jax.random.fold_in(self.key, next(self.calls))
+        bits = jax.random.bits(key, x.shape, jnp.uint16)
+        keep = bits >= jnp.uint16(self.drop)
+        return jnp.where(keep, x * (65536 / (65536 - self.drop)), 0.0)
+
+
+def residual(x: Array, h: Array, rescale: bool) -> Array:
+    """x + h, divided by sqrt(2) when variances are to stay equal."""
+    return (x + h) * np.float32(2**-0.5) if rescale else x + h
+
+
+def along_last(vector: Float[Array, " c"], ndim: int) -> Array:
+    """The vector as an array of `ndim` axes, all of length 1 but the last."""
+    return vector.reshape((1,) * (ndim - 1) + vector.shape)

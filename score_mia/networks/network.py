@@ -1,0 +1,165 @@
+"""What a network specification builds: two pure functions on a nested dict of arrays.
+
+Flax NNX modules say how a network is made; no module lives on. `functional` makes the
+module once in the abstract (no arrays), and `apply` merges the parameters into it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from score_mia.arrays import Key, Params
+from score_mia.check import UserError, require
+from score_mia.networks.layers import Draws
+
+Apply = Callable[..., Float[Array, "b h w c"]]
+"""`apply(params, x [b,h,w,c], label [b], condition=None, *, dropout_key=None)`."""
+
+Shape = tuple[int, int, int]
+"""Height, width, channels of one image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network of one image shape.
+
+    Attributes:
+      init: from a key to fresh parameters, a nested dict of float32 arrays.
+      apply: `apply(params, x [b,h,w,c], label [b], condition=None, *,
+        dropout_key=None) -> [b,h,w,c]`. Hashable, and equal for equal
+        specifications, so that programs compiled for one serve the other. Without
+        `dropout_key` nothing is random.
+    """
+
+    init: Callable[[Key], Params]
+    apply: Apply
+
+
+@runtime_checkable
+class Spec(Protocol):
+    """A frozen dataclass of plain fields that makes its module."""
+
+    def module(self, shape: Shape, draws: Draws) -> Any:
+        """A new NNX module, called as `module(x, label, condition, dropout_key)`."""
+        ...
+
+
+def functional(spec: Spec, shape: Iterable[int]) -> Network:
+    """The network of a specification for images of shape (height, width, channels).
+
+    Raises:
+      UserError: the shape is no triple of positive ints, or the module refuses it.
+    """
+    sizes = tuple(int(n) for n in shape)
+    require(
+        len(sizes) == 3 and min(sizes) > 0,
+        f"image shape {sizes}",
+        "is no (height, width, channels)",
+        "give three positive whole numbers",
+    )
+    height, width, channels = sizes
+    hwc = (height, width, channels)
+    abstract(spec, hwc)
+    return Network(_Init(spec, hwc), _Apply(spec, hwc))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Init:
+    spec: Any
+    shape: Shape
+
+    def __call__(self, key: Key) -> Params:
+        if not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+            key = jax.random.wrap_key_data(key)
+        return _fresh(self.spec, self.shape, key)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fresh(spec: Any, shape: Shape, key: Key) -> Params:
+    counter = Draws()
+    nnx.eval_shape(lambda: spec.module(shape, counter))
+    numbers = jax.random.uniform(key, (counter.used,), minval=-1.0, maxval=1.0)
+    return parameters(spec.module(shape, Draws(numbers)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Apply:
+    spec: Any
+    shape: Shape
+
+    def __call__(
+        self,
+        params: Params,
+        x: Float[Array, "b h w c"],
+        label: Float[Array, " b"] | Int[Array, " b"],
+        condition: Int[Array, " b"] | None = None,
+        *,
+        dropout_key: Key | None = None,
+    ) -> Float[Array, "b h w c"]:
+        require(
+            x.shape[1:] == self.shape,
+            f"images of shape {x.shape[1:]}",
+            f"do not fit the network's {self.shape}",
+            "resize them, or build the network for their shape",
+        )
+        module = merged(self.spec, self.shape, params)
+        return module(x, label.astype(x.dtype), condition, dropout_key)
+
+
+def abstract(spec: Spec, shape: Shape) -> Any:
+    """A new module whose parameters are shapes only; costs no memory."""
+    return nnx.eval_shape(lambda: spec.module(shape, Draws()))
+
+
+def merged(spec: Spec, shape: Shape, params: Params) -> Any:
+    """A module that holds these parameters.
+
+    Raises:
+      UserError: the parameters are of another specification or shape.
+    """
+    graph, structure = _graph(spec, shape)
+    require(
+        jax.tree.structure(params) == structure,
+        "network parameters",
+        "are not those of this network",
+        "use the specification that they were made with",
+    )
+    return nnx.merge(graph, _renamed(params, _int_if_digits))
+
+
+def parameters(module: Any) -> Params:
+    """The module's parameters as a nested dict whose keys are all strings."""
+    return _renamed(nnx.to_pure_dict(nnx.state(module)), str)
+
+
+@functools.lru_cache(maxsize=64)
+def _graph(spec: Spec, shape: Shape) -> tuple[Any, Any]:
+    module = abstract(spec, shape)
+    return nnx.split(module)[0], jax.tree.structure(parameters(module))
+
+
+def _int_if_digits(name: str) -> str | int:
+    return int(name) if name.isdigit() else name
+
+
+def _renamed(tree: Any, rename: Callable[[Any], Any]) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return {rename(name): _renamed(leaf, rename) for name, leaf in tree.items()}
+
+
+def take_condition(condition: Any, classes: int) -> None:
+    """Require class labels exactly where the network has classes."""
+    if classes and condition is None:
+        raise UserError(
+            f"a network of {classes} classes got no class labels; give condition [b]"
+        )
+    if not classes and condition is not None:
+        raise UserError("the network has no classes; set classes or give no condition")

@@ -1,0 +1,155 @@
+"""The options of the U-Net, and what they require of an image."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_mia.check import at_least, one_of, require, within
+from score_mia.networks.convolution import FORMS, Form
+from score_mia.networks.layers import ACTIVATIONS
+from score_mia.networks.network import Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Every option of the U-Net.
+
+    Attributes:
+      features: channels at full resolution.
+      multipliers: channels of each level as multiples of `features`; each further
+        level halves the resolution.
+      blocks: residual blocks a level (one more on the way up).
+      attention: heights of the levels whose blocks are followed by self-attention
+        (the lowest point always has it).
+      dropout: rate inside the blocks, where a dropout key is given.
+      block: "biggan" (resampling inside the blocks) or "ddpm".
+      resample_with_conv: resampling layers hold a convolution ("ddpm" blocks).
+      fir, fir_kernel: smooth by this FIR filter when resampling.
+      skip_rescale: divide residual sums by sqrt(2).
+      progressive: "none", "output_skip" or "residual" growing of the output.
+      progressive_input: "none", "input_skip" or "residual" feeding of the input.
+      progressive_combine: "sum" or "cat" joining of the fed input.
+      embedding: "positional" (the label itself) or "fourier" (its logarithm).
+      fourier_scale: standard deviation of the Fourier frequencies.
+      conditional: the network is told its label at all.
+      classes: number of classes it is told of; 0 for none.
+      scale_by_sigma: divide the output by the noise level, which is the label itself
+        for "fourier" and `sigma(label)` for "positional".
+      sigma_min, sigma_max, sigma_steps: the descending geometric table of `sigma`.
+      nonlinearity: "swish", "elu", "relu" or "lrelu".
+      init_scale: variance scale of the last layer of each block; 0 for nearly none.
+      groups: of the group normalisations; 0 for min(channels / 4, 32).
+      centered: x comes in [-1, 1]; if False, it comes in [0, 1] and is centred here.
+      convolution: form of the 3x3 convolutions (`score_mia.networks.convolution`).
+    """
+
+    features: int = 128
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    blocks: int = 4
+    attention: tuple[int, ...] = (16,)
+    dropout: float = 0.1
+    block: str = "biggan"
+    resample_with_conv: bool = True
+    fir: bool = True
+    fir_kernel: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+    skip_rescale: bool = True
+    progressive: str = "none"
+    progressive_input: str = "none"
+    progressive_combine: str = "sum"
+    embedding: str = "positional"
+    fourier_scale: float = 16.0
+    conditional: bool = True
+    classes: int = 0
+    scale_by_sigma: bool = False
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    sigma_steps: int = 1000
+    nonlinearity: str = "swish"
+    init_scale: float = 0.0
+    groups: int = 0
+    centered: bool = True
+    convolution: Form = "direct"
+
+    def __post_init__(self) -> None:
+        at_least("features", self.features, 4)
+        at_least("blocks", self.blocks, 1)
+        at_least("classes", self.classes, 0)
+        at_least("sigma_steps", self.sigma_steps, 2)
+        within("dropout", self.dropout, 0.0, 0.99)
+        require(
+            len(self.multipliers) > 0 and min(self.multipliers) > 0,
+            f"multipliers={self.multipliers}",
+            "are no positive whole numbers",
+            "give one for each level, such as (1, 2, 2)",
+        )
+        require(
+            0 < self.sigma_min < self.sigma_max,
+            f"sigma_min={self.sigma_min!r}, sigma_max={self.sigma_max!r}",
+            "are no ascending positive pair",
+            "give 0 < sigma_min < sigma_max",
+        )
+        require(
+            not self.fir or (len(self.fir_kernel) > 1 and sum(self.fir_kernel) > 0),
+            f"fir_kernel={self.fir_kernel}",
+            "is no filter",
+            "give two taps or more with a positive sum, such as (1, 3, 3, 1)",
+        )
+        for name, known in _CHOICES.items():
+            one_of(name, getattr(self, name), known)
+
+    @property
+    def taps(self) -> tuple[float, ...]:
+        """The FIR filter in use, () for none."""
+        return self.fir_kernel if self.fir else ()
+
+    @property
+    def told(self) -> bool:
+        """Whether the blocks get an embedding."""
+        return self.conditional or self.classes > 0
+
+    def norm_groups(self, channels: int) -> int:
+        """Groups of a normalisation of so many channels."""
+        return self.groups or max(min(channels // 4, 32), 1)
+
+    def sigma(self, label: Float[Array, " b"]) -> Float[Array, " b"]:
+        """Noise level of a label: geometric from sigma_max at 0 to sigma_min.
+
+        At whole labels the table of `sigma_steps` levels; smooth in between.
+        """
+        fall = np.log(self.sigma_min / self.sigma_max) / (self.sigma_steps - 1)
+        return self.sigma_max * jnp.exp(float(fall) * label)
+
+
+_CHOICES = {
+    "block": ("biggan", "ddpm"),
+    "progressive": ("none", "output_skip", "residual"),
+    "progressive_input": ("none", "input_skip", "residual"),
+    "progressive_combine": ("sum", "cat"),
+    "embedding": ("positional", "fourier"),
+    "nonlinearity": tuple(ACTIVATIONS),
+    "convolution": FORMS,
+}
+
+
+def check_shape(o: Options, shape: Shape) -> None:
+    """Require an image shape that the options' levels and attention fit."""
+    height, width, _ = shape
+    factor = 2 ** (len(o.multipliers) - 1)
+    require(
+        height % factor == 0 and width % factor == 0,
+        f"image size {height}x{width}",
+        f"is not divisible by {factor}, as {len(o.multipliers)} levels need",
+        "resize the images or give fewer multipliers",
+    )
+    levels = [height >> level for level in range(len(o.multipliers))]
+    for resolution in o.attention:
+        require(
+            resolution in levels,
+            f"attention at {resolution}",
+            f"names no level; their heights are {levels}",
+            "choose among these, or () for none",
+        )

@@ -1,0 +1,359 @@
+"""The U-Net behind `ddpm` and `ncsnpp`: one module, whose options make either.
+
+Ho et al. 2020 (2006.11239, App. B) and Song et al. 2021 (2011.13456, App. H).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from score_mia.arrays import Key
+from score_mia.networks.layers import (
+    ACTIVATIONS,
+    Attention,
+    ClassEmbedding,
+    Conv,
+    Dense,
+    Draws,
+    Dropout,
+    Fourier,
+    GroupNorm,
+    residual,
+    sinusoids,
+)
+from score_mia.networks.network import Shape, take_condition
+from score_mia.networks.options import Options, check_shape
+from score_mia.networks.resample import Double, Halve, double, halve
+
+
+class Embedding(nnx.Module):
+    """What the blocks are told of the label and the class."""
+
+    def __init__(self, o: Options, draws: Draws):
+        fourier, width = o.embedding == "fourier", 4 * o.features
+        told = (2 if fourier else 1) * o.features
+        self.o = o
+        self.fourier: Any = (
+            Fourier(o.features, o.fourier_scale, draws) if fourier else None
+        )
+        self.dense_0: Any = Dense(told, width, draws) if o.conditional else None
+        self.dense_1: Any = Dense(width, width, draws) if o.conditional else None
+        self.classes: Any = (
+            ClassEmbedding(o.classes, width, draws) if o.classes else None
+        )
+
+    def __call__(
+        self, label: Float[Array, " b"], condition: Int[Array, " b"] | None
+    ) -> Float[Array, "b e"] | None:
+        take_condition(condition, self.o.classes)
+        total = None
+        if self.o.conditional:
+            act = ACTIVATIONS[self.o.nonlinearity]
+            told = (
+                sinusoids(label, self.o.features)
+                if self.fourier is None
+                else self.fourier(label)
+            )
+            total = self.dense_1(act(self.dense_0(told)))
+        if self.classes is not None:
+            of_class = self.classes(condition)
+            total = of_class if total is None else total + of_class
+        return total
+
+    def in_order(self) -> Iterator[Any]:
+        """The layers in the order of their use."""
+        layers = (self.fourier, self.dense_0, self.dense_1)
+        yield from (m for m in layers if m is not None)
+
+
+class Block(nnx.Module):
+    """A residual block, told of time and class by a shift after its first layer."""
+
+    def __init__(
+        self, o: Options, inp: int, out: int, draws: Draws, resample: str = ""
+    ):
+        form = o.convolution
+        self.norm_0 = GroupNorm(inp, o.norm_groups(inp))
+        self.conv_0 = Conv(inp, out, draws, form=form)
+        self.dense: Any = Dense(4 * o.features, out, draws) if o.told else None
+        self.norm_1 = GroupNorm(out, o.norm_groups(out))
+        self.conv_1 = Conv(out, out, draws, form=form, scale=o.init_scale)
+        needed = inp != out or resample != ""
+        scale = 1.0 if o.block == "biggan" else 0.1
+        self.shortcut = Dense(inp, out, draws, scale) if needed else None
+        self.o, self.resample = o, resample
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w i"],
+        embedding: Float[Array, "b e"] | None,
+        dropout: Dropout,
+    ) -> Float[Array, "b h2 w2 o"]:
+        act = ACTIVATIONS[self.o.nonlinearity]
+        h = act(self.norm_0(x))
+        if self.resample:
+            change = halve if self.resample == "halve" else double
+            h, x = change(h, self.o.taps), change(x, self.o.taps)
+        h = self.conv_0(h)
+        if self.dense is not None:
+            assert embedding is not None
+            h = h + self.dense(act(embedding))[:, None, None, :]
+        h = self.conv_1(dropout(act(self.norm_1(h))))
+        x = x if self.shortcut is None else self.shortcut(x)
+        return residual(x, h, self.o.skip_rescale)
+
+
+class Head(nnx.Module):
+    """Normalisation, nonlinearity and a convolution: from features to an image."""
+
+    def __init__(self, o: Options, inp: int, out: int, scale: float, draws: Draws):
+        self.norm = GroupNorm(inp, o.norm_groups(inp))
+        self.conv = Conv(inp, out, draws, form=o.convolution, scale=scale)
+        self.o = o
+
+    def __call__(self, h: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+        return self.conv(ACTIVATIONS[self.o.nonlinearity](self.norm(h)))
+
+
+class Combine(nnx.Module):
+    """Joins the halved input image to the features."""
+
+    def __init__(self, o: Options, fed: int, out: int, draws: Draws):
+        self.dense = Dense(fed, out, draws)
+        self.cat = o.progressive_combine == "cat"
+
+    def __call__(
+        self, image: Float[Array, "b h w c"], h: Float[Array, "b h w i"]
+    ) -> Float[Array, "b h w o"]:
+        fed = self.dense(image)
+        return jnp.concatenate([fed, h], axis=-1) if self.cat else fed + h
+
+
+class Down(nnx.Module):
+    """One level on the way down: blocks, then (but last) half the resolution."""
+
+    def __init__(
+        self,
+        o: Options,
+        inp: int,
+        out: int,
+        fed: int,
+        *,
+        attends: bool,
+        last: bool,
+        draws: Draws,
+    ):
+        self.o = o
+        widths = [inp] + [out] * o.blocks
+        self.blocks = nnx.List([Block(o, a, out, draws) for a in widths[: o.blocks]])
+        self.attentions = nnx.List(
+            [_attention(o, out, draws) for _ in range(o.blocks if attends else 0)]
+        )
+        self.halve: Any = None if last else _halving(o, out, draws)
+        self.feed: Any = None if last else _feeding(o, fed, out, draws)
+        doubled = o.progressive_input == "input_skip" and o.progressive_combine == "cat"
+        self.width = out * (2 if doubled and not last else 1)
+        self.fed = out if o.progressive_input == "residual" else fed
+        self.skips = (out,) * o.blocks + (() if last else (self.width,))
+
+    def __call__(self, h, image, embedding, dropout):
+        """Features for the way up (a list), features and image for the next level."""
+        skips = []
+        for i, block in enumerate(self.blocks):
+            h = block(h, embedding, dropout)
+            h = self.attentions[i](h) if self.attentions else h
+            skips.append(h)
+        if self.halve is None:
+            return skips, h, image
+        if isinstance(self.halve, Block):
+            h = self.halve(h, embedding, dropout)
+        else:
+            h = self.halve(h)
+        if self.o.progressive_input == "input_skip":
+            image = halve(image, self.o.taps)
+            h = self.feed(image, h)
+        elif self.o.progressive_input == "residual":
+            h = image = residual(self.feed(image), h, self.o.skip_rescale)
+        return [*skips, h], h, image
+
+    def in_order(self) -> Iterator[Any]:
+        """The layers in the order of their use."""
+        for i, block in enumerate(self.blocks):
+            yield block
+            yield from self.attentions[i : i + 1]
+        yield from (m for m in (self.halve, self.feed) if m is not None)
+
+
+class Up(nnx.Module):
+    """One level on the way up: blocks fed with skips, then twice the resolution."""
+
+    def __init__(
+        self,
+        o: Options,
+        inp: int,
+        out: int,
+        skips: tuple[int, ...],
+        channels: int,
+        grown: int,
+        *,
+        attends: bool,
+        last: bool,
+        draws: Draws,
+    ):
+        self.o = o
+        widths = [inp] + [out] * o.blocks
+        self.blocks = nnx.List(
+            [Block(o, a + b, out, draws) for a, b in zip(widths, skips, strict=True)]
+        )
+        self.attention = _attention(o, out, draws) if attends else None
+        deepest = grown == 0
+        if o.progressive == "output_skip":
+            head = Head(o, out, channels, o.init_scale, draws)
+        elif o.progressive == "residual" and deepest:
+            head = Head(o, out, out, 1.0, draws)
+        else:
+            head = None
+        self.head = head
+        grows = o.progressive == "residual" and not deepest
+        self.grow = _resampler(Double, o, grown, out, True, draws) if grows else None
+        self.double = None if last else _doubling(o, out, draws)
+
+    def __call__(self, h, skips, image, embedding, dropout):
+        """Features and growing image for the next level; takes its skips' ends."""
+        for block in self.blocks:
+            h = jnp.concatenate([h, skips.pop()], axis=-1)
+            h = block(h, embedding, dropout)
+        h = h if self.attention is None else self.attention(h)
+        if self.grow is not None:
+            h = image = residual(self.grow(image), h, self.o.skip_rescale)
+        elif self.head is not None:
+            new = self.head(h)
+            image = new if image is None else double(image, self.o.taps) + new
+        if isinstance(self.double, Block):
+            h = self.double(h, embedding, dropout)
+        elif self.double is not None:
+            h = self.double(h)
+        return h, image
+
+    def in_order(self) -> Iterator[Any]:
+        """The layers in the order of their use."""
+        yield from self.blocks
+        rest = (self.attention, self.head, self.grow, self.double)
+        yield from (m for m in rest if m is not None)
+
+
+class UNet(nnx.Module):
+    """Down the levels, through the middle, and up again with skip connections."""
+
+    def __init__(self, o: Options, shape: Shape, draws: Draws):
+        check_shape(o, shape)
+        self.o = o
+        self.embedding = Embedding(o, draws)
+        height, _, channels = shape
+        attends = [(height >> i) in o.attention for i in range(len(o.multipliers))]
+        widths = [o.features * m for m in o.multipliers]
+        self.first = Conv(channels, o.features, draws, form=o.convolution)
+        width, fed, skips, downs = o.features, channels, [o.features], []
+        for i, out in enumerate(widths):
+            last = i == len(widths) - 1
+            level = Down(o, width, out, fed, attends=attends[i], last=last, draws=draws)
+            width, fed = level.width, level.fed
+            skips += level.skips
+            downs.append(level)
+        self.downs = nnx.List(downs)
+        self.middle_0 = Block(o, width, width, draws)
+        self.middle_attention = _attention(o, width, draws)
+        self.middle_1 = Block(o, width, width, draws)
+        ups, grown = [], 0
+        for i in reversed(range(len(widths))):
+            taken = tuple(skips.pop() for _ in range(o.blocks + 1))
+            at = {"attends": attends[i], "last": i == 0, "draws": draws}
+            ups.append(Up(o, width, widths[i], taken, channels, grown, **at))
+            width = grown = widths[i]
+        self.ups = nnx.List(ups)
+        self.head = (
+            Head(o, width, channels, o.init_scale, draws)
+            if o.progressive != "output_skip"
+            else None
+        )
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        label: Float[Array, " b"],
+        condition: Int[Array, " b"] | None,
+        dropout_key: Key | None,
+    ) -> Float[Array, "b h w c"]:
+        dropout = Dropout(self.o.dropout, dropout_key)
+        embedding = self.embedding(label, condition)
+        image = x if self.o.centered else 2.0 * x - 1.0
+        h = self.first(image)
+        skips = [h]
+        for level in self.downs:
+            more, h, image = level(h, image, embedding, dropout)
+            skips += more
+        h = self.middle_0(h, embedding, dropout)
+        h = self.middle_attention(h)
+        h = self.middle_1(h, embedding, dropout)
+        grown = None
+        for level in self.ups:
+            h, grown = level(h, skips, grown, embedding, dropout)
+        out: Any = grown if self.head is None else self.head(h)
+        return out / self._sigma(label) if self.o.scale_by_sigma else out
+
+    def _sigma(self, label: Float[Array, " b"]) -> Float[Array, "b 1 1 1"]:
+        fourier = self.o.embedding == "fourier"
+        return (label if fourier else self.o.sigma(label))[:, None, None, None]
+
+    def in_order(self) -> Iterator[Any]:
+        """The layers in the order of their use (foreign checkpoints number them so)."""
+        yield from self.embedding.in_order()
+        yield self.first
+        for level in self.downs:
+            yield from level.in_order()
+        yield from (self.middle_0, self.middle_attention, self.middle_1)
+        for level in self.ups:
+            yield from level.in_order()
+        if self.head is not None:
+            yield self.head
+
+
+def _attention(o: Options, channels: int, draws: Draws) -> Attention:
+    return Attention(
+        channels,
+        draws,
+        groups=o.norm_groups(channels),
+        scale=o.init_scale,
+        rescale=o.skip_rescale,
+    )
+
+
+def _resampler(
+    kind: type, o: Options, inp: int, out: int, conv: bool, draws: Draws
+) -> Any:
+    return kind(inp, out, draws, conv=conv, fir=o.taps, form=o.convolution)
+
+
+def _halving(o: Options, width: int, draws: Draws) -> Halve | Block:
+    if o.block == "biggan":
+        return Block(o, width, width, draws, "halve")
+    return _resampler(Halve, o, width, width, o.resample_with_conv, draws)
+
+
+def _doubling(o: Options, width: int, draws: Draws) -> Double | Block:
+    if o.block == "biggan":
+        return Block(o, width, width, draws, "double")
+    return _resampler(Double, o, width, width, o.resample_with_conv, draws)
+
+
+def _feeding(o: Options, fed: int, out: int, draws: Draws) -> Combine | Halve | None:
+    if o.progressive_input == "input_skip":
+        return Combine(o, fed, out, draws)
+    if o.progressive_input == "residual":
+        return _resampler(Halve, o, fed, out, True, draws)
+    return None
