@@ -1,0 +1,30 @@
+"""Encoders: what images are compared by, where pixels say too little.
+
+`pixels` and `random_conv` need nothing and see little. `efficientnet_lite0` sees what a
+network trained on ImageNet sees; its weights come with `score_mia[encoders]`.
+`inception` is FID's own and needs the user's copy of the canonical weights, since no
+package carries them. An encoder of one's own is a class with `name`, `canonical`,
+`fingerprint` and `features`, named as "my_package.mine:MyEncoder".
+"""
+
+from score_mia.encoders.efficientnet import EfficientNetLite0
+from score_mia.encoders.inception import Inception
+from score_mia.encoders.plain import Pixels, RandomConv
+from score_mia.encoders.protocol import Encoder, frechet_name
+
+ENCODERS = {
+    "pixels": Pixels,
+    "random_conv": RandomConv,
+    "efficientnet_lite0": EfficientNetLite0,
+    "inception": Inception,
+}
+
+__all__ = [
+    "ENCODERS",
+    "EfficientNetLite0",
+    "Encoder",
+    "Inception",
+    "Pixels",
+    "RandomConv",
+    "frechet_name",
+]

@@ -1,0 +1,1 @@
+"""Numbers about membership scores: ROC, intervals, privacy bounds. No JAX here."""

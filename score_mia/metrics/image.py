@@ -1,0 +1,191 @@
+"""How far apart two sets of images are, from features of them: KID, Fréchet distance.
+
+A distance is only as good as its features and its n: both belong in every report. KID
+is unbiased, so its value does not depend on n; the Fréchet distance is not, and two
+samples of one and the same law are far apart when n is small, so it means something
+only beside another one of the same n.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import special
+
+from score_mia.check import at_least, finite, require, within
+
+_BLOCK = 2048
+"""Rows of the kernel matrix held at a time: bounds its memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Distance:
+    """A distance between two sets of features.
+
+    Attributes:
+      value: the estimate; KID may fall below 0, being unbiased.
+      low, high: limits of its interval, None where there is none.
+      n: how many rows either set had.
+      features: how many columns.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: tuple[int, int]
+    features: int
+
+    def to_json(self) -> dict[str, Any]:
+        """{"value", "low", "high", "n", "features"} of plain JSON values."""
+        return {**dataclasses.asdict(self), "n": list(self.n)}
+
+
+def kid(
+    a: Float[np.ndarray, "m d"],
+    b: Float[np.ndarray, "n e"],
+    *,
+    degree: int = 3,
+    level: float = 0.95,
+) -> Distance:
+    """Squared maximum mean discrepancy under the kernel (x·y / d + 1)^degree, unbiased.
+
+    The kernel inception distance of Bińkowski et al. 2018 (1801.01401), Section 4, on
+    any features; over all pairs at once, where the published code averages over random
+    subsets. The interval is normal. Its variance adds the delete-one jackknife's over
+    both sets (Arvesen 1969) and that of the estimate between equal laws (Hoeffding
+    1948, second order), because the former alone vanishes where two samples happen to
+    agree. Simulated coverage at 95 %: above 98 % between equal laws, 91 % in the worst
+    case tried (tests/metrics/test_image.py).
+
+    Args:
+      a, b: features, at least three rows each, as many columns (e = d).
+      degree: of the polynomial.
+      level: coverage of the interval.
+
+    Raises:
+      UserError: columns that differ, too few rows, or a NaN or infinite value.
+    """
+    at_least("degree", degree, 1)
+    within("level", level, 0.5, 1.0)
+    a, b = _pair(a, b, 3)
+    m, n = len(a), len(b)
+    across = _kernel_sums(a, b, degree)
+    value = -2 * float(across.rows.sum()) / (m * n)
+    variance = 4 * _interaction(across) / (m * n)
+    for x, sums, others in ((a, across.rows, n), (b, across.columns, m)):
+        own = _kernel_sums(x, x, degree, hollow=True)
+        size = len(x)
+        value += float(own.rows.sum()) / (size * (size - 1))
+        change = _without_each(own.rows, sums, others)
+        variance += (size - 1) * float(np.var(change))
+        variance += 2 * _interaction(own, hollow=True) / (size * (size - 1))
+    reach = float(special.ndtri((1 + level) / 2) * np.sqrt(variance))
+    return Distance(value, value - reach, value + reach, (m, n), a.shape[1])
+
+
+def frechet_distance(
+    a: Float[np.ndarray, "m d"], b: Float[np.ndarray, "n e"]
+) -> Distance:
+    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)) with the samples' covariances.
+
+    Heusel et al. 2017 (1706.08500), Eq. 6. The eigenvalues of A B are the squared
+    singular values of R_a R_b', where A = R_a' R_a: this needs no square root of a
+    matrix, and is as exact where a covariance is singular (fewer rows than columns).
+    There is no interval: the bias at small n exceeds any spread.
+
+    Args:
+      a, b: features, at least two rows each, as many columns (e = d).
+
+    Raises:
+      UserError: columns that differ, too few rows, or a NaN or infinite value.
+    """
+    a, b = _pair(a, b, 2)
+    root_a, root_b = _root(a), _root(b)
+    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    shift = a.mean(axis=0) - b.mean(axis=0)
+    spread = np.sum(root_a**2) + np.sum(root_b**2) - 2 * cross
+    # Two equal sets: what rounding leaves of a difference must not be negative.
+    value = max(float(shift @ shift + spread), 0.0)
+    return Distance(value, None, None, (len(a), len(b)), a.shape[1])
+
+
+def _pair(a: np.ndarray, b: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    require(
+        a.shape[1] == b.shape[1],
+        f"features of {a.shape[1]} and {b.shape[1]} columns",
+        "cannot be compared",
+        "make both with the same encoder",
+    )
+    for name, part in (("a", a), ("b", b)):
+        at_least(f"rows of features {name}", len(part), rows)
+        finite(f"features {name}", part)
+    return a.astype(np.float64), b.astype(np.float64)
+
+
+class _Sums(NamedTuple):
+    """Of a kernel matrix [m, n]: over columns [m], over rows [n], of its squares."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    squares: float
+
+
+def _kernel_sums(
+    a: np.ndarray, b: np.ndarray, degree: int, hollow: bool = False
+) -> _Sums:
+    """`hollow` leaves out the diagonal, where a row meets itself."""
+    rows, columns, squares = np.zeros(len(a)), np.zeros(len(b)), 0.0
+    for i in range(0, len(a), _BLOCK):
+        for j in range(0, len(b), _BLOCK):
+            block = a[i : i + _BLOCK] @ b[j : j + _BLOCK].T / a.shape[1] + 1
+            block **= degree
+            if hollow and i == j:
+                np.fill_diagonal(block, 0.0)
+            rows[i : i + _BLOCK] += block.sum(axis=1)
+            columns[j : j + _BLOCK] += block.sum(axis=0)
+            squares += float(np.vdot(block, block))
+    return _Sums(rows, columns, squares)
+
+
+def _without_each(own: np.ndarray, across: np.ndarray, others: int) -> np.ndarray:
+    """[m] the estimate without each row, less all that is the same for every row.
+
+    Args:
+      own: [m] sums of each row's kernel with the other rows of its set.
+      across: [m] sums of its kernel with the other set's rows.
+      others: how many those are.
+    """
+    m = len(own)
+    within_set = (own.sum() - 2 * own) / ((m - 1) * (m - 2))
+    between = (across.sum() - across) / ((m - 1) * others)
+    return within_set - 2 * between
+
+
+def _interaction(sums: _Sums, hollow: bool = False) -> float:
+    """Mean square of what rows and columns do not explain of a kernel matrix.
+
+    The residual of the additive model (of the symmetric one without diagonal, if
+    `hollow`): the variance of the degenerate part of the kernel.
+    """
+    m, n = len(sums.rows), len(sums.columns)
+    if hollow:
+        mean = sums.rows.sum() / (m * (m - 1))
+        effect = (sums.rows - (m - 1) * mean) / (m - 2)
+        count, explained = m * (m - 1), 2 * (m - 2) * np.sum(effect**2)
+    else:
+        mean = sums.rows.sum() / (m * n)
+        over_rows = n * np.sum((sums.rows / n - mean) ** 2)
+        over_columns = m * np.sum((sums.columns / m - mean) ** 2)
+        count, explained = m * n, over_rows + over_columns
+    return max(float(sums.squares - count * mean**2 - explained) / count, 0.0)
+
+
+def _root(x: np.ndarray) -> np.ndarray:
+    """R with R' R the covariance of the rows of x; as few rows as suffice."""
+    centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
+    if len(x) <= x.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"))

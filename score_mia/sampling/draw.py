@@ -1,0 +1,212 @@
+"""The front doors: one image, one image observed, many images, and DDIM inversion."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from score_mia.arrays import Image, Key
+from score_mia.check import at_least, require
+from score_mia.device import jit, mesh
+from score_mia.sampling.base import Observer, Row, Sampler, moves
+from score_mia.sampling.samplers import Ddim
+from score_mia.target import Target
+
+
+def sample(
+    target: Target,
+    key: Key,
+    shape: tuple[int, int, int],
+    sampler: Sampler,
+    condition: Any = None,
+) -> Image:
+    """One image of the target's distribution, decoded to [0, 1] but not clipped.
+
+    Args:
+      target: the model.
+      key: the only source of randomness.
+      shape: (h, w, c).
+      sampler: see `SAMPLERS`.
+      condition: one row of what the network is conditioned on.
+    """
+    return trajectory(target, key, shape, sampler, None, condition)[0]
+
+
+def trajectory(
+    target: Target,
+    key: Key,
+    shape: tuple[int, int, int],
+    sampler: Sampler,
+    observe: Observer | None,
+    condition: Any = None,
+) -> tuple[Image, Any]:
+    """`sample`, and what `observe(x_t, denoised, t)` saw at each time on the way.
+
+    x_t and denoised are in the target's space. The observations are stacked along a
+    new first axis, from t1 down; with a corrector they are those before the
+    predictor's move.
+    """
+    prior, noise = jax.random.split(key)
+    start = jax.random.normal(prior, shape, jnp.float32)
+    x = target.sde.std(target.sde.t1) * start
+    x, seen = sampler.run(target, x, noise, condition, observe)
+    return target.codec.decode(x), seen
+
+
+def encode(target: Target, image: Image, sampler: Ddim, condition: Any = None) -> Image:
+    """DDIM inversion: the latent x at t1 that a deterministic `decode` leads back from.
+
+    Song et al. 2021a, Eq. 13, run upwards on the sampler's times: dy = eps ds in
+    y = x/alpha, s = std/alpha, with eps predicted at the state before each move. The
+    round trip's error is of first order in the step.
+    """
+    _deterministic(sampler)
+    rows = moves(target.sde, sampler.times(target.sde))
+    x = target.codec.encode(image)
+
+    def up(y: Image, row: Row) -> tuple[Image, None]:
+        # The move from `to` up to t, at t's label: at the bottom the network has no
+        # other for a clean image.
+        t = jnp.where(row.clean, row.t, row.t - row.dt)
+        eps = target.eps(row.to_alpha * y, t, condition)
+        return y + (row.std / row.alpha - row.to_std / row.to_alpha) * eps, None
+
+    y, _ = jax.lax.scan(up, x, rows, reverse=True)
+    return rows.alpha[0] * y
+
+
+def decode(
+    target: Target, latent: Image, sampler: Ddim, condition: Any = None
+) -> Image:
+    """The image in [0, 1] (unclipped) that deterministic DDIM makes of x at t1."""
+    _deterministic(sampler)
+    x, _ = sampler.run(target, latent, jax.random.key(0), condition)
+    return target.codec.decode(x)
+
+
+def _deterministic(sampler: Ddim) -> None:
+    require(
+        sampler.eta == 0.0,
+        f"eta={sampler.eta!r}",
+        "adds noise, which no inversion can undo",
+        "give eta=0",
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _program(sampler: Sampler, shape: tuple[int, int, int], devices: int) -> Callable:
+    def rows(target: Target, key: Key, ids: Array, conditions: Any) -> Array:
+        def row(i: Array, condition: Any) -> Image:
+            own = jax.random.fold_in(key, i)
+            return sample(target, own, shape, sampler, condition)
+
+        return jax.vmap(row)(ids, conditions)
+
+    everywhere, split = PartitionSpec(), PartitionSpec("data")
+    return jit(
+        jax.shard_map(
+            rows,
+            mesh=mesh(devices),
+            in_specs=(everywhere, everywhere, split, split),
+            out_specs=split,
+            check_vma=False,
+        )
+    )
+
+
+def generate(
+    target: Target,
+    seed: int,
+    count: int,
+    shape: tuple[int, int, int],
+    sampler: Sampler,
+    *,
+    first: int = 0,
+    batch: int = 64,
+    conditions: Any = None,
+    clip: bool = True,
+    devices: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "count h w c"]:
+    """Many images, float32 [count, h, w, c] in [0, 1]; image i depends on (seed, i).
+
+    Args:
+      target, shape, sampler: as in `sample`.
+      seed: of all images; image i has the key fold_in(key(seed), i), whatever the
+        batch, the count and the devices (up to float rounding).
+      count: number of images.
+      first: number of the first image.
+      batch: images per device and call.
+      conditions: pytree of arrays [count, ...], or None.
+      clip: to [0, 1].
+      devices: of this process; all by default.
+      progress: called with (images done, count) after each batch.
+
+    Raises:
+      UserError: the network's output stopped being finite.
+    """
+    at_least("count", count, 1)
+    at_least("first", first, 0)
+    at_least("batch", batch, 1)
+    width = len(jax.local_devices()[:devices])
+    rows = width * min(batch, -(-count // width))
+    images = []
+    for start in range(0, count, rows):
+        at = np.arange(start, min(start + rows, count))
+        told = jax.tree.map(lambda a, at=at: np.asarray(a)[at], conditions)
+        images.append(
+            draw_rows(target, seed, first + at, shape, sampler, rows, devices, told)
+        )
+        if progress is not None:
+            progress(int(at[-1]) + 1, count)
+    stacked = np.concatenate(images)
+    require_finite(stacked)
+    return np.clip(stacked, 0.0, 1.0) if clip else stacked
+
+
+def draw_rows(
+    target: Target,
+    seed: int,
+    ids: Int[np.ndarray, " n"],
+    shape: tuple[int, int, int],
+    sampler: Sampler,
+    rows: int,
+    devices: int | None,
+    conditions: Any = None,
+) -> Float[np.ndarray, "n h w c"]:
+    """The images of these numbers, unclipped, by one call of the program for `rows`.
+
+    Args:
+      target, seed, shape, sampler, devices: as in `generate`.
+      ids: numbers of the images, at most `rows` of them.
+      rows: a multiple of the number of devices; the last image is repeated up to it.
+      conditions: pytree of arrays [n, ...], or None.
+    """
+
+    def padded(a: Any) -> np.ndarray:
+        a = np.asarray(a)
+        return np.concatenate([a, np.repeat(a[-1:], rows - len(ids), axis=0)])
+
+    width = len(jax.local_devices()[:devices])
+    program = _program(sampler, tuple(shape), width)
+    numbers = padded(ids).astype(np.uint32)
+    told = jax.tree.map(padded, conditions)
+    return np.asarray(program(target, jax.random.key(seed), numbers, told))[: len(ids)]
+
+
+def require_finite(images: Float[np.ndarray, "n h w c"]) -> None:
+    """Refuse what a diverged target draws."""
+    bad = int(np.sum(~np.isfinite(images).all(axis=(1, 2, 3))))
+    require(
+        bad == 0,
+        "samples",
+        f"{bad} of {len(images)} hold NaN or infinite values",
+        "train the target longer, or give the sampler more steps",
+    )
