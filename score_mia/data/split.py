@@ -1,0 +1,343 @@
+"""Who is a member, who is not, and whom an attack's rule may be fitted on.
+
+A split is made once, saved in the workdir and tied to its data by their digest. Two
+roles cut across it: *member* (in the target's training set) and *reference* (known to
+the attacker, for fits and choices). What is not reference is evaluation data, and
+nothing is ever chosen on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from score_mia.check import UserError, at_least, existing, require, within
+from score_mia.data.source import Source
+from score_mia.files import DAMAGED, digest, load_npz, save_npz
+
+_REFERENCE = 1  # second word of the seed of the draw of reference rows
+_COIN = 2  # second word of the seed of the coins
+_SEED_MAX = 2**32 - 1  # of NumPy's RandomState
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """The images that take part, and the roles of each.
+
+    Attributes:
+      ids: [N] int64, strictly ascending.
+      member: [N] bool, True for the training set.
+      reference: [N] bool, True for what a rule may see with its label.
+      digest: of the source that the ids belong to.
+      recipe: how the split was made, JSON values only.
+    """
+
+    ids: Int[np.ndarray, " n"]
+    member: Bool[np.ndarray, " n"]
+    reference: Bool[np.ndarray, " n"]
+    digest: str
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        ok = len(self.member) == n and len(self.reference) == n
+        require(ok, "split", "roles do not fit the ids", "give one of each per id")
+        require(
+            bool(np.all(np.diff(self.ids) > 0)),
+            "split",
+            "ids are not strictly ascending",
+            "sort them and give each image once",
+        )
+        for what, count in self.counts.items():
+            require(
+                what == "reference" or count > 0,
+                "split",
+                f"has no {what} left to evaluate on",
+                "give more images, or a smaller reference share",
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Split):
+            return NotImplemented
+        return self.fingerprint == other.fingerprint
+
+    __hash__ = None
+
+    @property
+    def members(self) -> Int[np.ndarray, " m"]:
+        """Ids of the whole training set, reference members included."""
+        return self.ids[self.member]
+
+    @property
+    def nonmembers(self) -> Int[np.ndarray, " m"]:
+        """Ids of all non-members, reference ones included."""
+        return self.ids[~self.member]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of evaluation members and non-members, and of reference images."""
+        used = ~self.reference
+        return {
+            "members": int(np.sum(self.member & used)),
+            "nonmembers": int(np.sum(~self.member & used)),
+            "reference": int(np.sum(self.reference)),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the whole split: roles, data and recipe."""
+        recipe = json.dumps(dict(self.recipe), sort_keys=True)
+        return digest(self.ids, self.member, self.reference, self.digest, recipe)
+
+    def check(self, source: Source) -> None:
+        """Refuse a source other than the one the split was made for."""
+        require(
+            source.digest == self.digest,
+            "split",
+            f"was made for data with digest {self.digest}, not {source.digest}",
+            "the images have changed: restore them or start in a new workdir",
+        )
+
+    def without(self, ids: Int[np.ndarray, " m"], why: str) -> Split:
+        """The split less some images; the recipe notes how many and why."""
+        keep = ~np.isin(self.ids, ids)
+        note = {f"removed_{why}": int(np.sum(~keep))}
+        return dataclasses.replace(
+            self,
+            ids=self.ids[keep],
+            member=self.member[keep],
+            reference=self.reference[keep],
+            recipe={**self.recipe, **note},
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write one npz atomically."""
+        save_npz(
+            path,
+            ids=self.ids,
+            member=self.member,
+            reference=self.reference,
+            digest=np.asarray(self.digest),
+            recipe=np.asarray(json.dumps(dict(self.recipe), sort_keys=True)),
+        )
+
+    @staticmethod
+    def load(path: str | Path) -> Split:
+        """Read a split written by `save`; `UserError` if it is missing or damaged."""
+        fields = load_npz(path, ("ids", "member", "reference", "digest", "recipe"))
+        recipe = json.loads(str(fields.pop("recipe")))
+        return Split(digest=str(fields.pop("digest")), recipe=recipe, **fields)
+
+
+def shuffled(
+    source: Source,
+    members: int,
+    nonmembers: int | None = None,
+    reference: float = 0.5,
+    seed: int = 2022,
+) -> Split:
+    """The paper's split: shuffle the ids, the first `members` are the training set.
+
+    The shuffle is NumPy's `RandomState(seed)` on 0 ... N-1, frozen for ever, so
+    seed 2022 gives the members of the paper's authors (FFHQ: 8540, 50061, 13301, ...).
+
+    Args:
+      source: the images.
+      members: size of the training set.
+      nonmembers: how many of the following are non-members; None takes all the rest.
+      reference: share of each class set aside for fits, drawn by a generator of its
+        own, so that it does not move the members.
+      seed: of both generators.
+    """
+    at_least("members", members, 1)
+    within("seed", seed, 0, _SEED_MAX)
+    total = len(source.ids)
+    nonmembers = total - members if nonmembers is None else nonmembers
+    require(
+        nonmembers >= 1 and members + nonmembers <= total,
+        f"members={members}, nonmembers={nonmembers}",
+        f"do not fit {total} images",
+        f"leave at least one non-member, and ask for at most {total} together",
+    )
+    order = np.arange(total)
+    np.random.RandomState(seed).shuffle(order)
+    rows = order[: members + nonmembers]
+    member = np.arange(len(rows)) < members
+    recipe = {"name": "shuffled", "members": members, "nonmembers": nonmembers}
+    return _split(source, source.ids[rows], member, reference, seed, recipe)
+
+
+def coin(
+    source: Source,
+    size: int | None = None,
+    probability: float = 0.5,
+    reference: float = 0.5,
+    seed: int = 2022,
+) -> Split:
+    """Each image is a member by its own coin, as one-run privacy audits require.
+
+    The reference rows are drawn without a look at the coins, so the coins of the
+    evaluation rows stay independent; `shuffled` fixes the counts and has no such rows.
+
+    Args:
+      source: the images.
+      size: how many of them (at random) take part; None takes all.
+      probability: of being a member.
+      reference: share of the images set aside for fits.
+      seed: of all three generators.
+    """
+    within("probability", probability, 0.0, 1.0)
+    within("seed", seed, 0, _SEED_MAX)
+    within("reference", reference, 0.0, 1.0)
+    total = len(source.ids)
+    size = total if size is None else size
+    within("size", size, 2, total)
+    order = np.arange(total)
+    np.random.RandomState(seed).shuffle(order)
+    ids = source.ids[np.sort(order[:size])]
+    member = np.random.RandomState((seed, _COIN)).random_sample(size) < probability
+    chosen = np.random.RandomState((seed, _REFERENCE)).permutation(size)
+    mask = np.zeros(size, bool)
+    mask[chosen[: int(reference * size)]] = True
+    recipe = {
+        "name": "coin",
+        "size": size,
+        "probability": float(probability),
+        "reference": float(reference),
+        "seed": seed,
+        "independent": True,
+    }
+    return Split(ids, member, mask, source.digest, recipe)
+
+
+def files(
+    source: Source,
+    members: str | Path,
+    nonmembers: str | Path | None = None,
+    reference: float = 0.5,
+    reference_members: str | Path | None = None,
+    reference_nonmembers: str | Path | None = None,
+    seed: int = 2022,
+) -> Split:
+    """A split given by lists of ids.
+
+    A list is a text file with one id a line (# begins a comment), an npy file, or an
+    npz file with arrays "members" and "nonmembers" or, as SecMI's published splits
+    have them, "mia_train_idxs" and "mia_eval_idxs".
+
+    Args:
+      source: the images.
+      members: the training set.
+      nonmembers: images that were not in it; None reads the same npz as `members`.
+      reference: share of each class set aside for fits, unless lists are given:
+      reference_members: known members (listed in `members` too, or not).
+      reference_nonmembers: known non-members, likewise.
+      seed: of the draw of the reference share.
+
+    Raises:
+      UserError: a damaged list, an id twice, in both classes, or not in the source.
+    """
+    inside = _ids(members, "members")
+    outside = _ids(members if nonmembers is None else nonmembers, "nonmembers")
+    listed = []
+    if reference_members is not None:
+        listed.append(_ids(reference_members, "members"))
+        inside = np.union1d(inside, listed[-1])
+    if reference_nonmembers is not None:
+        listed.append(_ids(reference_nonmembers, "nonmembers"))
+        outside = np.union1d(outside, listed[-1])
+    both = np.intersect1d(inside, outside)
+    require(
+        len(both) == 0,
+        "split files",
+        f"{len(both)} ids are member and non-member (first: {both[:1].tolist()})",
+        "remove them from one list",
+    )
+    ids = np.concatenate([inside, outside])
+    unknown = ids[~np.isin(ids, source.ids)]
+    require(
+        len(unknown) == 0,
+        "split files",
+        f"{len(unknown)} ids are not in the data (first: {unknown[:1].tolist()})",
+        f"give ids from {source.ids[0]} to {source.ids[-1]}",
+    )
+    member = np.arange(len(ids)) < len(inside)
+    lists = [Path(p).name for p in (members, nonmembers) if p is not None]
+    recipe = {"name": "files", "lists": lists}
+    if not listed:
+        return _split(source, ids, member, reference, seed, recipe)
+    order = np.argsort(ids)
+    mask = np.isin(ids, np.concatenate(listed))
+    return Split(ids[order], member[order], mask[order], source.digest, recipe)
+
+
+def _split(
+    source: Source,
+    ids: Int[np.ndarray, " n"],
+    member: Bool[np.ndarray, " n"],
+    reference: float,
+    seed: int,
+    recipe: dict[str, Any],
+) -> Split:
+    """Sort by id and set aside a share of each class."""
+    within("reference", reference, 0.0, 1.0)
+    within("seed", seed, 0, _SEED_MAX)
+    order = np.argsort(ids)
+    ids, member = ids[order], member[order]
+    mask = np.zeros(len(ids), bool)
+    generator = np.random.RandomState((seed, _REFERENCE))
+    for rows in (np.flatnonzero(member), np.flatnonzero(~member)):
+        mask[generator.permutation(rows)[: int(reference * len(rows))]] = True
+    recipe = {**recipe, "reference": float(reference), "seed": seed}
+    return Split(ids, member, mask, source.digest, recipe)
+
+
+_KEYS = {
+    "members": ("members", "mia_train_idxs"),
+    "nonmembers": ("nonmembers", "mia_eval_idxs"),
+}
+
+
+def _ids(path: str | Path, role: str) -> Int[np.ndarray, " n"]:
+    """One list of ids, sorted, without repeats."""
+    path = existing(path, f"{role} file")
+    try:
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+                keys = [k for k in _KEYS[role] if k in data] or list(data)
+                require(
+                    len(keys) == 1,
+                    f"{path}",
+                    f"holds {sorted(data)}",
+                    f"name the array with the ids {role!r}",
+                )
+                values = data[keys[0]]
+        elif path.suffix == ".npy":
+            values = np.lib.format.open_memmap(path, mode="r")
+        else:
+            lines = [x.partition("#")[0].strip() for x in path.read_text().splitlines()]
+            values = np.asarray([int(x) for x in lines if x], np.int64)
+    except UserError:
+        raise
+    except DAMAGED as error:
+        raise UserError(
+            f"{role} file {path} cannot be read ({error}); give a text file with one "
+            "id a line, or an npy or npz file of integers"
+        ) from error
+    require(
+        values.ndim == 1 and values.dtype.kind in "iu",
+        f"{role} file {path}",
+        f"holds {values.dtype} {values.shape}",
+        "give one list of integers",
+    )
+    require(len(values) > 0, f"{role} file {path}", "holds no ids", "list some images")
+    ids = np.unique(values).astype(np.int64)
+    twice = len(values) - len(ids)
+    require(twice == 0, f"{role} file {path}", f"repeats {twice} ids", "list each once")
+    return ids
