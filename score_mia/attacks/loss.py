@@ -1,0 +1,131 @@
+"""The loss attack: members are denoised better (Hu & Pang 2023, 2301.09956, Eqs. 5-7).
+
+Their three losses are one in noise form: with the published weightings, which make
+lambda(t) = std(t)^2, each is the mean squared error of the predicted noise. Every time
+is a column here, and the rule that picks one is fitted on reference data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_mia.arrays import Image, Key, Scalar
+from score_mia.attacks.protocol import Access
+from score_mia.check import at_least, require, within
+from score_mia.sde import SDE
+from score_mia.target import Target
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """Minus the mean squared error of the predicted noise, one column per time.
+
+        loss@t = -mean_r mean_i (eps_r - eps_theta(alpha x + std eps_r, t))_i^2
+
+    A positive weighting of the times would not change the order of the images within
+    a column, so there is none.
+
+    Attributes:
+      times: a number of times spread evenly, or the times themselves on the process's
+        own clock; None for all steps of a discrete model and 1,000 uniform times of
+        a continuous one.
+      draws: noises per time, averaged.
+      chunk: bound on memory: (time, draw) pairs computed at once for each image.
+    """
+
+    times: int | tuple[float, ...] | None = None
+    draws: int = 1
+    chunk: int = 10
+
+    title: ClassVar[str] = "Loss at one time"
+    access: ClassVar[Access] = "scores"
+    diagnostics: ClassVar[tuple[str, ...]] = ("network_evaluations",)
+
+    def __post_init__(self) -> None:
+        at_least("draws", self.draws, 1)
+        at_least("chunk", self.chunk, 1)
+        if isinstance(self.times, tuple):
+            require(len(self.times) > 0, "times=()", "is empty", "name a time")
+
+    def at(self, sde: SDE) -> np.ndarray:
+        """The times [K] of the columns, float32, ascending as given.
+
+        Raises:
+          UserError: a time lies outside the process, is no step of a discrete model,
+            or two share a column name.
+        """
+        if not isinstance(self.times, tuple):
+            return sde.times(self.times)
+        times = np.asarray(self.times, np.float32)
+        # t0 and t1 may be rounded by float32, and so are the times.
+        low, high = float(np.float32(sde.t0)), float(np.float32(sde.t1))
+        for given, t in zip(self.times, times, strict=True):
+            within("times", float(given) if low <= t <= high else float(t), low, high)
+            require(
+                sde.discrete_steps is None or float(t).is_integer(),
+                f"times={given}",
+                "is no step of this discrete model",
+                f"give whole numbers from 0 to {high:.0f}",
+            )
+        return times
+
+    def forwards(self, sde: SDE) -> float:
+        """Forward passes an image."""
+        return float(len(self.at(sde)) * self.draws)
+
+    def names(self, sde: SDE) -> tuple[str, ...]:
+        """ "loss@200" for a step, "loss@0.2100" for a continuous time."""
+        digits = 4 if sde.discrete_steps is None else 0
+        names = tuple(f"loss@{t:.{digits}f}" for t in self.at(sde))
+        require(
+            len(set(names)) == len(names),
+            f"times={self.times!r}",
+            f"are closer than {10.0**-digits:g}, so that columns share a name",
+            "give fewer times",
+        )
+        return names
+
+    def __call__(
+        self, target: Target, image: Image, key: Key, condition: Any = None
+    ) -> Float[Array, " k_plus_d"]:
+        times = self.at(target.sde)
+        x = target.codec.encode(image)
+
+        def error(pair: tuple[Scalar, Array]) -> Scalar:
+            t, draw = pair
+            # Keyed by the time's bits and not by its place: a column is the same
+            # whichever other columns are asked for.
+            bits = jax.lax.bitcast_convert_type(t, jnp.uint32)
+            own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)
+            noise = jax.random.normal(own, x.shape, jnp.float32)
+            noisy = target.sde.perturb(x, t, noise)
+            return jnp.mean((noise - target.eps(noisy, t, condition)) ** 2)
+
+        pairs = (
+            jnp.asarray(np.repeat(times, self.draws)),
+            jnp.asarray(np.tile(np.arange(self.draws), len(times))),
+        )
+        errors = _map(error, pairs, self.chunk).reshape(len(times), self.draws)
+        cost = jnp.full((1,), errors.size, jnp.float32)
+        return jnp.concatenate([-jnp.mean(errors, axis=1), cost])
+
+
+def _map(function: Any, pairs: Any, chunk: int) -> Array:
+    """`lax.map` in equal chunks: a remainder would compile the network twice."""
+    count = len(jax.tree.leaves(pairs)[0])
+    size = _chunk_size(count, chunk)
+    places = jnp.minimum(jnp.arange(-(-count // size) * size), count - 1)
+    padded = jax.tree.map(lambda leaf: leaf[places], pairs)
+    return jax.lax.map(function, padded, batch_size=size)[:count]
+
+
+def _chunk_size(count: int, most: int) -> int:
+    """The size in [most/2, most] that wastes least on padding; the largest such."""
+    sizes = range(max(1, min(most, count) // 2), min(most, count) + 1)
+    return min(sizes, key=lambda size: (-count % size, -size))
