@@ -1,0 +1,190 @@
+"""`TrainConfig`: every choice of a training run, checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from score_mia.check import at_least, one_of, positive, require, within
+from score_mia.train.accounting import ACCOUNTANTS, ADJACENCIES
+from score_mia.train.loss import Objective
+
+CONTROLS = ("", "clip_only", "noise_only")
+
+# Choices that change how a run is cut up, kept or told about, never what it computes.
+_OPERATIONAL = (
+    "steps",
+    "log_every",
+    "checkpoint_every",
+    "snapshot_every",
+    "steps_per_call",
+)
+# Fields younger than the first kept runs: told where they are set.
+_LATER = ("cutout", "dp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Privacy:
+    """How training is made private (DP-SGD), or half of it, as a control.
+
+    The guarantee is for one image, at `delta`, of everything that a run ever tells of
+    its parameters. It is stated in full in every report (`train.accounting`).
+
+    Attributes:
+      delta: of (epsilon, delta); at most 1 / (2 members) means something.
+      epsilon: the noise is calibrated to it, for the config's steps; or give
+      noise_multiplier: noise over `clip`, and have epsilon accounted.
+      clip: largest norm of one image's gradient.
+      rate: probability of each image to be in a batch; None for batch / members.
+      capacity: longest batch, the shape that is compiled; None for one whose truncation
+        costs no measurable epsilon (`accounting.capacity`).
+      accountant: "pld" or "rdp", for the calibration; reports print both.
+      adjacency: "zero_out", "add_or_remove" or "replace" (`accounting.ADJACENCIES`).
+      control: "" for private training; "clip_only" or "noise_only" for the two halves
+        of the mechanism, which guarantee nothing by themselves.
+      microbatch: images whose gradients are held at once; None for 8 on CPU and 32 on
+        accelerators.
+    """
+
+    delta: float
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    clip: float = 1.0
+    rate: float | None = None
+    capacity: int | None = None
+    accountant: str = "pld"
+    adjacency: str = "zero_out"
+    control: str = ""
+    microbatch: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            (self.epsilon is None) != (self.noise_multiplier is None),
+            f"dp.epsilon={self.epsilon!r}, dp.noise_multiplier={self.noise_multiplier}",
+            "are not one of the two",
+            "give either the epsilon to calibrate to or the noise",
+        )
+        for name in ("epsilon", "noise_multiplier", "clip", "rate"):
+            if getattr(self, name) is not None:
+                positive(f"dp.{name}", getattr(self, name))
+        if self.rate is not None:
+            within("dp.rate", self.rate, 0.0, 1.0)
+        require(
+            bool(0 < self.delta < 1),
+            f"dp.delta={self.delta!r}",
+            "is not between 0 and 1",
+            "give 1 / (2 members) or less",
+        )
+        for name in ("capacity", "microbatch"):
+            if getattr(self, name) is not None:
+                _whole(f"dp.{name}", getattr(self, name), 1)
+        one_of("dp.accountant", self.accountant, ACCOUNTANTS)
+        one_of("dp.adjacency", self.adjacency, ADJACENCIES)
+        one_of("dp.control", self.control, CONTROLS)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a target is trained. The defaults are those of Song et al. (2021).
+
+    Attributes:
+      steps: training steps.
+      batch: images a step.
+      seed: of the initial weights, the order of images, times, noise and dropout.
+      learning_rate, beta1, beta2, epsilon: Adam's (Kingma & Ba 2015).
+      weight_decay: L2 penalty added to the gradient (not decoupled).
+      warmup: steps over which the learning rate climbs from 0; 0 for none.
+      clip: largest global norm of the gradient; None for no clipping. Private training
+        does not look at it: there `dp.clip` bounds the gradient of each image.
+      ema: decay of the moving average of the parameters.
+      ema_warmup: use min(ema, (1 + n) / (10 + n)) at step n, so that the average
+        forgets the initial weights.
+      flip: mirror each drawn image with probability one half.
+      cutout: side in pixels of a grey square put somewhere into each drawn image.
+      weighting, reduce_mean, time_law, draws: see `Objective`.
+      log_every: steps per line of train.jsonl.
+      checkpoint_every: steps between training states; a kill loses fewer than these.
+      snapshot_every: keep the target every so many steps as well; None for never.
+      steps_per_call: steps in one program; None for 1 on CPU (where convolutions in
+        loops are slow) and 10 on accelerators.
+      dp: differential privacy, None for none; `batch` is then the expected number of
+        images a step.
+    """
+
+    steps: int
+    batch: int = 32
+    seed: int = 0
+    learning_rate: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: int = 5000
+    clip: float | None = 1.0
+    ema: float = 0.9999
+    ema_warmup: bool = True
+    flip: bool = True
+    cutout: int = 0
+    weighting: str = "noise"
+    reduce_mean: bool = True
+    time_law: str = "uniform"
+    draws: int = 1
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    snapshot_every: int | None = None
+    steps_per_call: int | None = None
+    dp: Privacy | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "draws", "log_every", "checkpoint_every"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("seed", "warmup", "cutout"):
+            _whole(name, getattr(self, name), 0)
+        for name in ("snapshot_every", "steps_per_call"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1)
+        for name in ("learning_rate", "epsilon"):
+            positive(name, getattr(self, name))
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{name}={value!r}", "is outside [0, 1)", "try 0.9")
+        within("ema", self.ema, 0.0, 1.0)
+        at_least("weight_decay", self.weight_decay, 0.0)
+        if self.clip is not None:
+            positive("clip", self.clip)
+        require(
+            self.dp is None or isinstance(self.dp, Privacy),
+            f"dp={self.dp!r}",
+            "is no privacy config",
+            "give dp=dict(epsilon=..., delta=...)",
+        )
+        _ = self.objective
+
+    @property
+    def objective(self) -> Objective:
+        """The loss that is minimised."""
+        return Objective(
+            weighting=self.weighting,
+            reduce_mean=self.reduce_mean,
+            time_law=self.time_law,
+            flip=self.flip,
+            cutout=self.cutout,
+            draws=self.draws,
+        )
+
+    def science(self) -> dict[str, Any]:
+        """The fields that decide the parameters after a given number of steps."""
+        told = dataclasses.asdict(self)
+        for name in (*_OPERATIONAL, *(f for f in _LATER if not told[f])):
+            del told[name]
+        if self.dp is not None:
+            del told["dp"]["microbatch"]
+            if self.dp.epsilon is not None:
+                told["steps"] = self.steps  # the noise is calibrated for so many
+        return told
+
+
+def _whole(name: str, value: Any, low: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    require(whole, f"{name}={value!r}", "is no whole number", "give an integer")
+    at_least(name, value, low)

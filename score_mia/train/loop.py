@@ -1,0 +1,440 @@
+"""`train`: from a spec and images to a target, resumable at any moment.
+
+    folder/target.json, ema-*/, params-*/   the finished target (see `checkpoint`)
+    folder/state/                           the last two training states
+    folder/snapshots/step-000500/           targets kept on the way
+    folder/train.jsonl                      {"step", "loss"}: mean since the line before
+
+Step n depends on the seed, n, and the state after step n - 1, on nothing else. Lines,
+states and snapshots are due at fixed steps, so that a run that was killed and started
+again (same machine, same number of devices) writes what it would have written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from score_mia import device
+from score_mia.check import UserError, finite, require
+from score_mia.checkpoint import (
+    Parts,
+    describe,
+    load_state,
+    load_target,
+    parts,
+    save_state,
+    save_target,
+)
+from score_mia.data.loader import Batches, PoissonBatches
+from score_mia.files import digest, write_atomic
+from score_mia.progress import Progress
+from score_mia.target import Target
+from score_mia.train import dp
+from score_mia.train.accounting import Mechanism
+from score_mia.train.config import TrainConfig
+from score_mia.train.step import (
+    Batch,
+    Layout,
+    State,
+    make_gradient,
+    make_optimiser,
+    make_program,
+    make_step,
+    take,
+)
+
+# Data sets up to this size live on the device, larger ones are sent batch by batch.
+RESIDENT_BYTES = 2**30
+STEPS_PER_CALL = 10
+
+
+def train(
+    spec: Mapping[str, Any],
+    images: np.ndarray,
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    labels: np.ndarray | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    devices: int | None = None,
+) -> Target:
+    """Train a target, or go on where an earlier call was stopped.
+
+    Args:
+      spec: network, sde, parameterisation, codec, shape (`checkpoint.parts`); classes
+        of other packages that it names are imported, since it comes from the caller.
+      images: the members, float32 [n, h, w, c] in [0, 1].
+      config: how to train.
+      folder: where the target, its states and its losses go.
+      labels: conditions, [n] integers, for a conditional network.
+      provenance: JSON values to keep with the target (config and split digests, ...).
+      devices: devices to spread a batch over; None for as many as divide it.
+
+    Returns:
+      The finished target, with averaged parameters.
+
+    Raises:
+      UserError: wrong data, a folder that belongs to another run, a loss that is no
+        longer finite (the last good state is kept), a disk that cannot be written.
+    """
+    folder = Path(folder)
+    trusted = _names(spec)
+    p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
+    _check_data(images, labels, p.shape)
+    identity = _identity(spec, config, images, labels)
+    if _is_done(folder, identity, config.steps):
+        return load_target(folder, allow=trusted)
+    run = _Run.prepare(p, config, images, labels, devices)
+    state, seconds = run.resume(folder, identity)
+    start = int(state.step)
+    _truncate(folder / "train.jsonl", start)
+    keeper = _Keeper(folder, spec, dict(provenance or {}), identity, run, seconds)
+    with Progress("train", config.steps, "steps", start) as progress:
+        if start:
+            progress.note(f"training goes on from step {start}")
+        state = _loop(run, state, keeper, progress)
+        keeper.save(state, keeper.folder)
+    return load_target(folder, allow=trusted)
+
+
+def _loop(run: _Run, state: State, keeper: _Keeper, progress: Progress) -> State:
+    """Run to the end, stopping wherever something is to be written."""
+    config, start = run.config, int(state.step)
+    first = step = start
+    call = run.compile(state, progress)
+    progress.start_clock()
+    keeper.began = time.perf_counter()
+    for stop in stops(start, config):
+        losses = []
+        while step < stop:
+            count = run.chunk if step + run.chunk <= stop else 1
+            state, loss = call(state, step, count)
+            losses.append(loss)
+            step += count
+            if len(losses) > 2:  # run ahead of the device, but not far
+                jax.block_until_ready(losses[-3])
+        values = np.concatenate([np.asarray(loss) for loss in losses])
+        if not np.isfinite(values).all():
+            bad = first + int(np.flatnonzero(~np.isfinite(values))[0])
+            _diverged(f"the loss at step {bad}", keeper)
+        mean = float(np.mean(values, dtype=np.float64))
+        keeper.write(state, stop, mean)
+        progress.advance(stop - first, loss=f"{mean:.4g}")
+        first = stop
+    return state
+
+
+def stops(start: int, config: TrainConfig) -> Iterator[int]:
+    """Steps after `start` at which a line, a state or a snapshot is due."""
+    every = [config.log_every, config.checkpoint_every, config.snapshot_every]
+    step = start
+    while step < config.steps:
+        due = [(step // e + 1) * e for e in every if e is not None]
+        step = min([*due, config.steps])
+        yield step
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Run:
+    """The fixed things of one run: programs, data, layout."""
+
+    config: TrainConfig
+    network: Any
+    layout: Layout
+    optimiser: Any
+    program: Any
+    batches: Batches | PoissonBatches
+    data: Batch
+    mesh: Mesh
+    indexed: bool
+    chunk: int
+    mechanism: Mechanism | None
+
+    @staticmethod
+    def prepare(
+        p: Parts,
+        config: TrainConfig,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        devices: int | None,
+    ) -> _Run:
+        private = None if config.dp is None else dp.mechanism(config, len(images))
+        if private is None:
+            batches = Batches(len(images), config.batch, config.seed)
+            optimiser = make_optimiser(config)
+        else:
+            batches = dp.make_batches(config, private)
+            optimiser = make_optimiser(config, dp.make_privatiser(config, private))
+        available = min(devices or jax.local_device_count(), jax.local_device_count())
+        mesh = device.mesh(math.gcd(batches.size, available))
+        layout = Layout(_float32(jax.eval_shape(p.network.init, jax.random.key(0))))
+        template = Target(None, p.sde, p.parameterisation, p.network.apply, p.codec)
+        if private is None:
+            gradient = make_gradient(template, layout, config.objective)
+        else:
+            gradient = dp.make_private_gradient(template, layout, config, private, mesh)
+        indexed = images.nbytes <= RESIDENT_BYTES
+        data = Batch(images, labels)
+        if indexed:
+            data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+        usual = 1 if jax.default_backend() == "cpu" else STEPS_PER_CALL
+        return _Run(
+            config=config,
+            network=p.network,
+            layout=layout,
+            optimiser=optimiser,
+            program=make_program(make_step(gradient, optimiser, config), mesh, indexed),
+            batches=batches,
+            data=data,
+            mesh=mesh,
+            indexed=indexed,
+            chunk=config.steps_per_call or usual,
+            mechanism=private,
+        )
+
+    def put(self, value: Any, *spec: str | None) -> Any:
+        """On the run's devices: whole on each, or an axis spread over them."""
+        return jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*spec)))
+
+    def initial(self) -> State:
+        """The state before the first step."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), 0x1217)
+        params = device.jit(lambda k: self.layout.ravel(self.network.init(k)))(key)
+        fresh = State(
+            params, params, self.optimiser.init(params), jnp.zeros((), jnp.int32)
+        )
+        # A donated buffer must not be held twice.
+        return jax.tree.map(jnp.copy, self.put(fresh))
+
+    def abstract(self) -> State:
+        """Shapes of the state, without making one."""
+        vector = jax.ShapeDtypeStruct((self.layout.size,), jnp.float32)
+        moments = jax.eval_shape(self.optimiser.init, vector)
+        return State(vector, vector, moments, jax.ShapeDtypeStruct((), jnp.int32))
+
+    def resume(self, folder: Path, identity: str) -> tuple[State, float]:
+        """The newest state of this very run with its seconds so far, or a new one."""
+        shapes = self.abstract()
+        found = load_state(folder, as_tree(shapes))
+        if found is None:
+            return self.initial(), 0.0
+        _require_same_run(folder, found.record.get("identity"), identity)
+        require(
+            found.step <= self.config.steps,
+            f"steps={self.config.steps}",
+            f"lie behind step {found.step}, which {folder} has reached",
+            "give more steps or a new folder",
+        )
+        state = jax.tree.unflatten(
+            jax.tree.structure(shapes), jax.tree.leaves(found.tree)
+        )
+        return self.put(state), float(found.record.get("seconds", 0.0))
+
+    def inputs(self, step: int, count: int) -> tuple[Batch, Any]:
+        """What the program is given for `count` steps from this one."""
+        rows = np.stack([self.batches.indices(step + i) for i in range(count)])
+        rows = rows.astype(np.int32)
+        axes = (None, "data")
+        if count == 1:
+            rows, axes = rows[0], ("data",)
+        if self.indexed:
+            return self.data, self.put(rows, *axes)
+        return self.put(take(self.data, rows), *axes), None
+
+    def compile(self, state: State, progress: Progress) -> Any:
+        """`call(state, step, count)`, compiled for the counts that will occur."""
+        key = self.put(jax.random.key(self.config.seed))
+        progress.note("compiling the step (kept on disk for the next start) ...")
+        began = time.perf_counter()
+        programs = {
+            count: self.program.lower(state, *self.inputs(0, count), key).compile()
+            for count in {1, self.chunk}
+        }
+        progress.note(f"compiled in {time.perf_counter() - began:.1f} s")
+
+        def call(state: State, step: int, count: int) -> tuple[State, Any]:
+            return programs[count](state, *self.inputs(step, count), key)
+
+        return call
+
+
+@dataclasses.dataclass(eq=False)
+class _Keeper:
+    """Writes what a run leaves behind, each thing at the steps at which it is due."""
+
+    folder: Path
+    spec: Mapping[str, Any]
+    provenance: dict[str, Any]
+    identity: str
+    run: _Run
+    seconds: float
+    began: float = 0.0
+    kept: int | None = None
+
+    def elapsed(self) -> float:
+        """Seconds of training, over all starts."""
+        return round(self.seconds + time.perf_counter() - self.began, 3)
+
+    def write(self, state: State, step: int, loss: float) -> None:
+        """A line, and the state and the snapshot where they are due."""
+        config = self.run.config
+        _append(self.folder / "train.jsonl", {"step": step, "loss": loss})
+        due = step % config.checkpoint_every == 0 or step == config.steps
+        snap = config.snapshot_every and step % config.snapshot_every == 0
+        if not (due or snap):
+            return
+        if not bool(jnp.isfinite(state.params).all() & jnp.isfinite(state.ema).all()):
+            _diverged(f"a parameter after step {step}", self)
+        if snap:
+            self.save(state, self.folder / "snapshots" / f"step-{step:06d}")
+        if due:
+            record = {"identity": self.identity, "seconds": self.elapsed()}
+            save_state(self.folder, step, as_tree(state), record)
+            self.kept = step
+
+    def save(self, state: State, folder: Path) -> None:
+        """Write the target of this state."""
+        about = {
+            **self.provenance,
+            "step": int(state.step),
+            "train": dataclasses.asdict(self.run.config),
+            "identity": self.identity,
+            "members": len(self.run.data.images),
+            "seconds": self.elapsed(),
+        }
+        if self.run.mechanism is not None:
+            about["privacy"] = dp.record(
+                self.run.config, self.run.mechanism, int(state.step)
+            )
+        unravel = self.run.layout.unravel
+        save_target(folder, self.spec, unravel(state.params), unravel(state.ema), about)
+
+
+def as_tree(state: State) -> dict[str, Any]:
+    """The state as the nested dict that is written; leaf order is the state's."""
+    leaves = jax.tree.leaves(state)
+    return {f"{i:02d}": leaf for i, leaf in enumerate(leaves)}
+
+
+def _names(spec: Mapping[str, Any]) -> set[str]:
+    entries = [spec.get(k) for k in ("network", "sde", "parameterisation")]
+    return {str(e["name"]) for e in entries if isinstance(e, Mapping) and "name" in e}
+
+
+def _float32(shapes: Any) -> Any:
+    for leaf in jax.tree.leaves(shapes):
+        require(
+            leaf.dtype == jnp.float32,
+            "network parameters",
+            f"hold {leaf.dtype}",
+            "keep parameters in float32 (compute in what you like)",
+        )
+    return shapes
+
+
+def _check_data(
+    images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int, int]
+) -> None:
+    require(
+        images.ndim == 4 and images.shape[1:] == shape and len(images) > 0,
+        f"images of shape {images.shape}",
+        f"are not [n, {', '.join(map(str, shape))}]",
+        "give at least one image of the spec's shape",
+    )
+    require(
+        images.dtype == np.float32,
+        f"images of dtype {images.dtype}",
+        "are not float32",
+        "give float32 in [0, 1]",
+    )
+    finite("images", images)
+    low, high = float(images.min()), float(images.max())
+    require(
+        low >= 0.0 and high <= 1.0,
+        f"images in [{low:.4g}, {high:.4g}]",
+        "leave [0, 1]",
+        "divide 8-bit values by 255",
+    )
+    require(
+        labels is None or labels.shape == (len(images),),
+        f"labels of shape {None if labels is None else labels.shape}",
+        f"are not one for each of {len(images)} images",
+        "give a label for each image, or none",
+    )
+
+
+def _identity(
+    spec: Mapping[str, Any],
+    config: TrainConfig,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+) -> str:
+    """Digest of everything that decides the result."""
+    told = json.dumps([spec, config.science()], sort_keys=True, default=dict)
+    extra = () if labels is None else (np.asarray(labels),)
+    return digest(told, images, *extra)
+
+
+def _require_same_run(folder: Path, found: Any, identity: str) -> None:
+    require(
+        found == identity,
+        f"{folder}",
+        "holds the training of another config or other data",
+        "choose another workdir, or delete that folder to train anew",
+    )
+
+
+def _is_done(folder: Path, identity: str, steps: int) -> bool:
+    if not (folder / "target.json").exists():
+        return False
+    provenance = describe(folder)["provenance"]
+    _require_same_run(folder, provenance.get("identity"), identity)
+    return provenance.get("step") == steps
+
+
+def _diverged(what: str, keeper: _Keeper) -> NoReturn:
+    state = keeper.folder / "state"
+    kept = any(state.glob("step-*.json")) if state.exists() else False
+    raise UserError(
+        f"training: {what} is NaN or infinite; lower learning_rate, or set clip, and "
+        f"train in a new workdir ("
+        + (f"the last good state is kept in {state})" if kept else "no state yet)")
+    )
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror}); free some space or choose a "
+            "writable folder, then run the same command again"
+        ) from error
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Drop lines beyond the step that a run resumes from, and a torn last one."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + os.linesep)
+        except (ValueError, KeyError, TypeError):
+            break
+    write_atomic(path, lambda file: file.write("".join(kept).encode()))
