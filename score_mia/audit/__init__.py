@@ -1,0 +1,21 @@
+"""An audit: train -> attack -> report, as stages that meet only through files."""
+
+from score_mia.audit.describe import describe
+from score_mia.audit.stages import (
+    attack,
+    generate,
+    import_target,
+    report,
+    run,
+    train,
+)
+
+__all__ = [
+    "attack",
+    "describe",
+    "generate",
+    "import_target",
+    "report",
+    "run",
+    "train",
+]

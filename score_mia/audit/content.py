@@ -1,0 +1,265 @@
+"""What the report shows, gathered from the files and objects of an audit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_mia.audit.assess import Assessment
+from score_mia.audit.checks import Checks
+from score_mia.audit.work import Work, config_digest
+from score_mia.checkpoint import describe
+from score_mia.report import privacy
+from score_mia.report.content import (
+    AttackContent,
+    ColumnContent,
+    PerturbedContent,
+    ReportContent,
+)
+from score_mia.report.text import distance_text
+from score_mia.rules.protocol import Rule
+from score_mia.sde import SDE
+
+_SHOWN = 400
+"""Most pictures of either group that the report searches for nearest members."""
+
+
+def report_content(
+    work: Work,
+    assessments: Sequence[Assessment],
+    metrics: Mapping[str, Any],
+    samples: np.ndarray | None,
+    checked: Checks,
+) -> ReportContent:
+    """Everything that `report.write` shows of an audit."""
+    split = work.split
+    return ReportContent(
+        title=work.plan.title,
+        metrics=metrics,
+        attacks=tuple(_attack(work, a, checked) for a in assessments),
+        members=work.pictures(split.members, _SHOWN),
+        nonmembers=work.pictures(split.nonmembers, _SHOWN),
+        samples=samples,
+        perturbed=_perturbed(work, assessments),
+        training=_training(work.folder / "target" / "train.jsonl"),
+        facts=_facts(work, metrics),
+        warnings=(*checked.warnings, *_dropped(assessments), *_selected(metrics)),
+    )
+
+
+def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:
+    signal = a.attack.signal
+    diagnostics = {
+        name.replace("_", " "): float(np.mean(a.signals.column(name)))
+        for name in a.signals.diagnostic_names
+    }
+    return AttackContent(
+        name=a.attack.name,
+        title=getattr(signal, "title", type(signal).__name__),
+        access=signal.access,
+        metrics=a.entry,
+        scores=a.scores,
+        member=a.signals.member,
+        columns=_columns(work.plan.sde, a),
+        diagnostics={k: v for k, v in diagnostics.items() if np.isfinite(v)},
+        notes=(*checked.notes.get(a.attack.name, ()), *_published(a.entry)),
+    )
+
+
+def _published(entry: Mapping[str, Any]) -> list[str]:
+    """The paper's way of counting, beside ours, for its attacks as published."""
+    if "as_published" not in entry:
+        return []
+    rates = entry["as_published"]["tpr_at_fpr"].items()
+    told = ", ".join(f"{100 * tpr:.4g} % at {100 * float(f):g} %" for f, tpr in rates)
+    return [
+        "As the paper counts, with the non-members as the positive class: share of "
+        f"non-members recognised at a share of members misjudged: {told}."
+    ]
+
+
+def _columns(sde: SDE, a: Assessment) -> ColumnContent | None:
+    """Per-time columns, for a signal that tells the time of each of its columns."""
+    times_of = getattr(a.attack.signal, "at", None)
+    if times_of is None or len(a.signals.names) < 2:
+        return None
+    times = np.asarray(times_of(sde), np.float64)
+    log_snr = jax.vmap(sde.log_snr)(jnp.asarray(times, jnp.float32))
+    chosen = _chosen_column(a.rule)
+    names = a.signals.names
+    return ColumnContent(
+        names=names,
+        values=a.signals.values.astype(np.float64),
+        time=times,
+        log_snr=np.asarray(log_snr, np.float64),
+        chosen_index=names.index(chosen) if chosen in names else None,
+        time_label=_time_label(sde),
+    )
+
+
+def _chosen_column(rule: Rule) -> str | None:
+    """The one column a rule scores by, if it is that kind of rule."""
+    choice = getattr(rule, "choice", None)
+    return getattr(choice, "column", None) or getattr(rule, "column", None)
+
+
+def _time_label(sde: SDE) -> str:
+    return "time t" if sde.discrete_steps is None else "diffusion step t"
+
+
+def _perturbed(work: Work, assessments: Sequence[Assessment]) -> PerturbedContent:
+    """A few members with the noise of a few times, the chosen ones among them."""
+    sde, codec = work.plan.sde, work.plan.codec
+    times = {float(t) for t in sde.times(7)}
+    for a in assessments:
+        columns = _columns(sde, a)
+        if columns is not None and columns.chosen_index is not None:
+            times.add(float(columns.time[columns.chosen_index]))
+    images = jnp.asarray(work.pictures(work.split.members, 3))
+    key = jax.random.key(work.plan.seed)
+    noise = jax.random.normal(key, images.shape)
+    shown, labels = [], []
+    for t in sorted(times):
+        x = sde.perturb(codec.encode(images), t, noise)
+        # Seen through the codec after bringing back the signal's scale: otherwise a
+        # variance-exploding x would be clipped to black and white.
+        scale = jnp.sqrt(sde.alpha(t) ** 2 + sde.std(t) ** 2)
+        shown.append(np.clip(np.asarray(codec.decode(x / scale)), 0.0, 1.0))
+        name = f"{t:.0f}" if sde.discrete_steps else f"{t:.3g}"
+        labels.append(f"t = {name}\nlog-SNR {float(sde.log_snr(t)):.1f}")
+    return PerturbedContent(np.stack(shown, axis=1), tuple(labels))
+
+
+def _training(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    plan, split = work.plan, work.split
+    provenance = describe(work.target_folder)["provenance"]
+    target = metrics["target"]
+    passes = target["steps"] * plan.train.batch / target["members"]
+    split_facts = {k: str(v) for k, v in split.counts.items()}
+    return {
+        "Target": {
+            "process": _entry(target["sde"]),
+            "network": _entry(target["network"]),
+            "parameters": f"{target['parameters']:,}",
+            "training steps": f"{target['steps']:,}",
+            "snapshot": _snapshot(metrics),
+            "training images": f"{target['members']:,}",
+            "passes over them": f"{passes:,.0f}",
+            **_made(target),
+            "digest": target["digest"],
+        },
+        "Split": {
+            **split_facts,
+            "recipe": _entry(split.recipe),
+            "data": _entry(plan.config["data"]),
+            "data digest": split.digest,
+        },
+        **_quality(metrics),
+        **({"Privacy": private} if (private := privacy.facts(metrics)) else {}),
+        "Training": {
+            k: str(v) for k, v in dataclasses.asdict(plan.train).items() if k != "dp"
+        },
+        "Run": {
+            "seed": str(plan.seed),
+            "device": metrics["device"],
+            "rows per tile": str(plan.engine.tile),
+            "config digest": config_digest(plan.config),
+            "python": platform.python_version(),
+            **provenance.get("versions", {}),
+        },
+    }
+
+
+def _made(target: Mapping[str, Any]) -> dict[str, str]:
+    """How long training took, or whence the target was imported."""
+    came = target.get("imported")
+    if came is None:
+        return {"training seconds": f"{target['training_seconds']:,.0f}"}
+    return {
+        "imported from": f"{came['file']} ({came['format']})",
+        "its SHA-256": came["sha256"],
+    }
+
+
+def _snapshot(metrics: Mapping[str, Any]) -> str:
+    """Which of the run's targets was attacked, and why that one."""
+    snapshot, step = metrics["target"]["snapshot"], metrics["target"]["steps"]
+    if "candidates" not in snapshot:
+        last = snapshot["rule"] == "last"
+        return "the last" if last else f"step {step:,}, named in the config"
+    among = ", ".join(f"{c['step']:,}" for c in snapshot["candidates"])
+    name = "KID" if snapshot["by"] == "kid" else snapshot["frechet_name"]
+    return f"step {step:,}, of {among} the one with the lowest {name} to the members"
+
+
+def _selected(metrics: Mapping[str, Any]) -> list[str]:
+    """That a snapshot was selected, and by what."""
+    if "candidates" not in metrics["target"]["snapshot"]:
+        return []
+    return [
+        f"The attacked target is a selection: {_snapshot(metrics)}. The choice looked "
+        "at the training set, so a privacy guarantee of the training does not cover "
+        "it, and a last snapshot may give away more or less."
+    ]
+
+
+def _quality(metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The group of facts about the samples' quality, if it was measured."""
+    found = metrics["target"].get("quality")
+    if found is None:
+        return {}
+    groups = (
+        ("members", "samples to members"),
+        ("nonmembers", "samples to non-members"),
+        ("members_to_nonmembers", "members to non-members"),
+    )
+    evaluations = found["network_evaluations_per_sample"]
+    lines = {
+        "encoder": f"{found['encoder']} ({found['features']:,} features)",
+        "sampler": _entry(found["sampler"]),
+        "evaluations per sample": "adaptive"
+        if evaluations is None
+        else f"{evaluations:,}",
+    }
+    for key, name in (("kid", "KID"), ("frechet", found["frechet_name"])):
+        lines |= {f"{name}, {what}": distance_text(found[g][key]) for g, what in groups}
+    for c in metrics["target"]["snapshot"].get("candidates", ()):
+        lines[f"choice, step {c['step']:,}"] = (
+            f"KID {distance_text(c['kid'])}; {found['frechet_name']} "
+            f"{distance_text(c['frechet'])}"
+        )
+    return {"Quality": lines}
+
+
+def _entry(spec: Mapping[str, Any]) -> str:
+    """A config entry on one line, e.g. "ddpm (steps 1000)"."""
+    rest = ", ".join(f"{k} {v}" for k, v in spec.items() if k != "name")
+    name = str(spec.get("name", ""))
+    return f"{name} ({rest})" if name and rest else name or rest
+
+
+def _dropped(assessments: Sequence[Assessment]) -> list[str]:
+    lines = []
+    for a in assessments:
+        if len(a.dropped):
+            ids = ", ".join(map(str, a.dropped[:10]))
+            more = " ..." if len(a.dropped) > 10 else ""
+            lines.append(
+                f"{a.attack.name}: {len(a.dropped)} images gave NaN or infinite "
+                f"signals and are left out of its numbers (ids {ids}{more})."
+            )
+    return lines

@@ -1,0 +1,79 @@
+"""`--dry_run`: what an audit would do, how large it is, and about what it costs."""
+
+from __future__ import annotations
+
+import json
+import time
+from math import prod
+
+import jax
+import jax.numpy as jnp
+
+from score_mia.build import Plan
+from score_mia.device import jit
+from score_mia.networks.network import Network
+
+# A training step costs a forward and a backward pass, the latter about two forwards.
+_TRAIN_FORWARDS = 3
+# A network runs at about this share of the matrix-product rate on CPUs (benchmarks/).
+_EFFICIENCY = 0.4
+
+
+def describe(plan: Plan) -> str:
+    """The resolved config, the sizes, and a cost estimate; touches no file."""
+    source = plan.source()
+    split = plan.split(source)
+    network = plan.network(source.shape)
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    forward = _flops(network, source.shape)
+    rate = _rate() * _EFFICIENCY
+    lines = [
+        json.dumps(plan.config, indent=2),
+        "",
+        f"data       {len(source.ids):,} images of {source.shape}",
+        f"split      {len(split.members):,} members, {len(split.nonmembers):,} "
+        f"non-members; {split.counts['reference']:,} of them are reference data",
+        f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation",
+    ]
+    costs = {"train": plan.train.steps * plan.train.batch * _TRAIN_FORWARDS}
+    for attack in plan.attacks:
+        count = getattr(attack.signal, "forwards", lambda _: None)(plan.sde)
+        if count is None:
+            lines.append(f"{attack.name:10s} cost not known beforehand")
+            continue
+        costs[attack.name] = count * len(split.ids)
+    for name, passes in costs.items():
+        hours = passes * forward / rate / 3600
+        lines.append(
+            f"{name:10s} {passes:,.0f} forward passes of one image, "
+            f"about {_span(hours)} on this device"
+        )
+    return "\n".join(lines)
+
+
+def _flops(network: Network, shape: tuple[int, int, int]) -> float:
+    """Floating point operations of one forward pass of one image, by XLA's count."""
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    label = jax.ShapeDtypeStruct((1,), jnp.float32)
+    lowered = jit(lambda p, x, t: network.apply(p, x, t)).lower(params, x, label)
+    return float((lowered.cost_analysis() or {}).get("flops", 0.0))
+
+
+def _rate() -> float:
+    """Measured rate of a matrix product, in floating point operations a second."""
+    n = 1024
+    product = jit(lambda a: a @ a)
+    a = jnp.ones((n, n))
+    product(a).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(4):
+        product(a).block_until_ready()
+    return 4 * 2 * n**3 / (time.perf_counter() - start)
+
+
+def _span(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.1f} h"

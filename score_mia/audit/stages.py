@@ -1,0 +1,203 @@
+"""The stages of an audit. Each skips what is done and can be killed at any moment."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from score_mia.audit.assess import Assessment, assess
+from score_mia.audit.checks import Checks, checks
+from score_mia.audit.content import report_content
+from score_mia.audit.foreign import adopt, origin
+from score_mia.audit.quality import choose, measure, samples
+from score_mia.audit.work import Work, config_digest, open_work
+from score_mia.build import Plan
+from score_mia.checkpoint import describe, target_digest
+from score_mia.engine import collect, seconds
+from score_mia.files import save_json, save_npz, write_atomic
+from score_mia.metrics.roc import paper_compatible
+from score_mia.report import table_text, write
+from score_mia.train.loop import train as train_target
+
+SCHEMA = 1
+
+
+def run(plan: Plan, workdir: str | Path) -> str:
+    """Train, attack, report; returns the table and the path of the HTML file."""
+    work = open_work(plan, workdir)
+    _train(work)
+    return _report(work, *_attack(work))
+
+
+def train(plan: Plan, workdir: str | Path) -> str:
+    """Train the target (or go on training it)."""
+    work = open_work(plan, workdir)
+    _train(work)
+    return f"target: {work.folder / 'target'}"
+
+
+def import_target(plan: Plan, workdir: str | Path, checkpoint: str | Path) -> str:
+    """Take a checkpoint of score_sde or MIDM for the target instead of training one."""
+    work = open_work(plan, workdir)
+    step = adopt(work, checkpoint, _provenance(work))
+    return f"target: {work.folder / 'target'} ({checkpoint}, step {step:,})"
+
+
+def attack(plan: Plan, workdir: str | Path) -> str:
+    """Attack the trained target and write metrics.json."""
+    work = open_work(plan, workdir)
+    _, metrics, _ = _attack(work)
+    return f"{table_text(metrics)}\nmetrics: {work.folder / 'metrics.json'}"
+
+
+def report(plan: Plan, workdir: str | Path) -> str:
+    """Write the report of an attacked target; only missing signals are computed."""
+    work = open_work(plan, workdir)
+    return _report(work, *_attack(work))
+
+
+def generate(plan: Plan, workdir: str | Path, count: int) -> str:
+    """Draw samples from the attacked target: samples/*.png and an npz of them all.
+
+    Drawn once: a killed run goes on, and more of them begin where fewer ended.
+    """
+    from PIL import Image
+
+    work = open_work(plan, workdir)
+    choose(work)
+    images = _samples(work, count, work.folder / "samples" / f"samples-{count}.npz")
+    folder = work.folder / "samples"
+    for i, image in enumerate(images):
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        save = functools.partial(picture.save, format="png")
+        write_atomic(folder / f"{i:05d}.png", save)
+    return f"{count} samples: {folder}"
+
+
+def _train(work: Work) -> None:
+    if origin(work.folder / "target") is not None:
+        return  # imported: there is nothing to train
+    plan, members = work.plan, work.split.members
+    spec = plan.spec(work.source.shape)
+    conditional = bool(plan.config["network"].get("classes"))
+    train_target(
+        spec,
+        work.source.images(members),
+        plan.train,
+        work.folder / "target",
+        labels=work.source.labels(members) if conditional else None,
+        provenance=_provenance(work),
+    )
+
+
+def _provenance(work: Work) -> dict[str, Any]:
+    return {
+        "config": config_digest(work.plan.config),
+        "split": work.split.digest,
+        "versions": versions(),
+    }
+
+
+def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
+    """Signals of every attack, their assessments, metrics.json, and the checks."""
+    plan, split = work.plan, work.split
+    selection = choose(work)
+    digest = target_digest(work.target)
+    assessments = []
+    for one in plan.attacks:
+        folder = work.folder / "signals" / one.name
+        signals = collect(
+            one.signal,
+            work.target,
+            work.source,
+            split.ids,
+            split.member,
+            plan.seed,
+            folder=folder,
+            engine=plan.engine,
+            provenance={"target": digest},
+            label=one.name,
+        )
+        found = assess(one, signals, split, plan, seconds(folder))
+        if getattr(one.signal, "as_published", False):
+            published = paper_compatible(found.scores, found.signals.member)
+            found.entry["as_published"] = published
+        assessments.append(found)
+    checked = checks(work)
+    facts = _target_facts(work, digest)
+    facts["snapshot"] = {"rule": plan.target.snapshot, **(selection or {})}
+    quality = measure(work)
+    if quality is not None:
+        facts["quality"] = quality
+    metrics = {
+        "schema": SCHEMA,
+        "title": plan.title,
+        "target": facts,
+        "split": split.counts,
+        "level": plan.report.level,
+        "seed": plan.seed,
+        "device": device_name(),
+        "attacks": {a.attack.name: a.entry for a in assessments},
+        "controls": checked.controls,
+    }
+    save_json(work.folder / "metrics.json", metrics)
+    return assessments, metrics, checked
+
+
+def _report(
+    work: Work,
+    assessments: list[Assessment],
+    metrics: dict[str, Any],
+    checked: Checks,
+) -> str:
+    count = work.plan.report.samples
+    samples = None
+    if count:
+        samples = _samples(work, count, work.folder / "target" / "samples.npz")
+    content = report_content(work, assessments, metrics, samples, checked)
+    path = write(work.folder / "report", content)
+    return f"{table_text(metrics)}\nreport: {path}"
+
+
+def _samples(work: Work, count: int, path: Path) -> np.ndarray:
+    """The first samples of the attacked target, uint8, also as one file."""
+    images = samples(work, work.step, work.target, count, seed=work.plan.seed)
+    digest = target_digest(work.target)
+    save_npz(path, images=images, target=np.asarray(digest))
+    return images
+
+
+def _target_facts(work: Work, digest: str) -> dict[str, Any]:
+    known = describe(work.target_folder)
+    leaves = jax.tree.leaves(work.target.params)
+    return {
+        "digest": digest,
+        "sde": work.plan.config["sde"],
+        "network": work.plan.config["network"],
+        "parameters": int(sum(leaf.size for leaf in leaves)),
+        "steps": known["provenance"]["step"],
+        "members": known["provenance"]["members"],
+        "training_seconds": known["provenance"]["seconds"],
+        "privacy": known["provenance"].get("privacy"),
+        "imported": known["provenance"].get("imported"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of score_mia and of what its numbers depend on."""
+    names = ("score_mia", "jax", "flax", "optax", "diffrax", "numpy", "scikit-learn")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def device_name() -> str:
+    """Number and kind of the devices, e.g. "1 x cpu (x86_64)"."""
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    where = f" ({platform.machine()})" if kind == "cpu" else ""
+    return f"{len(devices)} x {kind}{where}"

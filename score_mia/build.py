@@ -1,0 +1,323 @@
+"""From a config to objects: the only room that knows every registry."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from score_mia.attacks import PUBLISHED, SIGNALS
+from score_mia.attacks.protocol import Access, Attack, Reference
+from score_mia.check import UserError, at_least, did_you_mean, one_of, require, within
+from score_mia.data import SOURCES, SPLITS
+from score_mia.data.source import Source
+from score_mia.data.split import Split
+from score_mia.encoders import ENCODERS, Encoder
+from score_mia.engine import Engine
+from score_mia.networks import NETWORKS
+from score_mia.networks.network import Network
+from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
+from score_mia.registry import make
+from score_mia.rules import RULES
+from score_mia.sampling import SAMPLERS
+from score_mia.sde import SDE, SDES
+from score_mia.target import Codec
+from score_mia.train.loop import TrainConfig
+
+REQUIRED = ("data", "split", "sde", "network", "train", "attacks")
+OPTIONAL = (
+    *("title", "seed", "parameterisation", "codec", "sampler", "engine", "report"),
+    *("quality", "target"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """What the report shows.
+
+    Attributes:
+      samples: how many samples of the target are drawn and shown.
+      replicates: bootstrap replicates of every interval.
+      level: coverage of the intervals.
+      near_duplicates: RMSE in [0, 1] under which two images count as the same.
+      grid_check: on how many images the likelihood's grid is checked against the
+        adaptive solver; 0 for none.
+    """
+
+    samples: int = 32
+    replicates: int = 1000
+    level: float = 0.95
+    near_duplicates: float = 10 / 255
+    grid_check: int = 4
+
+    def __post_init__(self) -> None:
+        at_least("report.samples", self.samples, 0)
+        at_least("report.replicates", self.replicates, 100)
+        within("report.level", self.level, 0.5, 0.999)
+        within("report.near_duplicates", self.near_duplicates, 0.0, 1.0)
+        at_least("report.grid_check", self.grid_check, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class QualityConfig:
+    """How the quality of samples is measured; without it, it is not.
+
+    Attributes:
+      encoder: by whose features samples and images are compared.
+      samples: how many are drawn.
+      reference: how many members, and as many non-members, they are compared with;
+        None for as many as both groups have.
+      seed: of the samples; None for the audit's.
+    """
+
+    encoder: Encoder
+    samples: int = 256
+    reference: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least("quality.samples", self.samples, 3)
+        if self.reference is not None:
+            at_least("quality.reference", self.reference, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetConfig:
+    """Which of a run's targets is attacked.
+
+    Attributes:
+      snapshot: "last"; the training step of a snapshot; or that whose samples come
+        closest to the members: "best_kid", "best_fd" (by the Fréchet distance) or
+        "best_fid" (by that of FID's own encoder, as Hu & Pang 2023 chose theirs).
+    """
+
+    snapshot: str | int = "last"
+
+    def __post_init__(self) -> None:
+        if not str(self.snapshot).isdigit():
+            one_of("target.snapshot", str(self.snapshot), ("last", *_METRICS))
+
+    @property
+    def metric(self) -> str | None:
+        """The distance by which a snapshot is chosen, if one is."""
+        return _METRICS.get(str(self.snapshot))
+
+    @property
+    def step(self) -> int | None:
+        """The step that the config names, if it does."""
+        return int(self.snapshot) if str(self.snapshot).isdigit() else None
+
+
+_METRICS = {"best_kid": "kid", "best_fd": "frechet", "best_fid": "frechet"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A whole audit, built but not begun.
+
+    Attributes:
+      config: the resolved config, plain JSON values.
+      title, seed: of the audit; the seed keys training, signals and intervals.
+      source, split: make the data source and, from it, the split.
+      sde, parameterisation, codec: the target's process and conventions.
+      network: makes the network for an image shape (h, w, c).
+      train, attacks, engine, report, sampler: the stages' settings.
+      quality: how samples are judged, or None.
+      target: which snapshot is attacked.
+    """
+
+    config: Mapping[str, Any]
+    title: str
+    seed: int
+    source: Callable[[], Source]
+    split: Callable[[Source], Split]
+    sde: SDE
+    parameterisation: Parameterisation
+    codec: Codec
+    network: Callable[[tuple[int, int, int]], Network]
+    train: TrainConfig
+    attacks: tuple[Attack, ...]
+    sampler: Any
+    engine: Engine
+    report: ReportConfig
+    quality: QualityConfig | None = None
+    target: TargetConfig = TargetConfig()
+
+    @property
+    def snapshots(self) -> tuple[int, ...]:
+        """Training steps whose targets are kept, the last one's included."""
+        every = self.train.snapshot_every
+        kept = range(every, self.train.steps, every) if every else ()
+        return (*kept, self.train.steps)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the target's parts: what the user trusts a checkpoint to name."""
+        families = ("network", "sde", "parameterisation")
+        return frozenset(self.config[family]["name"] for family in families)
+
+    def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:
+        """What a checkpoint must say of itself to be loaded anywhere."""
+        names = ("network", "sde", "parameterisation", "codec")
+        return {**{n: self.config[n] for n in names}, "shape": list(shape)}
+
+
+def plan(config: Any) -> Plan:
+    """Build a `Plan` from a ConfigDict (or mapping); every mistake is a UserError."""
+    config = resolve(config)
+    sde = make("sde", SDES, config["sde"])
+    network = make("network", NETWORKS, config["network"])
+    attacks = config["attacks"]
+    require(len(attacks) > 0, "attacks", "none is given", "add one to the config")
+    result = Plan(
+        config=config,
+        title=config["title"],
+        seed=config["seed"],
+        source=lambda: make("data set", SOURCES, config["data"]),
+        split=lambda source: make("split", SPLITS, config["split"], source=source),
+        sde=sde,
+        parameterisation=make(
+            "parameterisation", PARAMETERISATIONS, config["parameterisation"]
+        ),
+        codec=_section(Codec, "codec", config["codec"]),
+        network=network.build,
+        train=_section(TrainConfig, "train", config["train"]),
+        attacks=tuple(_attack(name, spec, sde) for name, spec in attacks.items()),
+        sampler=make("sampler", SAMPLERS, config["sampler"]),
+        engine=_section(Engine, "engine", config["engine"]),
+        report=_section(ReportConfig, "report", config["report"]),
+        quality=_quality(config["quality"]) if "quality" in config else None,
+        target=_section(TargetConfig, "target", config["target"]),
+    )
+    _check_snapshot(result)
+    return result
+
+
+def resolve(config: Any) -> dict[str, Any]:
+    """The config as plain JSON values, with every optional section filled in."""
+    if config is None:
+        raise UserError("config: there is none; give --config=FILE.py")
+    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    for name in config:
+        if name not in (*REQUIRED, *OPTIONAL):
+            remedy = did_you_mean(name, (*REQUIRED, *OPTIONAL))
+            raise UserError(f"config has no section {name!r}; {remedy}")
+    for name in REQUIRED:
+        require(name in config, f"config section {name!r}", "is missing", "add it")
+    sde = config["sde"]
+    published = _published(sde)
+    defaults = {
+        "title": "Membership privacy audit",
+        "seed": 0,
+        "parameterisation": published["parameterisation"],
+        "codec": published["codec"],
+        "sampler": {"name": "ancestral"},
+        "engine": {},
+        "report": {},
+        "target": {"snapshot": "last"},
+    }
+    try:
+        return json.loads(json.dumps({**defaults, **config}))
+    except TypeError as error:
+        raise UserError(
+            f"config: {error}; use numbers, texts, lists and dictionaries only"
+        ) from error
+
+
+def _published(sde: Mapping[str, Any]) -> dict[str, Any]:
+    """The published convention of each process: parameterisation and data range."""
+    name = sde.get("name")
+    steps = sde.get("steps", 1000)
+    centred, unit = {"low": -1.0, "high": 1.0}, {"low": 0.0, "high": 1.0}
+    table = {
+        "vp": ({"name": "noise", "scale": 999.0}, centred),
+        "sub_vp": ({"name": "noise", "scale": 999.0}, centred),
+        "ddpm": ({"name": "noise"}, centred),
+        "smld": ({"name": "score", "scale": -1.0, "offset": steps - 1.0}, unit),
+        "ve": ({"name": "score", "label": "std"}, unit),
+        "edm": ({"name": "karras"}, centred),
+    }
+    parameterisation, codec = table.get(str(name), ({"name": "noise"}, centred))
+    return {"parameterisation": parameterisation, "codec": codec}
+
+
+def _section(part: Callable[..., Any], name: str, fields: Mapping[str, Any]) -> Any:
+    return make("config section", {name: part}, {**fields, "name": name})
+
+
+def _quality(fields: Mapping[str, Any]) -> QualityConfig:
+    spec = fields.get("encoder", "random_conv")
+    spec = {"name": spec} if isinstance(spec, str) else spec
+    encoder = make("encoder", ENCODERS, spec)
+    needed = ("name", "canonical", "fingerprint", "features")
+    _has("quality.encoder", encoder, needed)
+    rest = {k: v for k, v in fields.items() if k != "encoder"} | {"name": "quality"}
+    return make("config section", {"quality": QualityConfig}, rest, encoder=encoder)
+
+
+def _check_snapshot(plan: Plan) -> None:
+    """Tell before training what would keep the wanted snapshot from being there."""
+    wanted = f"target.snapshot={plan.target.snapshot!r}"
+    if plan.target.step is not None:
+        require(
+            plan.target.step in plan.snapshots,
+            wanted,
+            "is no step at which a target is kept",
+            f"set train.snapshot_every, or give one of {list(plan.snapshots)[-8:]}",
+        )
+    if plan.target.metric is None:
+        return
+    if plan.quality is None:
+        raise UserError(
+            f"{wanted} needs to know how quality is measured; add "
+            "quality=dict(encoder=...)"
+        )
+    require(
+        len(plan.snapshots) > 1,
+        wanted,
+        "has one target to choose from",
+        "set train.snapshot_every below train.steps",
+    )
+    require(
+        plan.target.snapshot != "best_fid" or plan.quality.encoder.canonical,
+        wanted,
+        f"needs FID's own encoder, not {plan.quality.encoder.name!r}",
+        'give quality.encoder=dict(name="inception", weights=...), or say "best_fd"',
+    )
+
+
+def _attack(name: str, spec: Mapping[str, Any], sde: SDE) -> Attack:
+    fields: dict[str, Any] = {
+        "rule": {"name": "column"},
+        "reference": "none",
+        **spec,
+    }
+    known = ("signal", "rule", "reference")
+    for field in fields:
+        one_of(f"attacks.{name} field", field, known)
+    require("signal" in fields, f"attacks.{name}", "has no signal", "add signal=...")
+    one_of(f"attacks.{name}.reference", fields["reference"], get_args(Reference))
+    signal = make("signal", {**SIGNALS, **PUBLISHED}, fields["signal"])
+    _has(
+        f"attacks.{name}.signal", signal, ("access", "diagnostics", "names", "__call__")
+    )
+    one_of(f"attacks.{name}.signal.access", signal.access, get_args(Access))
+    rule = make("rule", RULES, fields["rule"])
+    _has(f"attacks.{name}.rule", rule, ("fit", "score", "chosen"))
+    # Asked now, so that a time or a column that cannot be is told before training.
+    columns = signal.names(sde)
+    if getattr(rule, "column", None) is not None:
+        one_of(f"attacks.{name}.rule.column", rule.column, columns)
+    return Attack(name, signal, rule, fields["reference"])
+
+
+def _has(name: str, part: Any, needed: tuple[str, ...]) -> None:
+    """Require what a part from a user's own package must have."""
+    missing = [attribute for attribute in needed if not hasattr(part, attribute)]
+    require(
+        not missing,
+        f"{name}: {type(part).__name__}",
+        f"has no {', '.join(missing)}",
+        "see docs/extend.md",
+    )

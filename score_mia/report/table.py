@@ -1,0 +1,281 @@
+"""The numbers as text: terminal table, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from score_mia.report import privacy
+from score_mia.report.content import AttackContent, ColumnContent
+from score_mia.report.curves import RATES, ColumnCurves, RocCurve
+from score_mia.report.text import SPACE, aside, counts, estimate, level, quantity
+
+Row = tuple[str, Mapping[str, Any] | None, bool]
+"""Label, estimate, whether it is printed in per cent."""
+
+
+def rows(entry: Mapping[str, Any]) -> list[Row]:
+    """The estimates of an attack's entry of metrics.json, in the order shown."""
+    rates = sorted(entry.get("tpr_at_fpr", {}), key=float, reverse=True)
+    return [
+        ("AUC", entry.get("auc"), False),
+        ("Balanced accuracy", entry.get("balanced_accuracy"), True),
+        *(
+            (f"TPR at {level(float(r))}{SPACE}FPR", entry["tpr_at_fpr"][r], True)
+            for r in rates
+        ),
+        (f"TPR at zero{SPACE}FP", entry.get("tpr_at_zero_fp"), True),
+    ]
+
+
+def threshold_rows(entry: Mapping[str, Any]) -> list[Row]:
+    """The rates at a threshold fixed on reference data, if the attack has one."""
+    fixed = entry.get("at_fixed_threshold")
+    if not fixed:
+        return []
+    return [
+        ("TPR, fixed threshold", fixed.get("tpr"), True),
+        ("FPR, fixed threshold", fixed.get("fpr"), True),
+    ]
+
+
+def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
+    """The table printed at the end of an audit: plain, aligned, one column per attack.
+
+    Every number stands beside its 95 % interval; what the non-members cannot resolve
+    reads "below resolution (n = 500)". More attacks than fit `width` go below.
+    """
+    blocks = [
+        (name, _lines(metrics, entry)) for name, entry in metrics["attacks"].items()
+    ]
+    if not blocks:
+        return "no attack was run\n"
+    labels: list[str] = []
+    for _, lines in blocks:
+        labels += [label for label, _ in lines if label not in labels]
+    left = max(map(len, labels))
+    cell = max(len(t) for name, ls in blocks for t in (name, *(v for _, v in ls)))
+    per = max(1, (width - left) // (cell + 2))
+    out: list[str] = []
+    for start in range(0, len(blocks), per):
+        part = blocks[start : start + per]
+        out.append(_line("", [name for name, _ in part], left, cell))
+        out.append("-" * (left + len(part) * (cell + 2)))
+        for label in labels:
+            out.append(
+                _line(label, [dict(ls).get(label, "") for _, ls in part], left, cell)
+            )
+        out.append("")
+    split = metrics.get("split", {})
+    out += textwrap.wrap(
+        f"{split.get('members', 0):,} members and {split.get('nonmembers', 0):,} "
+        "non-members; intervals are 95 %; members are the positive class.",
+        width,
+    )
+    for line in (privacy.sentence(metrics), *privacy.overruns(metrics)):
+        out += textwrap.wrap(line, width)
+    return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
+
+
+def _line(label: str, cells: Sequence[str], left: int, cell: int) -> str:
+    return label.ljust(left) + "".join("  " + text.ljust(cell) for text in cells)
+
+
+def _lines(
+    metrics: Mapping[str, Any], entry: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    members, nonmembers = counts(metrics, entry)
+    lines = []
+    for label, number, percent in rows(entry) + threshold_rows(entry):
+        value, interval = estimate(number, nonmembers, percent)
+        text = f"{value} {interval}" if "[" in interval else f"{value} ({interval})"
+        lines.append((label, text))
+        if aside(number):
+            lines.append(("  " + aside(number).split(" up")[0], aside(number)[9:]))
+    shown = privacy.bound(entry)
+    if shown is not None:
+        lines.append(("epsilon, at least", f"{shown[0]} (n shows {shown[1]} at most)"))
+    cost = entry.get("cost", {})
+    lines += [
+        ("evaluations per image", quantity(cost.get("network_evaluations_per_image"))),
+        ("seconds", quantity(cost.get("seconds"))),
+        ("members / non-members", f"{members:,} / {nonmembers:,}"),
+    ]
+    return lines
+
+
+def attacks_csv(metrics: Mapping[str, Any]) -> str:
+    """One row per attack and measure, in full precision, empty where unknown."""
+    header = (
+        *("attack", "measure", "fpr", "value", "low", "high", "resolvable"),
+        *("members", "nonmembers"),
+    )
+    table: list[Sequence[Any]] = []
+    for name, entry in metrics["attacks"].items():
+        held = counts(metrics, entry)
+        for measure, rate, number in measures(entry):
+            got = [number.get(key) for key in ("value", "low", "high")]
+            resolvable = bool(number.get("resolvable", True))
+            table.append((name, measure, rate, *got, resolvable, *held))
+        for measure, value in {**_bound(entry), **entry.get("cost", {})}.items():
+            table.append((name, measure, "", value, "", "", "", *held))
+    return csv_text(header, table)
+
+
+def _bound(entry: Mapping[str, Any]) -> dict[str, float]:
+    found = entry.get("epsilon_lower_bound")
+    if found is None:
+        return {}
+    return {
+        "epsilon_lower_bound": found["value"],
+        "largest_epsilon_lower_bound": found["largest"],
+    }
+
+
+def measures(
+    entry: Mapping[str, Any],
+) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
+    """(measure, FPR or "", estimate) of every estimate of an entry of metrics.json."""
+    for measure in ("auc", "balanced_accuracy", "tpr_at_zero_fp"):
+        if entry.get(measure):
+            yield measure, "", entry[measure]
+    for rate, number in entry.get("tpr_at_fpr", {}).items():
+        yield "tpr", rate, number
+    fixed = entry.get("at_fixed_threshold") or {}
+    for measure in ("tpr", "fpr"):
+        if fixed.get(measure):
+            yield f"{measure}_at_fixed_threshold", "", fixed[measure]
+
+
+def roc_csv(curves: Mapping[str, RocCurve]) -> str:
+    """The ROC of Fig. 2: at each FPR the exact TPR and its pointwise 95 % band."""
+    return csv_text(
+        ("attack", "fpr", "tpr", "low", "high", "members", "nonmembers"),
+        [
+            (name, *map(float, point), c.members, c.nonmembers)
+            for name, c in curves.items()
+            for point in zip(c.fpr, c.tpr, c.low, c.high, strict=True)
+        ],
+    )
+
+
+def by_step_csv(
+    attacks: Sequence[AttackContent], curves: Mapping[str, ColumnCurves]
+) -> str:
+    """The curves of Fig. 1: AUC and TPRs of every column, empty below resolution."""
+    table: list[Sequence[Any]] = []
+    for attack in attacks:
+        columns, curve = attack.columns, curves.get(attack.name)
+        if columns is not None and curve is not None:
+            table += [(attack.name, *row) for row in by_step_rows(columns, curve)]
+    return csv_text(("attack", *BY_STEP), table)
+
+
+BY_STEP = (
+    *("column", "time", "log_snr"),
+    *(
+        measure + end
+        for measure in ("auc", *(f"tpr@{f:g}" for f in RATES))
+        for end in ("", "_low", "_high")
+    ),
+    *("chosen", "members", "nonmembers"),
+)
+"""Header of `by_step_rows`."""
+
+
+def by_step_rows(
+    columns: ColumnContent, curve: ColumnCurves
+) -> Iterable[Sequence[Any]]:
+    """AUC and TPRs of every column with their limits, "" below resolution."""
+    for k, name in enumerate(columns.names):
+        row = [name, float(columns.time[k]), float(columns.log_snr[k])]
+        for number in (curve.auc, *(curve.tpr[f] for f in RATES)):
+            unknown = number is None or not np.isfinite(number[:, k]).all()
+            row += [""] * 3 if unknown else map(float, number[:, k])
+        chosen = k == columns.chosen_index
+        yield (*row, chosen, curve.members, curve.nonmembers)
+
+
+def csv_text(header: Sequence[str], table: Iterable[Sequence[Any]]) -> str:
+    """A header and rows; None is an empty cell, and so is what a row lacks."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in table:
+        cells = ["" if cell is None else cell for cell in row]
+        writer.writerow(cells + [""] * (len(header) - len(cells)))
+    return out.getvalue()
+
+
+_GREEK = {
+    "\N{GREEK SMALL LETTER ALPHA}": r"\alpha",
+    "δ": r"\delta",
+    "ε": r"\varepsilon",
+    "\N{GREEK SMALL LETTER SIGMA}": r"\sigma",
+    "∞": r"\infty",
+    "≤": r"\leq",
+}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+    SPACE: "~",
+    # What pdflatex has no letters for.
+    "\N{MINUS SIGN}": "$-$",
+    "\N{SUPERSCRIPT TWO}": "$^2$",
+    **{c: rf"${name}$" for c, name in _GREEK.items()},
+}
+
+
+def latex(text: str) -> str:
+    """Text with every character that LaTeX reads as a command made harmless."""
+    return "".join(_LATEX.get(c, c) for c in " ".join(text.splitlines()))
+
+
+def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """A booktabs table, one row per attack, intervals in brackets below the values."""
+    entries = metrics["attacks"]
+    labels: list[str] = []
+    for entry in entries.values():
+        labels += [label for label, _, _ in rows(entry) if label not in labels]
+    body = []
+    for name, entry in entries.items():
+        _, nonmembers = counts(metrics, entry)
+        cells = {
+            label: estimate(number, nonmembers, percent)
+            for label, number, percent in rows(entry)
+        }
+        got = [cells.get(label, ("", "")) for label in labels]
+        title = latex(titles.get(name, name))
+        body.append([title, *(latex(value) for value, _ in got)])
+        body.append(
+            ["", *(rf"{{\footnotesize {latex(interval)}}}" for _, interval in got)]
+        )
+    note = (
+        r"% \usepackage{booktabs}; intervals are 95 %, members are the positive class"
+    )
+    return f"{note}\n{booktabs(['Attack', *map(latex, labels)], body)}"
+
+
+def booktabs(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A tabular of cells that are LaTeX already; the first column names its row."""
+    # In braces: a row that began with "[" or "*" would be read as part of \\.
+    made = [" & ".join([f"{{{row[0]}}}" if row[0] else "", *row[1:]]) for row in body]
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *(row + r" \\" for row in made),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join([*lines, ""])

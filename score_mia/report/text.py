@@ -1,0 +1,104 @@
+"""Numbers as words: every estimate is printed with its interval and its n, or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+SPACE = "\N{NO-BREAK SPACE}"
+DASH = "\N{EN DASH}"
+
+
+def share(value: float) -> str:
+    """A share in [0, 1] in per cent: "93.4 %"; never rounded onto 0 or 100."""
+    percent = 100 * value
+    if 0 < percent < 0.05:
+        return f"<0.1{SPACE}%"
+    if 99.95 <= percent < 100:
+        return f">99.9{SPACE}%"
+    return f"{percent:.1f}{SPACE}%"
+
+
+def unit(value: float) -> str:
+    """A number in [0, 1] with three decimals; never rounded onto 0 or 1."""
+    if 0 < value < 0.0005:
+        return "<0.001"
+    if 0.9995 <= value < 1:
+        return ">0.999"
+    return f"{value:.3f}"
+
+
+def level(fpr: float) -> str:
+    """A false-positive rate as people write it: 0.01 becomes "1 %"."""
+    return f"{100 * fpr:.10g}{SPACE}%"
+
+
+def span(low: float, high: float, percent: bool) -> str:
+    """An interval: "[86.2, 97.8] %" in per cent or "[0.861, 0.978]"."""
+    if percent:
+        return f"[{100 * low:.1f}, {100 * high:.1f}]{SPACE}%"
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def known(estimate: Mapping[str, Any] | None) -> bool:
+    """Whether an estimate of metrics.json holds a number at all."""
+    if not estimate or not estimate.get("resolvable", True):
+        return False
+    parts = (estimate.get(key) for key in ("value", "low", "high"))
+    return all(p is not None and math.isfinite(p) for p in parts)
+
+
+def estimate(
+    entry: Mapping[str, Any] | None, nonmembers: int | None, percent: bool
+) -> tuple[str, str]:
+    """Value and interval of an estimate as two texts.
+
+    An estimate that the non-members cannot resolve becomes
+    ("below resolution", "n = 500"): no number is ever printed for it.
+    """
+    if not known(entry):
+        n = f"n{SPACE}={SPACE}{nonmembers}" if nonmembers is not None else "n unknown"
+        return "below resolution", n
+    assert entry is not None
+    value = share(entry["value"]) if percent else unit(entry["value"])
+    return value, span(entry["low"], entry["high"], percent)
+
+
+def quantity(value: float | None) -> str:
+    """A plain measured number, e.g. seconds or network evaluations: "1,000", "0.12"."""
+    if value is None or not math.isfinite(value):
+        return "not measured"
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def distance_text(entry: Mapping[str, Any]) -> str:
+    """A distance between two sets of images: "0.012 [0.01, 0.014], n = 256 and 64"."""
+    value = f"{entry['value']:.4g}"
+    if entry["low"] is not None:
+        value += f" [{entry['low']:.3g}, {entry['high']:.3g}]"
+    first, second = entry["n"]
+    few = min(first, second) <= entry["features"] and entry["low"] is None
+    aside = ", fewer images than features" if few else ""
+    return f"{value}, n{SPACE}={SPACE}{first:,} and {second:,}{aside}"
+
+
+def counts(metrics: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[int, int]:
+    """How many members and non-members an attack's entry was evaluated on.
+
+    An attack that spends part of the split on its own fit was evaluated on the rest,
+    and says so in its entry; without that, the whole split is meant.
+    """
+    split = metrics.get("split", {})
+    return (
+        int(entry.get("n_members", split.get("members", 0))),
+        int(entry.get("n_nonmembers", split.get("nonmembers", 0))),
+    )
+
+
+def aside(entry: Mapping[str, Any] | None) -> str:
+    """What else an estimate says: how large the FPR behind "zero FP" may really be."""
+    upper = (entry or {}).get("fpr_upper")
+    return "" if upper is None else f"true FPR up to {100 * upper:.2g}{SPACE}%"
