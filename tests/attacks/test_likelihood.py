@@ -1,0 +1,56 @@
+"""The likelihood attack: its column, diagnostics, and settings."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_mia.attacks.likelihood import Likelihood
+from score_mia.check import UserError
+from score_mia.likelihood import Adaptive, FixedGrid, log_prob
+from score_mia.sde import VP
+from tests.oracles import gaussian_target, random_gaussian
+
+SHAPE = (2, 2, 3)
+TARGET = gaussian_target(VP(), *random_gaussian(SHAPE, seed=4))
+IMAGE = jnp.asarray(np.random.default_rng(5).random(SHAPE, np.float32))
+KEY = jax.random.key(3)
+
+
+def test_row_is_log_prob_then_what_it_cost():
+    signal = Likelihood(probes=3, steps=5)
+    value, evaluations, error, bits = map(float, signal(TARGET, IMAGE, KEY))
+    found = log_prob(TARGET, IMAGE, KEY, probes=3, solver=FixedGrid(5))
+    assert value == pytest.approx(float(found.log_prob), rel=1e-6)
+    assert evaluations == 30.0
+    unit = IMAGE.size * np.log(2)
+    assert error == pytest.approx(float(found.standard_error) / unit, rel=1e-5)
+    assert bits == pytest.approx(8 - value / unit, rel=1e-5)
+    assert signal.diagnostics[1:] == ("standard_error", "bits_per_dim")
+
+
+def test_forward_passes_are_counted_before_the_run():
+    assert Likelihood(probes=1, steps=8).forwards(VP()) == 96.0
+    assert Likelihood(solver="adaptive").forwards(VP()) is None
+
+
+def test_fields_choose_the_solver():
+    assert Likelihood(steps=4, method="rk4").integrator() == FixedGrid(4, "rk4")
+    adaptive = Likelihood(solver="adaptive", rtol=1e-3, clock="time").integrator()
+    assert adaptive == Adaptive("dopri5", 1e-3, 1e-5, 4096, "time")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"solver": "fixd"}, "did you mean 'fixed'"),
+        ({"method": "euler"}, "is unknown"),
+        ({"probes": 0}, "give 1 or more"),
+        ({"solver": "adaptive", "rtol": -1.0}, "is not positive"),
+    ],
+)
+def test_wrong_settings_are_refused_when_made(fields, said):
+    with pytest.raises(UserError, match=said):
+        Likelihood(**fields)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets
+from PIL import Image
+
+from score_mia.check import UserError
+from score_mia.data import builders
+from score_mia.data.records import drd, ffhq, tfds
+from tests.data.makers import (
+    pictures,
+    prepared_ffhq,
+    write_folder,
+    write_levels,
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """130 images of 16x16 (more than two blocks of records), prepared at 8x8."""
+    root = tmp_path_factory.mktemp("ffhq")
+    images = pictures(130, 16)
+    names = [f"{i // 100:05d}/{i:05d}.png" for i in range(130)]
+    prepared_ffhq(root, images, 8, names)
+    return root, images
+
+
+def test_ffhq_records_are_the_sorted_files_resized_as_the_authors_did(prepared):
+    root, images = prepared
+    want = [
+        np.asarray(Image.fromarray(x).resize((8, 8), Image.Resampling.LANCZOS))
+        for x in images
+    ]
+    source = ffhq(root / "data", 8)
+    assert source.ids.tolist() == list(range(130))
+    np.testing.assert_array_equal(source.pixels, np.stack(want))
+
+
+def test_nothing_imports_tensorflow(prepared):
+    ffhq(prepared[0] / "data", 8)
+    assert "tensorflow" not in sys.modules
+
+
+def test_a_slice_of_records_keeps_their_index_as_id(prepared):
+    root, _ = prepared
+    whole, part = (
+        ffhq(root / "data", 8),
+        tfds("ffhq/8px", root / "data", "train[20:30]"),
+    )
+    assert part.ids.tolist() == list(range(20, 30))
+    np.testing.assert_array_equal(part.images(part.ids), whole.images(part.ids))
+
+
+def test_records_are_recoloured_resized_and_cached(prepared, tmp_path):
+    root, _ = prepared
+    grey = tfds("ffhq/8px", root / "data", size=4, channels=1, cache=tmp_path)
+    want = tfds("ffhq/8px", root / "data", size=4, channels=1)
+    again = tfds("ffhq/8px", root / "data", size=4, channels=1, cache=tmp_path)
+    assert grey.shape == (4, 4, 1)
+    assert grey.digest == want.digest == again.digest
+    np.testing.assert_array_equal(again.labels(again.ids), np.zeros(130))
+
+
+def test_a_real_tfds_name_is_read(tmp_path):
+    with tensorflow_datasets.testing.mock_data(num_examples=5):
+        source = tfds("cifar10", tmp_path)
+    assert source.shape == (32, 32, 3)
+    assert source.ids.tolist() == list(range(5))
+    labels = source.labels(source.ids)
+    assert labels.min() >= 0
+    assert labels.max() < 10
+
+
+def test_records_in_another_order_than_their_index_are_sorted():
+    from score_mia.data.pixels import Decoder
+    from score_mia.data.records import _collect
+
+    x = pictures(5, 4)
+    order = [3, 0, 4, 1, 2]
+
+    records = [{"image": x[i], "index": i, "label": 10 * i} for i in order]
+    parts = _collect("x", records, "image", ["index", "label"], Decoder(None, 3))
+    assert parts["index"].tolist() == list(range(5))
+    assert parts["label"].tolist() == [0, 10, 20, 30, 40]
+    np.testing.assert_array_equal(parts["pixels"], x)
+
+
+def test_drd_keeps_the_diseased_with_their_levels(tmp_path):
+    images = pictures(5)
+    names = [f"{part}/{i}_left.png" for i, part in enumerate(["train", "test"] * 2)]
+    names.append("train/9_left.png")
+    write_folder(tmp_path / "images", images, names)
+    train = write_levels(tmp_path / "a.csv", [("0_left", 0), ("2_left", 4)])
+    test = write_levels(
+        tmp_path / "b.csv", [("1_left", 1), ("3_left", 0), ("9_left", 2)]
+    )
+    with pytest.warns(UserWarning, match="3 images, the full set has 23,359"):
+        builders.prepare_drd(tmp_path / "images", [train, test], tmp_path / "data", 8)
+    source = drd(tmp_path / "data", 8)
+    # Sorted by path: test/1_left, train/2_left, train/9_left.
+    assert source.labels(source.ids).tolist() == [1, 4, 2]
+    np.testing.assert_array_equal(source.pixels, images[[1, 2, 4]])
+
+
+def test_the_command_prepares_and_its_errors_are_one_line(tmp_path):
+    write_folder(tmp_path / "images", pictures(3))
+    command = [sys.executable, "-m", "score_mia.data.prepare", "--size=8"]
+    command += [f"--images={tmp_path / 'images'}", f"--data_dir={tmp_path / 'data'}"]
+    run = subprocess.run(
+        [*command, "--dataset=ffhq"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "the full set has 70,000" in run.stderr
+    assert len(ffhq(tmp_path / "data", 8)) == 3
+    run = subprocess.run(
+        [*command, "--dataset=drd"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith("error: --labels: is missing; give")
+    assert "Traceback" not in run.stderr
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d: ffhq(d), r"not prepared.*prepare --dataset=ffhq --size=64"),
+        (lambda d: drd(d, 32), r"prepare --dataset=drd --size=32"),
+        (
+            lambda d: tfds("cifar10", d),
+            r"tfds build cifar10 --file_format=array_record",
+        ),
+        (lambda d: tfds("fashion_mnits", d), r"did you mean 'fashion_mnist'"),
+    ],
+)
+def test_what_is_not_prepared_says_how(tmp_path, call, message):
+    with pytest.raises(UserError, match=message) as told:
+        call(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_a_wrong_split_or_feature_names_the_right_ones(prepared):
+    data = prepared[0] / "data"
+    with pytest.raises(UserError, match=r"'tran'.*it has the splits: train"):
+        tfds("ffhq/8px", data, "tran")
+    with pytest.raises(UserError, match=r"image_key=..., one of: .*image"):
+        tfds("ffhq/8px", data, image_key="picture")
+
+
+def test_damaged_records_are_named(tmp_path):
+    folder = prepared_ffhq(tmp_path, pictures(3))
+    (file,) = folder.glob("*array_record*")
+    content = bytearray(file.read_bytes())
+    middle = content.find(b"IDAT") + 20
+    assert middle > 20
+    content[middle : middle + 40] = b"\0" * 40
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"record [012] cannot be read.*prepare"):
+        ffhq(tmp_path / "data", 8)
+
+
+def test_prepared_files_of_other_images_are_not_taken_for_these(tmp_path):
+    prepared_ffhq(tmp_path, pictures(3))
+    with pytest.raises(UserError, match=r"already holds 3 images, not these 4"):
+        prepared_ffhq(tmp_path, pictures(4))
+
+
+def test_drd_labels_that_do_not_fit(tmp_path):
+    write_folder(tmp_path / "images", pictures(2), ["0_left.png", "1_left.png"])
+    levels = write_levels(tmp_path / "a.csv", [("0_left", 1)])
+    with pytest.raises(UserError, match=r"1_left.png: has no level.*every csv"):
+        builders.prepare_drd(tmp_path / "images", [levels], tmp_path / "data", 8)
+    levels.write_text("id,grade\n0_left,1\n")
+    with pytest.raises(UserError, match="needs the columns image and level"):
+        builders.prepare_drd(tmp_path / "images", [levels], tmp_path / "data", 8)

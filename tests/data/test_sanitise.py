@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from score_mia.check import UserError
+from score_mia.data import sanitise
+from score_mia.data.sanitise import blind, near_duplicates
+from score_mia.data.split import coin, shuffled
+from tests.data.makers import pictures, source_of
+
+
+def brute_force(source, split, threshold):
+    pairs = set()
+    for a in split.members:
+        for b in split.nonmembers:
+            x, y = source.images(np.asarray([a, b])).astype(np.float64)
+            distance = np.sqrt(np.mean((x - y) ** 2))
+            if distance < threshold or distance == 0:
+                pairs.add((int(a), int(b)))
+    return pairs
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3]),
+    st.integers(0, 2**16),
+)
+def test_no_pair_is_missed_and_none_invented(h, w, c, seed):
+    generator = np.random.RandomState(seed)
+    x = generator.randint(0, 256, (24, h, w, c))
+    for i in range(12):  # the later ones repeat the earlier ones, more or less
+        noise = generator.randint(-1, 2, x[i].shape) * generator.randint(0, 25)
+        x[12 + i] = np.clip(x[i] + noise, 0, 255)
+    source = source_of(x.astype(np.uint8))
+    split = shuffled(source, 10, seed=seed)
+    threshold = generator.choice([0.0, 4 / 255, 10 / 255, 30 / 255])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sanitise, "_BLOCK", 7)
+        found = near_duplicates(source, split, float(threshold))
+    pairs = list(zip(found.members.tolist(), found.nonmembers.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs)
+    assert set(pairs) == brute_force(source, split, threshold)
+
+
+def planted():
+    x = pictures(20, 6)
+    x[15] = x[3]
+    x[16] = np.clip(x[4].astype(int) + 5, 0, 255)
+    source = source_of(x)
+    split = shuffled(source, 10)
+    member = np.arange(20) < 10
+    return source, type(split)(
+        source.ids, member, np.zeros(20, bool), source.digest, split.recipe
+    )
+
+
+def test_counts_and_the_split_without_repeats():
+    source, split = planted()
+    found = near_duplicates(source, split)
+    assert found.summary() == {
+        "threshold": 10 / 255,
+        "pairs": 2,
+        "exact_pairs": 1,
+        "members": 2,
+        "nonmembers": 2,
+    }
+    clean = found.drop(split)
+    assert clean.nonmembers.tolist() == [10, 11, 12, 13, 14, 17, 18, 19]
+    np.testing.assert_array_equal(clean.members, split.members)
+    assert clean.recipe["removed_duplicates"] == 2
+    assert near_duplicates(source, clean).drop(clean) is clean
+
+
+def test_dropping_ends_the_independence_of_coins():
+    source, _ = planted()
+    split = coin(source, reference=0.0)
+    split = type(split)(
+        split.ids, np.arange(20) < 10, split.reference, split.digest, split.recipe
+    )
+    assert near_duplicates(source, split).drop(split).recipe["independent"] is False
+
+
+def test_blank_images_are_not_listed_by_the_million(monkeypatch):
+    monkeypatch.setattr(sanitise, "_PAIRS", 50)
+    source = source_of(np.zeros((20, 2, 2, 1), np.uint8))
+    with pytest.raises(UserError, match="more than 50 pairs"):
+        near_duplicates(source, shuffled(source, 10))
+
+
+def auc(record):
+    return roc_auc_score(record.member, record.column("blind"))
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "forest"])
+def test_blind_sees_a_shift_and_nothing_else(classifier):
+    x = pictures(400, 5, 1)
+    source = source_of(x)
+    split = shuffled(source, 200)
+    # Cross-fitted, so a classifier that learns noise by heart stays at chance.
+    assert abs(auc(blind(source, split, classifier)) - 0.5) < 4 * 0.029
+    x = (x * 0.8).astype(np.uint8)
+    x[split.members] += 25
+    shifted = source_of(x)
+    split = shuffled(shifted, 200)
+    assert auc(blind(shifted, split, classifier)) > 0.8  # members are positive
+
+
+def test_blind_limits_each_class_and_repeats_itself():
+    source = source_of(pictures(60, 4, 1))
+    split = shuffled(source, 10)
+    record = blind(source, split, limit=20)
+    assert (np.sum(record.member), np.sum(~record.member)) == (10, 20)
+    assert np.all(np.isin(record.ids[record.member], split.members))
+    assert record == blind(source, split, limit=20)
+
+
+def test_both_checks_refuse_another_source():
+    _, split = planted()
+    other = source_of(pictures(20, 6, seed=1))
+    for check in (near_duplicates, blind):
+        with pytest.raises(UserError, match="images have changed"):
+            check(other, split)
+
+
+def test_blind_needs_two_of_each_class():
+    source = source_of(pictures(6))
+    with pytest.raises(UserError, match="a class has 1 image"):
+        blind(source, shuffled(source, 1))

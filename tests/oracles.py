@@ -1,0 +1,150 @@
+"""Targets whose every answer is known: what the library is measured against.
+
+`gaussian_target`: data N(m, C) has an exact score for any process, so likelihoods,
+losses and samplers have closed forms. `memorising_target`: the exact score of a finite
+training set, a model that memorises perfectly without being trained; every attack must
+separate its members. Both are ordinary `Target`s: their network functions invert the
+given parameterisation, so that this, too, is under test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_mia.parameterisation import Noise, Parameterisation
+from score_mia.sde import SDE
+from score_mia.target import Codec, Target
+
+
+def gaussian_target(
+    sde: SDE,
+    mean: np.ndarray,
+    covariance: np.ndarray,
+    parameterisation: Parameterisation | None = None,
+    codec: Codec | None = None,
+) -> Target:
+    """The exact target for data N(mean, covariance) in the target's space.
+
+    Args:
+      sde: any process.
+      mean: [h, w, c].
+      covariance: [d, d] with d = h w c; need not be isotropic.
+      parameterisation: what the network's output is to mean; the noise by default.
+      codec: image to target space; [0, 1] to [-1, 1] by default.
+    """
+    eigenvalues, basis = np.linalg.eigh(np.asarray(covariance, np.float64))
+    params = {
+        "mean": jnp.asarray(mean, jnp.float32),
+        "eigenvalues": jnp.asarray(np.maximum(eigenvalues, 0.0), jnp.float32),
+        "basis": jnp.asarray(basis, jnp.float32),
+    }
+    return _target(sde, parameterisation, codec, params, gaussian_eps)
+
+
+def memorising_target(
+    sde: SDE,
+    images: np.ndarray,
+    parameterisation: Parameterisation | None = None,
+    codec: Codec | None = None,
+) -> Target:
+    """The exact target of a finite training set: images [n, h, w, c] in [0, 1]."""
+    codec = codec or Codec()
+    params = {"images": codec.encode(jnp.asarray(images, jnp.float32))}
+    return _target(sde, parameterisation, codec, params, memorising_eps)
+
+
+def random_gaussian(
+    shape: tuple[int, ...], seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean [*shape], covariance [d, d]) with eigenvalues from 0.05 to 1."""
+    rng = np.random.default_rng(seed)
+    d = int(np.prod(shape))
+    basis, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    return 0.3 * rng.normal(size=shape), (basis * np.geomspace(0.05, 1.0, d)) @ basis.T
+
+
+def marginal(
+    sde: SDE, mean: np.ndarray, covariance: np.ndarray, t: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [d] and covariance [d, d] of x_t, float64."""
+    alpha, std = float(sde.alpha(t)), float(sde.std(t))
+    mean = alpha * np.asarray(mean, np.float64).ravel()
+    return mean, alpha**2 * np.asarray(covariance) + std**2 * np.eye(mean.size)
+
+
+def marginal_log_prob(target: Target, t: float) -> Callable[[Any], Any]:
+    """x -> log p_t(x) in nats for a Gaussian target, in JAX: the exact terminal law."""
+    p, alpha, std = target.params, target.sde.alpha(t), target.sde.std(t)
+    variance = alpha**2 * p["eigenvalues"] + std**2
+
+    def log_prob(x):
+        z = p["basis"].T @ (x - alpha * p["mean"]).ravel()
+        return -0.5 * jnp.sum(z**2 / variance + jnp.log(2 * np.pi * variance))
+
+    return log_prob
+
+
+def gaussian_eps(params, x, alpha, std):
+    """E[eps | x_t = x] = std (alpha^2 C + std^2 I)^-1 (x - alpha m)."""
+    z = params["basis"].T @ (x - alpha * params["mean"]).ravel()
+    z = std / (alpha**2 * params["eigenvalues"] + std**2) * z
+    return (params["basis"] @ z).reshape(x.shape)
+
+
+def memorising_eps(params, x, alpha, std):
+    """(x - alpha x0_hat) / std, x0_hat the softmax-weighted training images."""
+    distance = x[None] - alpha * params["images"]
+    logits = -0.5 * jnp.sum(distance**2, axis=(1, 2, 3)) / std**2
+    # Averaging the differences, not the images, keeps a member's own term exact.
+    return jnp.tensordot(jax.nn.softmax(logits), distance, axes=1) / std
+
+
+@dataclasses.dataclass(frozen=True)
+class OracleNetwork:
+    """The F of eps = skip x + out F(inp x, label) for an exact eps; hashable."""
+
+    sde: SDE
+    parameterisation: Parameterisation
+    exact: Callable
+
+    def __call__(self, params, x, label, condition=None):
+        return jax.vmap(self.one, (None, 0, 0))(params, x, label)
+
+    def one(self, params, scaled, label):
+        told = (label - self.parameterisation.offset) / self.parameterisation.scale
+        kind = self.parameterisation.label
+        if kind == "time":
+            t = told
+            std = self.sde.std(t)
+        else:
+            std = told if kind == "std" else jnp.exp(told)
+            t = self.time_of(std)
+        alpha = self.sde.alpha(t)
+        c = self.parameterisation.scalars(t, alpha, std)
+        x = scaled / c.inp
+        return (self.exact(params, x, alpha, std) - c.skip * x) / c.out
+
+    def time_of(self, std):
+        """The time with this noise level, by bisection (std ascends in t)."""
+
+        def halve(_, ends):
+            low, high = ends
+            mid = 0.5 * (low + high)
+            below = self.sde.std(mid) < std
+            return jnp.where(below, mid, low), jnp.where(below, high, mid)
+
+        ends = (jnp.float32(self.sde.t0), jnp.float32(self.sde.t1))
+        low, high = jax.lax.fori_loop(0, 50, halve, ends)
+        return 0.5 * (low + high)
+
+
+def _target(sde, parameterisation, codec, params, exact) -> Target:
+    meaning = parameterisation or Noise()
+    network = OracleNetwork(sde, meaning, exact)
+    return Target(params, sde, meaning, network, codec or Codec())

@@ -1,0 +1,137 @@
+"""The verdict: four cases, decided on intervals, in words that hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from score_mia.metrics.intervals import evaluate
+from score_mia.report.verdict import verdict
+
+
+def number(value, low, high, resolvable=True):
+    return {"value": value, "low": low, "high": high, "resolvable": resolvable}
+
+
+LOST = number(None, 0.0, 1.0, resolvable=False)
+
+
+def entry(auc, one=LOST, ten=LOST):
+    return {"auc": auc, "tpr_at_fpr": {"0.1": ten, "0.01": one, "0.001": LOST}}
+
+
+def metrics(members=100, nonmembers=500, **attacks):
+    split = {"members": members, "nonmembers": nonmembers}
+    return {"split": split, "attacks": attacks}
+
+
+def said(found):
+    dash = "\N{EN DASH}"
+    text = f"{found.finding} {found.meaning}"
+    return text.replace("\xa0", " ").replace(dash, "-")
+
+
+STRONG = entry(number(0.98, 0.96, 0.99), one=number(0.93, 0.86, 0.978))
+PARTIAL = entry(number(0.64, 0.58, 0.7), one=number(0.04, 0.01, 0.09))
+CHANCE = entry(number(0.51, 0.45, 0.57), one=number(0.01, 0.0, 0.05))
+WIDE = entry(number(0.6, 0.38, 0.8), ten=number(0.2, 0.0, 0.5))
+
+
+def test_strong():
+    found = verdict(metrics(loss=STRONG), access={"loss": "scores"})
+    assert (found.kind, found.word, found.attack) == ("strong", "Yes", "loss")
+    assert "who can query the network recognises 93.0 %" in said(found)
+    assert "(95 % interval 86.0-97.8 %, n = 100)" in said(found)
+    assert "at most 1 % of the images the model never saw (n = 500)" in said(found)
+    assert "differential privacy" in found.meaning
+    assert found.quoted == (0.93, 0.86, 0.978, 0.01)
+
+
+def test_strong_at_ten_per_cent_where_one_is_not_resolvable():
+    few = entry(number(0.99, 0.9, 1.0), ten=number(0.95, 0.8, 1.0))
+    found = verdict(metrics(40, 60, loss=few))
+    assert found.kind == "strong"
+    assert "at most 10 %" in said(found)
+
+
+def test_strong_at_ten_per_cent_where_one_is_known_but_too_wide():
+    both = entry(
+        number(0.99, 0.89, 1.0), one=number(1.0, 0.0, 1.0), ten=number(1.0, 0.89, 1.0)
+    )
+    found = verdict(metrics(32, 200, loss=both))
+    assert found.kind == "strong"
+    assert found.quoted == (1.0, 0.89, 1.0, 0.1)
+
+
+def test_partial():
+    found = verdict(metrics(loss=PARTIAL), access={"loss": "gradients"})
+    assert (found.kind, found.word) == ("partial", "Partly")
+    assert "64.0 % of the time (95 % interval 58.0-70.0 %" in said(found)
+    assert "recognises 4.0 % of the training images (95 % interval 1.0-9.0 %" in (
+        said(found)
+    )
+    assert "who holds the model's parameters" in said(found)
+
+
+def test_chance():
+    found = verdict(metrics(loss=CHANCE, likelihood=CHANCE))
+    assert (found.kind, found.word) == ("chance", "Not found")
+    assert "None of the 2 attacks" in said(found)
+    assert "51.0 % of the time (95 % interval 45.0-57.0 %" in said(found)
+    assert "not proof" in found.meaning
+
+
+def test_not_enough_data():
+    found = verdict(metrics(12, 24, loss=WIDE))
+    assert (found.kind, found.word) == ("unclear", "Not enough data")
+    assert "12 training and 24 other images" in said(found)
+    assert "0.600, 95 % interval 0.380-0.800" in said(found)
+    assert found.quoted is None
+
+
+def test_so_few_images_claim_nothing_even_if_separated():
+    assert verdict(metrics(9, 500, loss=STRONG)).kind == "unclear"
+    assert verdict(metrics(10, 500, loss=STRONG)).kind == "strong"
+
+
+def test_no_attack_at_all():
+    assert verdict(metrics()).kind == "unclear"
+    assert verdict(metrics(loss=entry(LOST))).kind == "unclear"
+
+
+def test_quotes_the_attack_that_carries_the_case():
+    # Large only because it is quoted at 10 %: the strong case rests on the other.
+    loose = entry(number(0.8, 0.7, 0.9), ten=number(0.6, 0.45, 0.75))
+    tight = entry(number(0.7, 0.6, 0.8), one=number(0.2, 0.12, 0.3))
+    found = verdict(metrics(a=loose, b=tight), titles={"a": "A", "b": "B"})
+    assert (found.kind, found.attack) == ("strong", "b")
+
+
+def test_many_looks_widen_what_chance_can_do():
+    # 0.505 of one attack excludes 0.5; as the best of twenty it does not.
+    edge = entry(number(0.56, 0.505, 0.61), one=number(0.02, 0.0, 0.06))
+    assert verdict(metrics(loss=edge)).kind == "partial"
+    others = {f"a{i}": CHANCE for i in range(19)}
+    assert verdict(metrics(loss=edge, **others)).kind == "chance"
+
+
+def test_wrong_direction_is_no_success():
+    wrong = entry(number(0.1, 0.05, 0.15), one=number(0.0, 0.0, 0.03))
+    assert verdict(metrics(loss=wrong)).kind == "chance"
+
+
+@pytest.mark.parametrize(
+    ("shift", "n", "kind"),
+    [
+        (3.0, (100, 500), "strong"),
+        (0.6, (100, 500), "partial"),
+        (0.0, (200, 500), "chance"),
+        (0.0, (8, 12), "unclear"),
+    ],
+)
+def test_on_real_metrics(shift, n, kind):
+    rng = np.random.default_rng(5)
+    member = np.arange(sum(n)) < n[0]
+    scores = rng.normal(size=len(member)) + shift * member
+    found = evaluate(scores, member, replicates=200)
+    assert verdict(metrics(*n, loss=found)).kind == kind

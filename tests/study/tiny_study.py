@@ -1,0 +1,48 @@
+"""A whole study in seconds: two tiny audits and every kind of exhibit."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from tests.audit.tiny import get_config as tiny
+
+TIMES = (0, 200, 500, 999)
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    ddpm, smld = tiny(), tiny()
+    for audit, name in ((ddpm, "ddpm"), (smld, "smld")):
+        audit.unlock()
+        audit.title = f"tiny {name}"
+        audit.sde = dict(name=name)
+        audit.split.nonmembers = 240
+        audit.attacks.loss.signal = dict(name="loss", times=TIMES)
+        audit.engine = dict(tile=16, shard=64, devices=1)
+        audit.report.samples = 6
+    ddpm.quality = dict(encoder="pixels", samples=6)
+    del smld.attacks.likelihood
+    # In no alphabetical order: that of the config is kept.
+    return ConfigDict(
+        dict(
+            title="A tiny study of {50 %_real & made} targets",
+            audits=dict(smld=smld, ddpm=ddpm),
+            labels=dict(ddpm="DDPM_1 & co"),
+            exhibits=dict(
+                quality=dict(name="quality_table", published="Table 1"),
+                loss=dict(
+                    name="loss_table",
+                    times=dict(ddpm=(200, 999, "chosen"), smld=(0, 200, 999)),
+                    published="Table 2",
+                    as_published=True,
+                ),
+                likelihood=dict(
+                    name="likelihood_table", audits=("ddpm",), published="Table 3"
+                ),
+                steps=dict(name="tpr_by_step"),
+                roc=dict(name="roc", attack="loss", title="ROC of the loss"),
+                noised=dict(name="perturbed", log_snr=(6.0, 0.0, -6.0), pictures=2),
+                samples=dict(name="samples", count=6, columns=4),
+                frontier=dict(name="frontier", fpr=0.1, audits=("ddpm", "smld")),
+            ),
+        )
+    )
