@@ -1,0 +1,102 @@
+"""score_mia's side of beside.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from worker import Call, serve
+
+from score_mia import device
+from score_mia.attacks import Likelihood, Loss
+from score_mia.checkpoint import load_target
+from score_mia.networks import DDPMNet
+from score_mia.parameterisation import Noise
+from score_mia.sde import DDPM
+from score_mia.target import Target
+
+device.cache_compilations()
+
+
+def make(case: dict[str, Any]) -> dict[str, Call]:
+    """The calls of one case, compiled."""
+    return {"forward": forward, "sweep": sweep, "likelihood": likelihood}[case["kind"]](
+        case
+    )
+
+
+def network(case: dict[str, Any]) -> tuple[Any, Any]:
+    spec = DDPMNet(**{k: tuple(v) if isinstance(v, list) else v
+                      for k, v in case["network"].items()})  # fmt: skip
+    built = spec.build(tuple(case["shape"]))
+    return built, device.jit(built.init)(jax.random.key(0))
+
+
+def forward(case: dict[str, Any]) -> dict[str, Call]:
+    built, params = network(case)
+    x = jax.random.normal(jax.random.key(1), (case["batch"], *case["shape"]))
+    label = jnp.full((case["batch"],), 3.0)
+
+    def timed(jit: Any) -> Call:
+        program = jit(built.apply).lower(params, x, label).compile()
+
+        def call() -> tuple[int, dict[str, Any]]:
+            program(params, x, label).block_until_ready()
+            return case["batch"], {}
+
+        return call
+
+    size = device.size(params)
+    return {
+        "": timed(lambda f: device.jit(f, parameters=size)),
+        " JAX's defaults": timed(jax.jit),
+        " older convolutions": timed(device.jit),
+    }
+
+
+def sweep(case: dict[str, Any]) -> dict[str, Call]:
+    built, params = network(case)
+    target = Target(params, DDPM(), Noise(), built.apply)
+    images = jax.random.uniform(jax.random.key(1), (1, *case["shape"]))
+    signal = Loss(chunk=200)
+    program = device.jit(jax.vmap(signal, in_axes=(None, 0, 0)))
+    keys = jax.random.split(jax.random.key(2), len(images))
+    compiled = program.lower(target, images, keys).compile()
+
+    def call() -> tuple[int, dict[str, Any]]:
+        compiled(target, images, keys).block_until_ready()
+        return len(images), {}
+
+    return {"": call}
+
+
+def likelihood(case: dict[str, Any]) -> dict[str, Call]:
+    target = load_target(case["target"])
+    images = jnp.asarray(np.load(f"{case['scratch']}/images.npz")["images"])
+
+    def timed(signal: Likelihood, images: jax.Array) -> Call:
+        program = device.jit(jax.vmap(signal, in_axes=(None, 0, 0)))
+        keys = jax.random.split(jax.random.key(2), len(images))
+        compiled = program.lower(target, images, keys).compile()
+
+        def call() -> tuple[int, dict[str, Any]]:
+            rows = np.asarray(compiled(target, images, keys))
+            facts = {
+                "evaluations": float(rows[:, 1].mean()),
+                "bits_per_dim": [round(float(b), 4) for b in rows[:, 3][:4]],
+            }
+            return len(images), facts
+
+        return call
+
+    return {"": timed(Likelihood(probes=1), images)}
+
+
+if __name__ == "__main__":
+    serve(make)
