@@ -2,7 +2,7 @@
 
     python launch.py study --config=configs/mini/study.py --workdir=runs/mini
 
-Eleven targets of about ten minutes each on two CPU cores; `study.py:smoke` runs all
+Twelve targets of about ten minutes each on two CPU cores; `study.py:smoke` runs all
 of them in minutes, with numbers that mean nothing. Needs the extras `encoders`, `faces`
 and `dp`.
 """
@@ -15,14 +15,15 @@ from ml_collections import ConfigDict
 base = run_path(str(Path(__file__).with_name("_base.py")))
 
 FOUR = ("ddpm", "smld", "vpsde", "vesde")
-SIZES = ("ddpm", "ddpm-300", "ddpm-1000")
+SIZES = ("ddpm", "ddpm-256", "ddpm-1024")
 PRIVATE = ("ddpm-dp",)
 DEFENCE = (
     "ddpm",
     "ddpm-clip-only",
     "ddpm-noise-only",
+    "ddpm-dp-loose",
     "ddpm-dp",
-    "ddpm-dp-multiplicity",
+    "ddpm-dp-improved",
 )
 LEVELS = (6.0, 3.0, 0.0, -1.0, -3.0, -6.0)
 """log-SNRs fixed beforehand, the same for all processes: clean to noise."""
