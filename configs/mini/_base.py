@@ -77,6 +77,15 @@ TARGETS = {
         # A quarter of the steps for as much computation: at equal ε, less noise each.
         train=dict(draws=4, flip=True, steps=400, ema=0.98),
     ),
+    "ddpm-dp-1024": dict(
+        model="ddpm",
+        label="DDPM, DP-SGD, ε 10, 1,024 images",
+        members=1024,
+        dp=dict(PRIVATE, delta=4e-4),
+        # What private training wants: more images, large batches, fewer weights.
+        network=dict(features=16, groups=8),
+        train=dict(draws=2, flip=True, steps=400, ema=0.98, batch=256),
+    ),
     "ddpm-clip-only": dict(
         model="ddpm", label="clipping only", dp=dict(PRIVATE, control="clip_only")
     ),
@@ -108,7 +117,7 @@ def target(name: str, arg: str = "") -> ConfigDict:
             seed=2022,
         ),
         sde=parts["sde"],
-        network=parts["network"],
+        network=dict(parts["network"], **entry.get("network", {})),
         train=dict(
             dict(
                 steps=10 if smoke else 1600,
@@ -122,7 +131,7 @@ def target(name: str, arg: str = "") -> ConfigDict:
                 checkpoint_every=10 if smoke else 250,
                 **parts["train"],
             ),
-            **entry.get("train", {}),
+            **({} if smoke else entry.get("train", {})),
         ),
         attacks=dict(
             loss=dict(

@@ -2,7 +2,7 @@
 
     python launch.py study --config=configs/mini/study.py --workdir=runs/mini
 
-Twelve targets of about ten minutes each on two CPU cores; `study.py:smoke` runs all
+Thirteen targets of about ten minutes each on two CPU cores; `study.py:smoke` runs all
 of them in minutes, with numbers that mean nothing. Needs the extras `encoders`, `faces`
 and `dp`.
 """
@@ -24,6 +24,7 @@ DEFENCE = (
     "ddpm-dp-loose",
     "ddpm-dp",
     "ddpm-dp-improved",
+    "ddpm-dp-1024",
 )
 LEVELS = (6.0, 3.0, 0.0, -1.0, -3.0, -6.0)
 """log-SNRs fixed beforehand, the same for all processes: clean to noise."""
