@@ -44,6 +44,10 @@ class Images(Protocol):
     def images(self, ids: np.ndarray) -> np.ndarray: ...
 
 
+Conditions = Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]]
+"""From ids to class labels."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """How to compute, never what.
@@ -51,7 +55,7 @@ class Engine:
     Attributes:
       tile: rows per device and call. Part of the result's identity at 1e-5 relative
         (XLA picks other kernels for other sizes), so it is recorded and kept.
-      shard: rows per file, the unit of resumption.
+      shard: rows per file, the unit of resumption; rounded up to whole tiles.
       devices: how many local devices to use, None for all.
     """
 
@@ -80,6 +84,7 @@ def collect(
     folder: str | Path,
     engine: Engine = Engine(),
     provenance: Mapping[str, Any] | None = None,
+    conditions: Conditions | None = None,
     label: str = "signals",
 ) -> Signals:
     """Read `signal` off `target` for every image; finished shards are reused.
@@ -94,6 +99,8 @@ def collect(
       folder: where shards and the manifest are kept.
       engine: tile, shard and device count.
       provenance: further facts that identify the result, e.g. the target's digest.
+      conditions: from ids to what a conditional network is told of each image; None
+        for a network that is told nothing.
       label: name shown with the progress.
 
     Returns:
@@ -114,7 +121,8 @@ def collect(
         **(provenance or {}),
     }
     names = signal.names(target.sde)
-    parts = _parts(len(ids), engine.shard)
+    # Whole tiles: a row has the same place in its tile however the rows are cut.
+    parts = _parts(len(ids), -(-engine.shard // engine.tile) * engine.tile)
     told = {**facts, "rows": len(ids), "parts": len(parts)}
     keep_manifest(folder, "signals", told, write=jax.process_index() == 0)
     paths = [folder / part_name(k, len(parts)) for k in range(len(parts))]
@@ -123,7 +131,9 @@ def collect(
     done = sum(len(parts[k]) for k in mine) - sum(len(parts[k]) for k in missing)
     total = sum(len(parts[k]) for k in mine)
     with Progress(label, total, "images", done) as progress:
-        run = _Run(signal, target, source, seed, engine, progress) if missing else None
+        run = None
+        if missing:
+            run = _Run(signal, target, source, seed, engine, progress, conditions)
         for k in missing:
             assert run is not None
             start = time.perf_counter()
@@ -170,9 +180,11 @@ class _Run:
         seed: int,
         engine: Engine,
         progress: Progress,
+        conditions: Conditions | None,
     ) -> None:
         mesh = device.mesh(engine.devices)
         self._signal, self._target, self._source = signal, target, source
+        self._conditions = conditions
         self._key, self._progress = jax.random.key(seed), progress
         self._batch = engine.tile * mesh.size
         self._program = _program(signal, mesh, device.size(target.params))
@@ -196,7 +208,8 @@ class _Run:
         high = (ids >> 32).astype(np.uint32)
         low = (ids & 0xFFFFFFFF).astype(np.uint32)
         images = jnp.asarray(self._source.images(ids), jnp.float32)
-        return self._program(self._target, images, high, low, self._key)
+        told = None if self._conditions is None else jnp.asarray(self._conditions(ids))
+        return self._program(self._target, images, told, high, low, self._key)
 
     def _fetch(self, values: jax.Array, count: int, names: int) -> np.ndarray:
         fetched = np.asarray(values)[:count]
@@ -212,14 +225,14 @@ class _Run:
 
 
 def _program(signal: Signal, mesh: Mesh, parameters: int) -> Callable[..., jax.Array]:
-    def row(target, image, high, low, seed):
-        return signal(target, image, row_key(seed, high, low))
+    def row(target, image, condition, high, low, seed):
+        return signal(target, image, row_key(seed, high, low), condition)
 
-    per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, None))
+    per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, None))
     spread = jax.shard_map(
         per_device,
         mesh=mesh,
-        in_specs=(P(), P("data"), P("data"), P("data"), P()),
+        in_specs=(P(), P("data"), P("data"), P("data"), P("data"), P()),
         out_specs=P("data"),
         check_vma=False,
     )

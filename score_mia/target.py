@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_mia.arrays import Params, Scalar, ScalarLike
+from score_mia.arrays import Params, ScalarLike
 from score_mia.parameterisation import Parameterisation
 from score_mia.sde import SDE
 
@@ -100,5 +100,5 @@ class Target:
         return f * x + (0.5 * g2 / self.sde.std(t)) * eps
 
 
-def _one_row(leaf: Scalar) -> Array:
+def _one_row(leaf: Any) -> Array:
     return jnp.asarray(leaf)[None]

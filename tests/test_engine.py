@@ -113,8 +113,11 @@ def test_order_and_cut_change_no_bit(target, whole, tmp_path):
     ) == (whole)
     assert run(target, tmp_path / "b", shard=10, devices=1) == whole
     half = run(target, tmp_path / "c", ids=IDS[:30], member=MEMBER[:30], devices=1)
-    rows = np.isin(whole.ids, IDS[:30])
-    np.testing.assert_array_equal(half.values, whole.values[rows])
+    # Other rows in its tile, and another place there: the forward pass agrees to the
+    # bit, the program with a jvp to rounding.
+    rows = whole.select(np.isin(whole.ids, IDS[:30]))
+    np.testing.assert_array_equal(half.column("loss"), rows.column("loss"))
+    np.testing.assert_allclose(half.values, rows.values, rtol=1e-5, atol=1e-7)
 
 
 def test_another_tile_size_agrees_to_rounding(target, whole, tmp_path):

@@ -26,6 +26,7 @@ DEFENCE = (
     "ddpm-dp-improved",
     "ddpm-dp-1024",
 )
+TIMES = base["PAPER_TIMES"]
 LEVELS = (6.0, 3.0, 0.0, -1.0, -3.0, -6.0)
 """log-SNRs fixed beforehand, the same for all processes: clean to noise."""
 
@@ -41,10 +42,20 @@ def get_config(arg: str = "") -> ConfigDict:
                 table1=dict(name="quality_table", audits=FOUR, published="Table 1"),
                 figure1=dict(name="tpr_by_step", audits=FOUR),
                 figure2=dict(name="roc", attack="loss", audits=FOUR, log_snr=LEVELS),
-                table2=dict(name="loss_table", audits=FOUR, log_snr=LEVELS),
+                table2=dict(
+                    name="loss_table",
+                    audits=FOUR,
+                    times={name: (*TIMES[name], "chosen") for name in FOUR},
+                    published="Table 2",
+                ),
                 figure3=dict(name="perturbed", audits=FOUR, log_snr=LEVELS),
                 figure4a=dict(name="roc", attack="likelihood", audits=FOUR),
-                table3=dict(name="likelihood_table", audits=FOUR, published="Table 3"),
+                table3=dict(
+                    name="likelihood_table",
+                    audits=FOUR,
+                    published="Table 3",
+                    as_published=True,
+                ),
                 figure4b=dict(name="roc", attack="likelihood", audits=SIZES),
                 figure5=dict(name="tpr_by_step", panels="fpr", audits=SIZES),
                 figure6=dict(name="roc", attack="loss", audits=SIZES, log_snr=LEVELS),
@@ -57,8 +68,9 @@ def get_config(arg: str = "") -> ConfigDict:
                 table4=dict(
                     name="loss_table",
                     audits=("smld-faces",),
-                    log_snr=LEVELS,
+                    times=(*TIMES["smld"], "chosen"),
                     also=("likelihood",),
+                    published="Table 4",
                 ),
                 figure8a=dict(name="tpr_by_step", audits=PRIVATE),
                 figure8b=dict(
@@ -68,7 +80,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 table5=dict(
                     name="loss_table",
                     audits=PRIVATE,
-                    log_snr=LEVELS,
+                    times=(*TIMES["ddpm"], "chosen"),
                     also=("likelihood",),
                 ),
                 figure9=dict(name="samples", audits=FOUR),

@@ -94,13 +94,14 @@ def _grid(work: Work) -> dict[str, str]:
         if not isinstance(signal, Likelihood) or signal.solver != "fixed" or not count:
             continue
         half = -(-count // 2)
-        ids = [*split.members[:half], *split.nonmembers[: count - half]]
+        ids = np.asarray([*split.members[:half], *split.nonmembers[: count - half]])
         error = grid_error(
             work.target,
-            jnp.asarray(work.source.images(np.asarray(ids))),
+            jnp.asarray(work.source.images(ids)),
             jax.random.key(work.plan.seed),
             solver=signal.integrator(),
             reference=Adaptive(),
+            condition=jnp.asarray(work.conditions(ids)) if work.conditional else None,
         )
         lines[attack.name] = (
             f"Grid of {error.grid_evaluations:.0f} evaluations against an adaptive "

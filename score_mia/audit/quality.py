@@ -205,8 +205,7 @@ def _encode(encoder: Encoder, pictures: np.ndarray, path: Any) -> None:
 
 def _conditions(work: Work, first: int, count: int) -> np.ndarray | None:
     """Class labels to sample with: those of the members, in turn."""
-    if not work.plan.config["network"].get("classes"):
+    if not work.conditional:
         return None
-    labels = work.source.labels(work.split.members)
-    assert labels is not None
+    labels = work.conditions(work.split.members)
     return labels[np.arange(first, first + count) % len(labels)]

@@ -85,13 +85,12 @@ def _train(work: Work) -> None:
         return  # imported: there is nothing to train
     plan, members = work.plan, work.split.members
     spec = plan.spec(work.source.shape)
-    conditional = bool(plan.config["network"].get("classes"))
     train_target(
         spec,
         work.source.images(members),
         plan.train,
         work.folder / "target",
-        labels=work.source.labels(members) if conditional else None,
+        labels=work.conditions(members) if work.conditional else None,
         provenance=_provenance(work),
     )
 
@@ -122,6 +121,7 @@ def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
             folder=folder,
             engine=plan.engine,
             provenance={"target": digest},
+            conditions=work.conditions if work.conditional else None,
             label=one.name,
         )
         found = assess(one, signals, split, plan, seconds(folder))

@@ -73,6 +73,33 @@ class Work:
             return target
         return target / "snapshots" / f"step-{step:06d}"
 
+    @property
+    def conditional(self) -> bool:
+        """Whether the network is told each image's class."""
+        return bool(self.plan.config["network"].get("classes"))
+
+    def conditions(self, ids: np.ndarray) -> np.ndarray:
+        """Class labels of these images, for a network that is told them.
+
+        Raises:
+          UserError: the data set has no labels, or one beyond the network's classes.
+        """
+        classes = int(self.plan.config["network"]["classes"])
+        labels = self.source.labels(ids)
+        if labels is None:
+            raise UserError(
+                f"network.classes={classes}: the data set has no class labels; set it "
+                "to 0, or give data with labels"
+            )
+        low, high = int(labels.min()), int(labels.max())
+        require(
+            low >= 0 and high < classes,
+            f"network.classes={classes}",
+            f"do not hold the data set's labels, which run from {low} to {high}",
+            f"set it to {high + 1} or more" if low >= 0 else "count labels from 0",
+        )
+        return labels
+
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:
         """The first `most` images of these ids, [n, h, w, c] in [0, 1]."""
         return self.source.images(ids[:most])

@@ -1,0 +1,78 @@
+"""A target that is told each image's class is trained, sampled and attacked with it."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_mia import audit, build
+from score_mia.audit.work import open_work
+from score_mia.check import UserError
+from score_mia.engine import row_key
+from score_mia.signals import Signals
+from tests.audit.tiny import get_config
+
+
+def config(**network):
+    made = get_config()
+    made.train.steps = 20
+    made.network.classes = 10
+    made.network.update(network)
+    made.report.grid_check = 2
+    made.quality = dict(encoder="pixels", samples=8)
+    return made
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conditional")
+    plan = build.plan(config())
+    audit.run(plan, folder)
+    return open_work(plan, folder)
+
+
+def test_every_image_is_measured_with_its_own_class(done):
+    (path,) = (done.folder / "signals" / "loss").glob("part-00000-*.npz")
+    kept = Signals.load(path)
+    (signal,) = (a.signal for a in done.plan.attacks if a.name == "loss")
+    target, image = done.target, jnp.asarray(done.source.images(kept.ids[:1])[0])
+    (label,) = done.conditions(kept.ids[:1])
+    key = row_key(jax.random.key(0), jnp.uint32(0), jnp.uint32(kept.ids[0]))
+    own = np.asarray(signal(target, image, key, label))[:-1]
+    other = np.asarray(signal(target, image, key, (label + 1) % 10))[:-1]
+    np.testing.assert_allclose(kept.values[0], own, rtol=1e-4)
+    assert np.abs(kept.values[0] - other).max() > 1e-3 * np.abs(own).max()
+
+
+def test_the_report_and_its_checks_are_made(done):
+    metrics = json.loads((done.folder / "metrics.json").read_text())
+    assert set(metrics["attacks"]) == {"loss", "likelihood"}
+    grid = json.loads((done.folder / "checks.json").read_text())["grid"]
+    assert "2 images" in grid["likelihood"]
+    assert (done.folder / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [(5, "run from 0 to 9; set it to 10 or more"), (10, "")]
+)
+def test_labels_must_fit_the_classes(classes, said, tmp_path):
+    work = open_work(build.plan(config(classes=classes)), tmp_path)
+    if not said:
+        assert work.conditions(work.split.ids).max() == 9
+        return
+    with pytest.raises(UserError, match=said):
+        work.conditions(work.split.ids)
+
+
+def test_data_without_labels_is_told_before_training(tmp_path):
+    pixels = tmp_path / "grey.npy"
+    np.save(pixels, np.random.default_rng(0).integers(0, 255, (80, 8, 8), np.uint8))
+    made = config()
+    made.data = dict(name="arrays", path=str(pixels))
+    with pytest.raises(UserError, match="no class labels; set it to 0"):
+        audit.run(build.plan(made), tmp_path / "work")
+    assert not (tmp_path / "work" / "target").exists()
