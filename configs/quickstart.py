@@ -60,7 +60,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     rule=dict(name="column", column="log_prob"),
                 ),
             ),
-            sampler=dict(name="ddim", steps=10 if smoke else 100),
+            sampler=dict(name="ancestral", steps=10 if smoke else 100),
             engine=dict(tile=16, shard=64),
             report=dict(samples=8 if smoke else 32, grid_check=0 if smoke else 4),
         ),

@@ -26,7 +26,7 @@ MODELS = {
         sde=dict(name="ddpm", beta_min=0.1, beta_max=20.0, steps=1000),
         network=dict(DDPM_NET, centered=True),
         train=dict(reduce_mean=True),
-        sampler=dict(name="ddim", steps=100),
+        sampler=dict(name="ancestral", variance="forward", steps=100),
     ),
     "smld": dict(
         sde=dict(name="smld", sigma_min=0.01, sigma_max=10.0, steps=1000),
