@@ -86,9 +86,10 @@ def test_builds_and_traces(name, arg):
 
 
 @pytest.mark.parametrize("arg", ["", "smoke"])
-def test_mini_study_builds_with_every_exhibit_and_network(arg):
-    planned = study.plan(config("mini/study.py", arg))
-    papers = {"table1", "table2", "table3", "table4", "table5", "frontier"}
+@pytest.mark.parametrize("name", ["mini", "paper"])
+def test_study_builds_with_every_exhibit(name, arg):
+    planned = study.plan(config(f"{name}/study.py", arg))
+    papers = {"table1", "table2", "table3", "table4", "table5"}
     papers |= {f"figure{n}" for n in (1, 2, 3, "4a", "4b", 5, 6, "7a", "8a", 9, 10, 11)}
     assert papers <= set(planned.exhibits)
     for plan in planned.audits.values():

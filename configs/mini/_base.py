@@ -6,8 +6,13 @@ parameters), the training sets and the training length. `target(name, arg)` is t
 of one entry of `TARGETS`; `FILE.py:smoke` runs it in seconds, with meaningless numbers.
 """
 
-import numpy as np
+from pathlib import Path
+from runpy import run_path
+
 from ml_collections import ConfigDict
+
+_paper = run_path(str(Path(__file__).parents[1] / "paper" / "_base.py"))
+TIMES, loss_times = _paper["TIMES"], _paper["loss_times"]
 
 UNET = dict(features=32, multipliers=(1, 2, 2), attention=(8,), dropout=0.0)
 DDPM_NET = dict(UNET, name="ddpm", blocks=1)
@@ -58,14 +63,6 @@ FASHION = dict(name="bundled", dataset="fashion_mnist", size=16)
 FACES = dict(name="faces", size=16)
 PRIVATE = dict(clip=1.0, delta=5e-3, epsilon=10.0, accountant="pld")
 
-# The steps of the paper's Tables 2 and 4 on our clock, where SMLD counts upwards too.
-PAPER_TIMES = {
-    "ddpm": (0, 200, 500, 600, 800, 999),
-    "smld": (999, 799, 499, 299, 199, 99, 0),
-    "vpsde": (1.97e-4, 0.21, 0.52, 0.62, 0.72, 0.999),
-    "vesde": (1.97e-4, 0.21, 0.52, 0.62, 0.82, 0.999),
-}
-
 # Name -> model, label, and what differs from the usual mini target.
 TARGETS = {
     "ddpm": dict(model="ddpm", label="DDPM"),
@@ -104,14 +101,6 @@ TARGETS = {
         model="ddpm", label="noise only", dp=dict(PRIVATE, control="noise_only")
     ),
 }
-
-
-def loss_times(model: str, count: int) -> tuple[float, ...]:
-    """So many evenly chosen times and the paper's, ascending."""
-    discrete = "steps" in MODELS[model]["sde"]
-    even = np.linspace(0 if discrete else 1e-5, 999 if discrete else 1, count)
-    even = np.round(even) if discrete else np.round(even, 6)
-    return tuple(float(t) for t in sorted({*even.tolist(), *PAPER_TIMES[model]}))
 
 
 def target(name: str, arg: str = "") -> ConfigDict:

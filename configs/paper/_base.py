@@ -9,6 +9,7 @@ network that two CPU cores train in ten minutes. `FILE.py:smoke` runs every stag
 about a minute, with numbers that mean nothing.
 """
 
+import numpy as np
 from ml_collections import ConfigDict
 
 UNET = dict(
@@ -73,6 +74,25 @@ MODELS = {
     ),
 }
 
+# The steps of the paper's Tables 2 and 4 on our clock, where SMLD counts upwards too.
+TIMES = {
+    "ddpm": (0, 200, 500, 600, 800, 999),
+    "smld": (999, 799, 499, 299, 199, 99, 0),
+    "vpsde": (1.97e-4, 0.21, 0.52, 0.62, 0.72, 0.999),
+    "vesde": (1.97e-4, 0.21, 0.52, 0.62, 0.82, 0.999),
+}
+
+
+def loss_times(model: str, count: int) -> tuple[float, ...]:
+    """About so many evenly chosen times and the paper's own, ascending."""
+    discrete, own = "steps" in MODELS[model]["sde"], TIMES[model]
+    even = np.linspace(0 if discrete else 1e-5, 999 if discrete else 1, count)
+    names = [f"{t:.4f}" for t in own]  # columns are named by four digits
+    even = np.round(even, 0 if discrete else 6).tolist()
+    return tuple(
+        sorted({float(t) for t in own} | {t for t in even if f"{t:.4f}" not in names})
+    )
+
 
 def paper(
     arg: str,
@@ -82,7 +102,7 @@ def paper(
     data: str = "ffhq",
     members: int = 1000,
     nonmembers: int = 4000,
-    loss_times: int = 1000,
+    columns: int = 1000,
     train: dict | None = None,
 ) -> ConfigDict:
     """The config of one of the paper's experiments.
@@ -93,7 +113,7 @@ def paper(
       title: of the report.
       data: "ffhq" or "drd", prepared in --config.data.data_dir.
       members, nonmembers: sizes; half of either is reference data for the rules.
-      loss_times: columns of the loss attack whose best is chosen on reference data.
+      columns: of the loss attack, whose best is chosen on reference data.
       train: fields that differ from the model's usual training.
     """
     parts = MODELS[model]
@@ -128,7 +148,7 @@ def paper(
         ),
         attacks=dict(
             loss=dict(
-                signal=dict(name="loss", times=loss_times),
+                signal=dict(name="loss", times=loss_times(model, columns)),
                 rule=dict(name="best"),
                 reference="split",
             ),
@@ -144,13 +164,14 @@ def paper(
             ),
         ),
         sampler=parts["sampler"],
+        quality=dict(samples=1000, encoder=dict(name="efficientnet_lite0")),
         engine=dict(tile=64, shard=512),
         report=dict(samples=64, grid_check=16),
     )
     config["train"].update(train or {})
     for name, change in (("small", _small), ("smoke", _smoke)):
         if arg == name:
-            change(config)
+            change(config, model)
     return ConfigDict(config)
 
 
@@ -162,7 +183,7 @@ def _column(signal: str, time: float, digits: int) -> dict:
     )
 
 
-def _small(config: dict) -> None:
+def _small(config: dict, model: str) -> None:
     """Grey 16x16 images and a network of a million weights."""
     config["data"] = dict(name="bundled", dataset="fashion_mnist", size=16)
     config["split"].update(members=64, nonmembers=200)
@@ -171,15 +192,16 @@ def _small(config: dict) -> None:
     every = dict(log_every=50, checkpoint_every=250, snapshot_every=None)
     config["train"].update(steps=1500, learning_rate=1e-3, ema=0.995, flip=False)
     config["train"].update(warmup=100, **every)
-    config["attacks"]["loss"]["signal"]["times"] = 50
+    config["attacks"]["loss"]["signal"]["times"] = loss_times(model, 50)
     config["attacks"]["likelihood"]["signal"]["probes"] = 1
     del config["attacks"]["likelihood_as_published"]  # an hour on two CPU cores
     config["sampler"] = dict(config["sampler"], steps=100)
+    config["quality"] = dict(samples=64, encoder="random_conv")
     config["engine"] = dict(tile=16, shard=64)
     config["report"] = dict(samples=16, grid_check=4)
 
 
-def _smoke(config: dict) -> None:
+def _smoke(config: dict, model: str) -> None:
     """Every stage in a minute: a few steps of the smallest network."""
     config["data"] = dict(name="bundled", dataset="digits", size=8, channels=3)
     config["split"].update(members=16, nonmembers=60)
@@ -189,9 +211,10 @@ def _smoke(config: dict) -> None:
     every = dict(log_every=5, checkpoint_every=10, snapshot_every=10)
     config["train"].update(steps=10, batch=8, warmup=5, **every)
     attacks = config["attacks"]
-    attacks["loss"]["signal"]["times"] = 5
+    attacks["loss"]["signal"]["times"] = loss_times(model, 2)
     attacks["likelihood"]["signal"].update(probes=1, steps=2)
     attacks["likelihood_as_published"]["signal"].update(rtol=1e-2, atol=1e-2)
     config["sampler"] = dict(config["sampler"], steps=5)
+    config["quality"] = dict(samples=16, encoder="pixels")
     config["engine"] = dict(tile=8, shard=64)
-    config["report"] = dict(samples=4, replicates=100, grid_check=0)
+    config["report"] = dict(samples=16, replicates=100, grid_check=0)

@@ -32,4 +32,4 @@ paper = run_path(str(Path(__file__).with_name("_base.py")))["paper"]
 
 def get_config(arg: str = "") -> ConfigDict:
     sizes = dict(members=10_000, nonmembers=10_000)
-    return paper(arg, "ddpm", "DDPM on FFHQ-10k", loss_times=50, **sizes)
+    return paper(arg, "ddpm", "DDPM on FFHQ-10k", columns=50, **sizes)

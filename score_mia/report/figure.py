@@ -352,14 +352,11 @@ def training(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     thin = slice(None, None, max(1, len(loss) // 400))
     with styled():
         fig, ((axes,),) = figure(high=2.9)
-        axes.plot(step[thin], loss[thin], color=PAPER["level1"], lw=0.9, label="loss")
-        axes.plot(
-            middle[thin],
-            smooth[thin],
-            color=PAPER["level3"],
-            lw=1.8,
-            label=f"mean of {window} records",
-        )
+        name = "loss"
+        if window > 1:
+            light, name = PAPER["level1"], f"mean of {window} records"
+            axes.plot(step[thin], loss[thin], color=light, lw=0.9, label="loss")
+        axes.plot(middle[thin], smooth[thin], color=PAPER["level3"], lw=1.8, label=name)
         if loss.min() > 0 and loss.max() > 5 * loss.min():
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(plain)
@@ -367,7 +364,8 @@ def training(records: Sequence[Mapping[str, Any]]) -> Figure | None:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set(xlabel="training step", ylabel="training loss")
         axes.grid(True, axis="y")
-        axes.legend(loc="upper right")
+        if window > 1:
+            axes.legend(loc="upper right")
         return fig
 
 

@@ -1,0 +1,61 @@
+"""The tables and figures of Hu & Pang 2023 (2301.09956), over any study's audits."""
+
+from collections.abc import Mapping, Sequence
+
+LEVELS = (6.0, 3.0, 0.0, -1.0, -3.0, -6.0)
+"""log-SNRs fixed beforehand, the same for all processes: clean to noise."""
+
+
+def exhibits(
+    times: Mapping[str, Sequence[float]],
+    four: Sequence[str],
+    sizes: Sequence[str],
+    second: str,
+    private: str,
+) -> dict:
+    """Exhibit name -> its config.
+
+    Args:
+      times: audit -> steps of its rows in Tables 2, 4 and 5.
+      four: the audits of the four processes.
+      sizes: those that differ in the size of the training set.
+      second: that of the second data set.
+      private: that of DP-SGD.
+    """
+    rows = {name: (*steps, "chosen") for name, steps in times.items()}
+    table = dict(name="loss_table", times=rows)
+    both = dict(table, also=("likelihood",))
+    loss = dict(name="roc", attack="loss", log_snr=LEVELS)
+    likelihood = dict(name="roc", attack="likelihood")
+    steps = dict(name="tpr_by_step")
+    return dict(
+        table1=dict(name="quality_table", audits=four, published="Table 1"),
+        figure1=dict(steps, audits=four),
+        figure2=dict(loss, audits=four),
+        table2=dict(table, audits=four, published="Table 2"),
+        figure3=dict(name="perturbed", audits=four, log_snr=LEVELS),
+        figure4a=dict(likelihood, audits=four),
+        table3=dict(
+            name="likelihood_table",
+            audits=four,
+            published="Table 3",
+            as_published=True,
+        ),
+        figure4b=dict(likelihood, audits=sizes),
+        figure5=dict(steps, panels="fpr", audits=sizes),
+        figure6=dict(loss, audits=sizes),
+        figure11=dict(steps, audits=sizes),
+        quality_by_size=dict(
+            name="quality_table", audits=sizes, published="Section 6.1"
+        ),
+        figure7a=dict(steps, audits=(second,)),
+        figure7b=dict(loss, audits=(second,)),
+        figure7c=dict(likelihood, audits=(second,)),
+        table4=dict(both, audits=(second,), published="Table 4"),
+        figure8a=dict(steps, audits=(private,)),
+        figure8b=dict(loss, audits=(private,)),
+        figure8c=dict(likelihood, audits=(private,)),
+        table5=dict(both, audits=(private,)),
+        figure9=dict(name="samples", audits=four),
+        figure10=dict(name="samples", audits=(second,)),
+    )
