@@ -23,6 +23,7 @@ import logging
 import os
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -387,14 +388,24 @@ def _save_tree(path: Path, tree: Any, live: str | None = None) -> str:
         return files_digest(path)
     except (OSError, ValueError, RuntimeError) as error:
         # A full disk reaches us from the storage library as any of the three.
-        for torn in path.parent.glob(f"{path.name}.orbax-checkpoint-tmp*"):
-            shutil.rmtree(torn, ignore_errors=True)
+        _remove_torn(path)
         told = re.search(r": ([^:\[]+) \[os_error_code", str(error))
         reason = getattr(error, "strerror", None) or (told or [0, "storage failed"])[1]
         raise UserError(
             f"cannot write {path} ({reason}); free some space or choose a writable "
             "folder, then run the same command again: what was done is kept"
         ) from error
+
+
+def _remove_torn(path: Path) -> None:
+    """Remove what a failed write left, whose threads may still be writing there."""
+    for _ in range(50):
+        left = list(path.parent.glob(f"{path.name}.orbax-checkpoint-tmp*"))
+        if not left:
+            return
+        for torn in left:
+            shutil.rmtree(torn, ignore_errors=True)
+        time.sleep(0.02)
 
 
 def files_digest(path: Path) -> str:

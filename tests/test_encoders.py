@@ -205,8 +205,11 @@ def test_a_row_knows_its_image_only(name):
     pictures = np.random.default_rng(0).random((70, 9, 8, 3), np.float32)
     whole = encoder.features(pictures)
     order = np.random.default_rng(1).permutation(70)
-    np.testing.assert_array_equal(encoder.features(pictures[order]), whole[order])
-    np.testing.assert_array_equal(encoder.features(pictures[66:67])[0], whole[66])
+    # To rounding: on some CPUs the place in the tile decides how sums are taken.
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(encoder.features(pictures[order]), whole[order], **close)
+    np.testing.assert_allclose(encoder.features(pictures[66:67])[0], whole[66], **close)
+    np.testing.assert_array_equal(encoder.features(pictures), whole)
     assert whole.dtype == np.float32
     assert np.linalg.matrix_rank(whole - whole.mean(axis=0)) == 69  # no two alike
 
