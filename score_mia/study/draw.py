@@ -265,13 +265,18 @@ def frontier(points: Sequence[Point], quality: str, tpr: str) -> Figure:
             _mark(middle, point, (place, place, place), point.tpr)
             _mark(right, point, point.quality, point.tpr)
             if point.ceiling is not None:
-                reach = [place - 0.12, place + 0.12]
+                reach = [place - 0.05, place + 0.05]
                 look = {"color": PAPER["ink"], "lw": 1.6}
                 middle.plot(reach, [point.ceiling] * 2, label="most ε allows", **look)
-            if point.quality and point.tpr:
-                at = (point.quality[0], point.tpr[0])
-                look = {"textcoords": "offset points", "fontsize": 9}
-                right.annotate(str(i), at, (5, 4), **look)
+            across = point.quality[0] if point.quality else None
+            for axes, x, y in (
+                (left, place, point.quality),
+                (middle, place, point.tpr),
+                (right, across, point.tpr),
+            ):
+                if x is not None and y is not None:
+                    look = {"textcoords": "offset points", "fontsize": 9}
+                    axes.annotate(str(i), (x, y[0]), (5, 4), **look)
         for axes in (left, middle):
             axes.set_xticks([*ticks], [*ticks.values()])
             axes.set(xlabel="ε", xlim=(min(ticks) - 0.35, max(ticks) + 0.35))
@@ -291,13 +296,22 @@ def _places(points: Sequence[Point]) -> tuple[list[float], dict[float, str]]:
 
     Targets without a guarantee stand to the right of all others, by kind.
     """
-    logs = {p.epsilon: float(np.log10(p.epsilon)) for p in points if p.epsilon}
+    # To three digits: two calibrations to one epsilon differ in the fifth.
+    shown = [float(f"{p.epsilon:.3g}") if p.epsilon else None for p in points]
+    logs = {e: float(np.log10(e)) for e in shown if e}
     last = max(logs.values(), default=-0.5)
+    step = max(0.5, 0.35 * (last - min(logs.values(), default=last)))
     missing = [k for k in KINDS if any(p.kind == k and not p.epsilon for p in points)]
-    aside = {kind: last + 0.5 * (i + 1) for i, kind in enumerate(missing)}
-    ticks = {place: f"{epsilon:.3g}" for epsilon, place in logs.items()}
+    aside = {kind: last + step * (i + 1) for i, kind in enumerate(missing)}
+    ticks = {x: f"{e:,.0f}" if e >= 100 else f"{e:.3g}" for e, x in logs.items()}
     ticks |= {aside[k]: KINDS[k][0].split(" (")[0].replace(" ", "\n") for k in missing}
-    return [logs[p.epsilon] if p.epsilon else aside[p.kind] for p in points], ticks
+    own = [logs[e] if e else aside[p.kind] for p, e in zip(points, shown, strict=True)]
+    # Points at the very same place stand side by side.
+    same = [[k for k, x in enumerate(own) if x == place] for place in own]
+    return [
+        place + 0.22 * step * (group.index(i) - (len(group) - 1) / 2)
+        for i, (place, group) in enumerate(zip(own, same, strict=True))
+    ], ticks
 
 
 def _mark(
