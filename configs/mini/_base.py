@@ -76,7 +76,10 @@ TARGETS = {
     "smld-faces": dict(model="smld", label="SMLD, faces", data=FACES, nonmembers=300),
     "ddpm-dp": dict(model="ddpm", label="DDPM, DP-SGD, ε 10", dp=PRIVATE),
     "ddpm-dp-loose": dict(
-        model="ddpm", label="DDPM, DP-SGD, ε 1,000", dp=dict(PRIVATE, epsilon=1000.0)
+        model="ddpm",
+        label="DDPM, DP-SGD, ε 1,000, small network",
+        dp=dict(PRIVATE, epsilon=1000.0),
+        network=dict(features=16, groups=8),
     ),
     "ddpm-dp-improved": dict(
         model="ddpm",
