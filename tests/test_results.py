@@ -1,4 +1,4 @@
-"""docs/results/mini: what it was made by, what it shows, and what the pages say of it."""
+"""docs/results/mini: what made it, what it shows, and what the pages say of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from score_mia import study
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "mini"
-AUDITS = sorted(p.name for p in (RESULTS / "audits").iterdir())
+AUDITS = sorted(p.parent.name for p in RESULTS.glob("*/metrics.json"))
 FOUR = ("ddpm", "smld", "vpsde", "vesde")
 
 
@@ -28,7 +28,7 @@ def planned():
 
 @functools.cache
 def read(audit, name="metrics"):
-    return json.loads((RESULTS / "audits" / audit / f"{name}.json").read_text())
+    return json.loads((RESULTS / audit / f"{name}.json").read_text())
 
 
 def auc(audit, attack="loss"):
@@ -46,7 +46,10 @@ def test_every_exhibit_is_kept():
         for suffix in ("png", "csv", "tex"):
             assert (RESULTS / "exhibits" / f"{name}.{suffix}").exists(), name
         assert exhibit.heading
-    assert (RESULTS / "index.html").exists()
+    page = (RESULTS / "index.html").read_text(encoding="utf-8")
+    for name in AUDITS:
+        assert f'href="{name}/report/index.html"' in page
+        assert (RESULTS / name / "report" / "index.html").exists()
 
 
 @pytest.mark.parametrize("audit", FOUR)
