@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/quickstart
 
-.PHONY: audit test check docs clean
+.PHONY: audit test test-slow check docs clean
 audit: $(VENV)/installed
 	$(BIN)/python launch.py audit --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 --slow
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
