@@ -7,6 +7,7 @@ and exits with a non-zero status, everything else is a bug and keeps its traceba
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -74,3 +75,28 @@ def finite(name: str, values: np.ndarray) -> None:
     require(
         bad == 0, name, f"holds {bad} NaN or infinite values", "repair or remove them"
     )
+
+
+def printable(text: str) -> str:
+    """Text that cannot drive a terminal or reverse a line: such characters escaped.
+
+    Control characters, line and paragraph separators, lone surrogates (file names that
+    are no UTF-8) and the marks that turn the direction of writing become `\\x1b`,
+    `\\u202e` and the like; every other character stays.
+    """
+    return "".join(
+        c.encode("unicode_escape").decode("ascii") if _drives(c) else c for c in text
+    )
+
+
+def _drives(character: str) -> bool:
+    return (
+        unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs")
+        or character in _DIRECTION
+    )
+
+
+_DIRECTION = frozenset(
+    map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+)
+"""Marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm."""

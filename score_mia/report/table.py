@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from score_mia.check import printable
 from score_mia.report import privacy
 from score_mia.report.content import AttackContent, ColumnContent
 from score_mia.report.curves import RATES, ColumnCurves, RocCurve
@@ -51,7 +53,8 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
     reads "below resolution (n = 500)". More attacks than fit `width` go below.
     """
     blocks = [
-        (name, _lines(metrics, entry)) for name, entry in metrics["attacks"].items()
+        (printable(name), _lines(metrics, entry))
+        for name, entry in metrics["attacks"].items()
     ]
     if not blocks:
         return "no attack was run\n"
@@ -78,7 +81,7 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
         width,
     )
     for line in (privacy.sentence(metrics), *privacy.overruns(metrics)):
-        out += textwrap.wrap(line, width)
+        out += textwrap.wrap(printable(line), width)
     return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
 
 
@@ -202,14 +205,32 @@ def by_step_rows(
 
 
 def csv_text(header: Sequence[str], table: Iterable[Sequence[Any]]) -> str:
-    """A header and rows; None is an empty cell, and so is what a row lacks."""
+    """A header and rows; None is an empty cell, and so is what a row lacks.
+
+    Texts are written so that no spreadsheet takes them for a formula; numbers stay as
+    they are, negative ones too.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    for row in table:
-        cells = ["" if cell is None else cell for cell in row]
+    for row in (header, *table):
+        cells = ["" if c is None else _cell(c) for c in row]
         writer.writerow(cells + [""] * (len(header) - len(cells)))
     return out.getvalue()
+
+
+_FORMULA = tuple("=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}")
+_FORMULA += ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _cell(value: Any) -> Any:
+    """A cell: a text that a spreadsheet would run begins with an apostrophe instead."""
+    if not isinstance(value, str):
+        return value
+    formula = value.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(value)
+    if formula or value.startswith(("\t", "\r", "\n")):
+        value = f"'{value}"
+    return printable(value)
 
 
 _GREEK = {
@@ -224,6 +245,7 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     **{c: "\\" + c for c in "&%$#_{}"},
@@ -237,7 +259,8 @@ _LATEX = {
 
 def latex(text: str) -> str:
     """Text with every character that LaTeX reads as a command made harmless."""
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.splitlines()))
+    plain = printable(" ".join(text.splitlines()))
+    return "".join(_LATEX.get(c, c) for c in plain)
 
 
 def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
