@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_mia.attacks.protocol import Attack
 from score_mia.audit.assess import Assessment
 from score_mia.audit.checks import Checks
 from score_mia.audit.work import Work, config_digest
@@ -63,7 +64,7 @@ def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:
     }
     return AttackContent(
         name=a.attack.name,
-        title=getattr(signal, "title", type(signal).__name__),
+        title=attack_title(a.attack),
         access=signal.access,
         metrics=a.entry,
         scores=a.scores,
@@ -72,6 +73,11 @@ def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:
         diagnostics={k: v for k, v in diagnostics.items() if np.isfinite(v)},
         notes=(*checked.notes.get(a.attack.name, ()), *_published(a.entry)),
     )
+
+
+def attack_title(attack: Attack) -> str:
+    """How people call an attack of this kind; several may share it."""
+    return str(getattr(attack.signal, "title", type(attack.signal).__name__))
 
 
 def _published(entry: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from score_mia.check import require
+from score_mia.report.text import distinct
 
 Pictures = Shaped[np.ndarray, "_ _ _ _"]
 """Pictures [n, h, w, c]: uint8, or floats in [0, 1]; one, three or four channels."""
@@ -153,3 +154,14 @@ class ReportContent:
     training: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Attack name to title, no two alike."""
+        return distinct({a.name: a.title for a in self.attacks})
+
+    def with_distinct_titles(self) -> ReportContent:
+        """The same with no two attacks of one title."""
+        titles = self.titles
+        named = (dataclasses.replace(a, title=titles[a.name]) for a in self.attacks)
+        return dataclasses.replace(self, attacks=tuple(named))

@@ -152,16 +152,18 @@ def svg(fig: Figure, salt: str, alt: str) -> str:
 def roc(
     curves: Mapping[str, RocCurve],
     ceiling: tuple[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """Log-log ROC with pointwise 95 % bands and the chance diagonal (Fig. 2).
 
     The axis ends a little below one false positive among the non-members: what lies
     there cannot be measured with this many images, and is shaded. `ceiling` is a name
-    and the largest TPR that a guarantee leaves at each FPR.
+    and the largest TPR that a guarantee leaves at each FPR; `titles` is what the legend
+    calls the curves, if not by their keys.
     """
     with styled():
         fig, ((axes,),) = figure(high=4.4)
-        roc_axes(axes, curves, ceiling=ceiling)
+        roc_axes(axes, curves, ceiling=ceiling, titles=titles)
         axes.legend(loc="lower right")
         return fig
 
@@ -172,6 +174,7 @@ def roc_axes(
     *,
     among: Iterable[RocCurve] = (),
     ceiling: tuple[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> None:
     """Draw `roc` into one panel; its axes have room for the curves of `among` too."""
     shown = [*curves.values(), *among]
@@ -194,7 +197,7 @@ def roc_axes(
     diagonal = np.array([max(left, bottom), 1.0])
     axes.plot(diagonal, diagonal, color=PAPER["soft"], lw=1, ls=":", label="chance")
     for i, (name, c) in enumerate(curves.items()):
-        _step_curve(axes, c, name, i, bottom / 10)
+        _step_curve(axes, c, (titles or {}).get(name, name), i, bottom / 10)
     if ceiling is not None:
         rates = np.geomspace(left, 1.0, 200)
         look = {"color": PAPER["ink"], "lw": 1.2, "ls": (0, (3, 1, 1, 1))}

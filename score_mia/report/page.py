@@ -37,12 +37,12 @@ def write(folder: str | Path, content: ReportContent) -> Path:
     files beside it. Files of an earlier report that this one lacks are removed.
     """
     folder = Path(folder)
+    content = content.with_distinct_titles()
     curves = measure(content.attacks)
     drawn = plates.plates(content, curves)
-    titles = {a.name: a.title for a in content.attacks}
     texts = {
         "attacks.csv": table.attacks_csv(content.metrics),
-        "attacks.tex": table.attacks_tex(content.metrics, titles),
+        "attacks.tex": table.attacks_tex(content.metrics, content.titles),
         "roc.csv": table.roc_csv(curves.roc),
         "by_step.csv": table.by_step_csv(content.attacks, curves.columns),
     }
@@ -95,7 +95,7 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
     steps = shown("steps")
     said = verdict(
         content.metrics,
-        {a.name: a.title for a in content.attacks},
+        content.titles,
         {a.name: a.access for a in content.attacks},
     )
     values = {

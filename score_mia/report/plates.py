@@ -46,8 +46,9 @@ def plates(content: ReportContent, curves: Curves) -> dict[str, Plate]:
     """All figures by file name, in the order of the page."""
     found = [*_separation(content, curves)]
     stepped = [a for a in content.attacks if a.name in curves.columns]
+    taken: set[str] = set()
     for number, attack in enumerate(stepped):
-        ending = f"-{slug(attack.name)}" if number else ""
+        ending = f"-{_free(slug(attack.name), taken)}" if number else ""
         found += _steps(attack, curves.columns[attack.name], ending)
     losses = figure.training(content.training)
     if losses is not None:
@@ -71,10 +72,19 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "attack"
 
 
+def _free(slug: str, taken: set[str]) -> str:
+    """The slug, or with a number if another attack has it: no file is lost."""
+    number, name = 1, slug
+    while name.lower() in taken:
+        number += 1
+        name = f"{slug}-{number}"
+    taken.add(name.lower())
+    return name
+
+
 def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
     if not curves.roc:
         return []
-    titles = {a.name: a.title for a in content.attacks}
     said = []
     for a in content.attacks:
         value, interval = estimate(a.metrics.get("auc"), a.nonmembers, False)
@@ -85,8 +95,9 @@ def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
             "roc.png",
             "separation",
             figure.roc(
-                {titles[name]: c for name, c in curves.roc.items()},
+                curves.roc,
                 _ceiling(content.metrics),
+                content.titles,
             ),
             "Recognised members against wrong accusations",
             f"ROC curves on logarithmic axes. {words}",

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 SPACE = "\N{NO-BREAK SPACE}"
 DASH = "\N{EN DASH}"
+
+
+def distinct(titles: Mapping[str, str]) -> dict[str, str]:
+    """Title by key; titles that several keys share are followed by their key.
+
+    Two attacks of one kind read "Loss at one time (loss)" and "... (loss-b)".
+    """
+    counts = Counter(titles.values())
+    return {k: t if counts[t] == 1 else f"{t} ({k})" for k, t in titles.items()}
 
 
 def share(value: float) -> str:

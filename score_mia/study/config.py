@@ -12,6 +12,7 @@ from score_mia import build
 from score_mia.build import Plan
 from score_mia.check import UserError, did_you_mean, one_of, require
 from score_mia.registry import make
+from score_mia.report.text import distinct
 from score_mia.study.curves import Roc, TprByStep
 from score_mia.study.exhibit import Exhibit
 from score_mia.study.frontier import Frontier
@@ -69,12 +70,8 @@ def plan(config: Any) -> Study:
     exhibits = {}
     for name, spec in _section(config, "exhibits").items():
         exhibits[name] = _exhibit(name, spec, plans)
-    return Study(
-        str(config.get("title", "Study")),
-        plans,
-        {name: str(labels.get(name, name)) for name in plans},
-        exhibits,
-    )
+    labels = {name: str(labels.get(name, name)) for name in plans}
+    return Study(str(config.get("title", "Study")), plans, distinct(labels), exhibits)
 
 
 def _plain(config: Any) -> dict[str, Any]:

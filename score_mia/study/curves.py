@@ -11,9 +11,9 @@ from score_mia.check import one_of, require
 from score_mia.metrics.roc import FPRS
 from score_mia.report.curves import RocCurve
 from score_mia.report.table import BY_STEP, by_step_rows, csv_text
-from score_mia.report.text import level
+from score_mia.report.text import distinct, level
 from score_mia.study import draw
-from score_mia.study.clock import Steps, clock_of, find, time_text
+from score_mia.study.clock import Clock, Steps, clock_of, find, time_text
 from score_mia.study.exhibit import Built, Exhibit, sizes
 from score_mia.study.finished import Finished
 
@@ -165,11 +165,19 @@ class Roc(Exhibit):
         clock = audit.clock(self.attack)
         chosen = audit.chosen(self.attack)
         columns = self.steps.columns(audit.name, clock, chosen)
-        times = [f"t = {time_text(audit.plan.sde, clock.time[k])}" for k in columns]
-        if self.log_snr:
-            pairs = zip(times, columns, strict=True)
-            times = [f"log-SNR {clock.log_snr[k]:.1f}, {t}" for t, k in pairs]
-        return [*zip(times, columns, strict=True)]
+        labels = step_labels(clock, columns, bool(self.log_snr))
+        return [*zip(labels, columns, strict=True)]
+
+
+def step_labels(clock: Clock, columns: Sequence[int], log_snr: bool) -> list[str]:
+    """What a legend calls these columns; two that round to one label keep two."""
+    labels = {}
+    for k in columns:
+        label = f"t = {time_text(clock.sde, clock.time[k])}"
+        if log_snr:
+            label = f"log-SNR {clock.log_snr[k]:.1f}, {label}"
+        labels[clock.names[k]] = label
+    return [*distinct(labels).values()]
 
 
 def _points(

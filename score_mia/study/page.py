@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from score_mia.audit.content import attack_title
 from score_mia.files import write_atomic
 from score_mia.report import figure, picture
 from score_mia.report.glossary import GLOSSARY
 from score_mia.report.page import TEMPLATES, template
 from score_mia.report.table import booktabs, latex
+from score_mia.report.text import distinct
 from score_mia.report.verdict import verdict
 from score_mia.study import draw
 from score_mia.study.config import Study
@@ -182,7 +184,7 @@ def _audit(
     attacks = one.plan.attacks
     said = verdict(
         one.metrics,
-        {a.name: getattr(a.signal, "title", type(a.signal).__name__) for a in attacks},
+        distinct({a.name: attack_title(a) for a in attacks}),
         {a.name: a.signal.access for a in attacks},
     )
     target = one.metrics["target"]
