@@ -1,11 +1,25 @@
-"""Files that are whole or absent: atomic writes, reads that name what is damaged."""
+"""Files that are whole or absent: atomic writes, reads that name what is damaged.
+
+Records of ours are *sealed*: they carry a digest of what they say, so that one changed
+bit, digit or key is noticed when they are read and never becomes a number.
+
+    save_npz, load_npz          arrays; the seal covers type, shape and bytes of each
+    save_sealed, load_sealed    JSON, with the seal as one more key
+    save_json, load_json        JSON without a seal
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import lzma
 import os
+import struct
 import tempfile
+import tokenize
+import types
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -17,10 +31,21 @@ import numpy as np
 from score_mia.check import UserError, existing, require
 
 DAMAGED = (
-    *(OSError, EOFError, KeyError, TypeError, ValueError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, EOFError, LookupError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, SyntaxError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    tokenize.TokenError,
 )
-"""What NumPy raises on npy and npz files with flipped bytes or of another kind."""
+"""What NumPy raises on npy and npz files with flipped bytes or of another kind.
+
+A flipped flag makes a member "encrypted" (RuntimeError), a flipped shape one of
+terabytes (MemoryError), a flipped header is parsed as Python (tokenize, SyntaxError).
+"""
+
+SEAL = "seal"
+"""Name of the key, or of the array, that holds a record's seal."""
+
+AGAIN = "delete it and run again"
 
 
 def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -43,40 +68,84 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        reason = error.strerror or str(error)
+        remedy = (
+            "give shorter names"
+            if error.errno == errno.ENAMETOOLONG
+            else "free some space or choose a writable folder"
+        )
         raise UserError(
-            f"cannot write {path} ({reason}); free some space or choose a writable "
-            "folder, then run the same command again: what was done is kept"
+            f"cannot write {path} ({_reason(error)}); {remedy}, then run the same "
+            "command again: what was done is kept"
         ) from error
 
 
 def save_npz(path: str | Path, **arrays: np.ndarray) -> None:
-    """`np.savez_compressed`, atomically and with the same bytes for the same arrays."""
+    """A sealed npz, written atomically; the same bytes for the same arrays."""
     save: Any = np.savez_compressed
-    write_atomic(path, lambda file: save(file, **arrays))
+    seal = json.dumps({name: _array_digest(name, a) for name, a in arrays.items()})
+    sealed = {**arrays, SEAL: np.asarray(seal)}
+    write_atomic(path, lambda file: save(file, **sealed))
 
 
-def load_npz(path: str | Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
+def load_npz(
+    path: str | Path, keys: Iterable[str], *, sealed: bool = True, remedy: str = AGAIN
+) -> dict[str, np.ndarray]:
     """Read the named arrays; nothing is unpickled.
 
+    Args:
+      path: the file.
+      keys: names of the arrays.
+      sealed: whether `save_npz` wrote it; False for files of other programs.
+      remedy: what to do about a damaged file, with the least loss.
+
     Raises:
-      UserError: the file is missing, damaged, pickled, or lacks one of the keys.
+      UserError: the file is missing, damaged, pickled, lacks one of the keys, or an
+        array is not the one that was sealed.
     """
-    path = existing(path, "file")
+    path, keys = _existing(path), list(keys)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+        with (
+            open(path, "rb") as file,
+            warnings.catch_warnings(action="ignore"),
+            np.load(file, allow_pickle=False) as data,
+        ):
+            names = sorted(set(data) - {SEAL})
             missing = [k for k in keys if k not in data]
             if missing:
                 raise UserError(
-                    f"{path} has no array {missing[0]!r}; it holds {sorted(data)}"
+                    f"{path} has no array {missing[0]!r}; it holds {names}: {remedy}"
                 )
-            return {k: data[k] for k in keys}
+            arrays = {k: data[k] for k in keys}
+            if sealed:
+                seal = json.loads(str(data[SEAL])) if SEAL in data else None
     except UserError:
         raise
     except DAMAGED as error:
         raise UserError(
-            f"{path} is damaged or no npz file ({error}); delete it and run again"
+            f"{path} is damaged or no npz file ({_reason(error)}); {remedy}"
         ) from error
+    if sealed:
+        _require_sealed(path, seal, arrays, remedy)
+    return arrays
+
+
+def _require_sealed(
+    path: Path, seal: Any, arrays: Mapping[str, np.ndarray], remedy: str
+) -> None:
+    require(
+        isinstance(seal, dict),
+        f"{path}",
+        "carries no seal, so that changes in it would go unnoticed (it is damaged, or "
+        "a version before 0.2 wrote it)",
+        remedy,
+    )
+    for name, array in arrays.items():
+        same = seal.get(name) == _array_digest(name, array)
+        require(same, f"{path} is damaged", f"array {name!r} has changed", remedy)
+
+
+def _array_digest(name: str, array: np.ndarray) -> str:
+    return digest(name, np.asarray(array))
 
 
 def save_json(path: str | Path, value: Any) -> None:
@@ -85,15 +154,144 @@ def save_json(path: str | Path, value: Any) -> None:
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
-def load_json(path: str | Path) -> Any:
-    """Read JSON; `UserError` if the file is missing or damaged."""
-    path = existing(path, "file")
+def load_json(path: str | Path, shape: Any = object, *, remedy: str = AGAIN) -> Any:
+    """Read JSON.
+
+    Args:
+      path: the file.
+      shape: what it has to look like (`require_shape`).
+      remedy: what to do about a damaged file, with the least loss.
+
+    Raises:
+      UserError: the file is missing, damaged, or of another shape.
+    """
+    path = _existing(path)
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{path} is damaged ({_reason(error)}); {remedy}") from error
+    require_shape(str(path), value, shape, remedy)
+    return value
+
+
+def save_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
+    """A JSON object with one more key, "seal": the digest of all the others."""
+    plain = json.loads(json.dumps(dict(value), allow_nan=False))
+    save_json(path, {**plain, SEAL: json_digest(plain)})
+
+
+def load_sealed(
+    path: str | Path, shape: Any = dict, *, remedy: str = AGAIN
+) -> dict[str, Any]:
+    """Read what `save_sealed` wrote, without the seal.
+
+    Args:
+      path: the file.
+      shape: what it has to look like (`require_shape`).
+      remedy: what to do about a damaged file, with the least loss.
+
+    Raises:
+      UserError: the file is missing, damaged, changed since it was written, without a
+        seal, or of another shape.
+    """
+    value = load_json(path, dict, remedy=remedy)
+    seal = value.pop(SEAL, None)
+    require(
+        seal is not None,
+        f"{path}",
+        "carries no seal, so that changes in it would go unnoticed (it is damaged, or "
+        "a version before 0.2 wrote it)",
+        remedy,
+    )
+    try:
+        same = seal == json_digest(value)
+    except (ValueError, RecursionError):  # an Infinity that nobody wrote
+        same = False
+    require(same, f"{path} is damaged", "its content and its seal differ", remedy)
+    require_shape(str(path), value, shape, remedy)
+    return value
+
+
+def json_digest(value: Any) -> str:
+    """Digest of a JSON value: of its keys and values, not of how they are laid out."""
+    return digest(json.dumps(value, sort_keys=True, allow_nan=False))
+
+
+def require_shape(thing: str, value: Any, shape: Any, remedy: str) -> None:
+    """Refuse a JSON value that does not look as its reader needs it.
+
+    Args:
+      thing: what the value is, for the message: a path, mostly.
+      value: from `json.loads`.
+      shape: a type or a union of types (`float` takes whole numbers too, and `object`
+        anything); `[shape]` for a list of such; `{"key": shape, "other?": shape}` for
+        an object with these keys (those with "?" may be absent) among others;
+        `{str: shape}` for an object with such values under any key.
+      remedy: what to do about it.
+
+    Raises:
+      UserError: one line that names the place at which it differs.
+    """
+    problem = _misfit(value, shape, "")
+    require(problem is None, f"{thing} is damaged", f"{problem}", remedy)
+
+
+def _misfit(value: Any, shape: Any, where: str) -> str | None:
+    """The first place at which a value is not of the shape, in words."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return _not_a(value, list, where)
+        entries = ((f"{where}[{i}]", v, shape[0]) for i, v in enumerate(value))
+    elif isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            return _not_a(value, dict, where)
+        named = {str(k).removesuffix("?"): s for k, s in shape.items() if k is not str}
+        for key in shape:
+            if isinstance(key, str) and key[-1:] != "?" and key not in value:
+                return f"{where or 'it'} has no {key!r}"
+        other = shape.get(str, object)
+        entries = (
+            (f"{where}.{k}".lstrip("."), v, named.get(k, other))
+            for k, v in value.items()
+        )
+    else:
+        return None if _is_a(value, shape) else _not_a(value, shape, where)
+    return next(filter(None, (_misfit(v, s, at) for at, v, s in entries)), None)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    kinds = kind.__args__ if isinstance(kind, types.UnionType) else (kind,)
+    if isinstance(value, bool):
+        return bool in kinds or object in kinds
+    if isinstance(value, int) and float in kinds:
+        return True
+    return isinstance(value, kinds)
+
+
+_WORDS = {dict: "an object", list: "a list", str: "a text", float: "a number"}
+
+
+def _not_a(value: Any, kind: Any, where: str) -> str:
+    words = _WORDS.get(kind) or getattr(kind, "__name__", str(kind))
+    shown = repr(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
+    return f"{where or 'it'} is {shown}, not {words}"
+
+
+def _existing(path: str | Path) -> Path:
+    try:
+        return existing(path, "file")
+    except OSError as error:
         raise UserError(
-            f"{path} is damaged ({error}); delete it and run again"
+            f"file {path} cannot be read ({_reason(error)}); give a shorter path, or "
+            "one that may be read"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What happened, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
 
 
 def digest(*parts: bytes | str | np.ndarray) -> str:
@@ -126,9 +324,9 @@ def keep_manifest(
     facts = json.loads(json.dumps(dict(facts)))
     if not path.exists():
         if write:
-            save_json(path, facts)
+            save_sealed(path, facts)
         return
-    old = load_json(path)
+    old = load_sealed(path, remedy=f"delete it and run again: the {what} are kept")
     for name in sorted(facts.keys() | old.keys()):
         require(
             old.get(name) == facts.get(name),

@@ -366,7 +366,9 @@ def test_kept_samples_of_something_else_are_refused(tmp_path):
         with pytest.raises(UserError, match=said):
             kept(tmp_path, 4, **how)
     (path,) = tmp_path.glob("part-*")
-    np.savez(path, ids=np.arange(4), images=np.zeros((4, 3, 3, 1), np.uint8))
+    kept_module.save_npz(
+        path, ids=np.arange(4), images=np.zeros((4, 3, 3, 1), np.uint8)
+    )
     with pytest.raises(UserError, match="not images of"):
         kept(tmp_path, 4, facts={"target": "one"})
     path.write_bytes(path.read_bytes()[:100])

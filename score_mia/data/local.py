@@ -51,7 +51,7 @@ def bundled(
     else:
         file = importlib.resources.files("score_mia.data") / "bundled"
         with importlib.resources.as_file(file / "fashion_mnist.npz") as path:
-            data = load_npz(path, ("images", "labels"))
+            data = load_npz(path, ("images", "labels"), sealed=False)
         pixels, labels = data["images"], data["labels"]
     pixels = adapt(pixels, size, channels)
     ids = np.arange(len(pixels))
