@@ -10,6 +10,8 @@ bit, digit or key is noticed when they are read and never becomes a number.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -17,6 +19,7 @@ import lzma
 import os
 import struct
 import tempfile
+import time
 import tokenize
 import types
 import warnings
@@ -29,6 +32,7 @@ from typing import IO, Any
 import numpy as np
 
 from score_mia.check import UserError, existing, require
+from score_mia.process import this_process
 
 DAMAGED = (
     *(OSError, EOFError, LookupError, TypeError, ValueError, AttributeError),
@@ -58,7 +62,7 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(".tmp", temporary_prefix(), path.parent)
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
@@ -77,6 +81,41 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
             f"cannot write {path} ({_reason(error)}); {remedy}, then run the same "
             "command again: what was done is kept"
         ) from error
+
+
+_TEMPORARY = ".score_mia-"
+_FORGOTTEN = 24 * 3600.0
+"""Seconds after which a temporary file of another machine belongs to nobody."""
+
+
+def temporary_prefix() -> str:
+    """What the names of this process's temporary files begin with."""
+    me = this_process()
+    return f"{_TEMPORARY}{me.room}-{me.pid}-{me.start}-"
+
+
+def remove_orphans(folder: str | Path) -> int:
+    """Remove the temporary files below a folder whose process has died.
+
+    Those of living processes stay; those of other machines, of which it cannot be
+    known, stay for a day.
+
+    Returns:
+      How many were removed.
+    """
+    me, count = this_process(), 0
+    for path in Path(folder).rglob(f"{_TEMPORARY}*.tmp"):
+        with contextlib.suppress(OSError, ValueError):
+            room, pid, start, _ = path.name.removeprefix(_TEMPORARY).split("-")
+            if room == me.room:
+                process = dataclasses.replace(me, pid=int(pid), start=start)
+                dead = process.alive is False
+            else:
+                dead = time.time() - path.stat().st_mtime > _FORGOTTEN
+            if dead:
+                path.unlink()
+                count += 1
+    return count
 
 
 def save_npz(path: str | Path, **arrays: np.ndarray) -> None:
@@ -116,8 +155,8 @@ def load_npz(
                     f"{path} has no array {missing[0]!r}; it holds {names}: {remedy}"
                 )
             arrays = {k: data[k] for k in keys}
-            if sealed:
-                seal = json.loads(str(data[SEAL])) if SEAL in data else None
+            known = sealed and SEAL in data
+            seal = json.loads(str(data[SEAL])) if known else None
     except UserError:
         raise
     except DAMAGED as error:
@@ -150,7 +189,7 @@ def _array_digest(name: str, array: np.ndarray) -> str:
 
 def save_json(path: str | Path, value: Any) -> None:
     """Indented JSON with sorted keys, atomically; NaN is refused."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    text = _text(value)
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
@@ -176,8 +215,18 @@ def load_json(path: str | Path, shape: Any = object, *, remedy: str = AGAIN) -> 
 
 def save_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
     """A JSON object with one more key, "seal": the digest of all the others."""
+    text = sealed_text(value)
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def sealed_text(value: Mapping[str, Any]) -> str:
+    """What `save_sealed` writes."""
     plain = json.loads(json.dumps(dict(value), allow_nan=False))
-    save_json(path, {**plain, SEAL: json_digest(plain)})
+    return _text({**plain, SEAL: json_digest(plain)})
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def load_sealed(
