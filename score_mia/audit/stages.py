@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from score_mia.build import Plan
 from score_mia.checkpoint import describe, target_digest
 from score_mia.engine import collect, seconds
 from score_mia.files import save_json, save_npz, write_atomic
+from score_mia.lease import lease
 from score_mia.metrics.roc import paper_compatible
 from score_mia.report import table_text, write
 from score_mia.train.loop import train as train_target
@@ -28,6 +30,18 @@ from score_mia.train.loop import train as train_target
 SCHEMA = 1
 
 
+def _alone(stage: Callable[..., str]) -> Callable[..., str]:
+    """The stage, run by one process at a time in its workdir."""
+
+    @functools.wraps(stage)
+    def run_alone(plan: Plan, workdir: str | Path, *rest: Any) -> str:
+        with lease(workdir, jax.process_index()):
+            return stage(plan, workdir, *rest)
+
+    return run_alone
+
+
+@_alone
 def run(plan: Plan, workdir: str | Path) -> str:
     """Train, attack, report; returns the table and the path of the HTML file."""
     work = open_work(plan, workdir)
@@ -35,6 +49,7 @@ def run(plan: Plan, workdir: str | Path) -> str:
     return _report(work, *_attack(work))
 
 
+@_alone
 def train(plan: Plan, workdir: str | Path) -> str:
     """Train the target (or go on training it)."""
     work = open_work(plan, workdir)
@@ -42,6 +57,7 @@ def train(plan: Plan, workdir: str | Path) -> str:
     return f"target: {work.folder / 'target'}"
 
 
+@_alone
 def import_target(plan: Plan, workdir: str | Path, checkpoint: str | Path) -> str:
     """Take a checkpoint of score_sde or MIDM for the target instead of training one."""
     work = open_work(plan, workdir)
@@ -49,6 +65,7 @@ def import_target(plan: Plan, workdir: str | Path, checkpoint: str | Path) -> st
     return f"target: {work.folder / 'target'} ({checkpoint}, step {step:,})"
 
 
+@_alone
 def attack(plan: Plan, workdir: str | Path) -> str:
     """Attack the trained target and write metrics.json."""
     work = open_work(plan, workdir)
@@ -56,12 +73,14 @@ def attack(plan: Plan, workdir: str | Path) -> str:
     return f"{table_text(metrics)}\nmetrics: {work.folder / 'metrics.json'}"
 
 
+@_alone
 def report(plan: Plan, workdir: str | Path) -> str:
     """Write the report of an attacked target; only missing signals are computed."""
     work = open_work(plan, workdir)
     return _report(work, *_attack(work))
 
 
+@_alone
 def generate(plan: Plan, workdir: str | Path, count: int) -> str:
     """Draw samples from the attacked target: samples/*.png and an npz of them all.
 

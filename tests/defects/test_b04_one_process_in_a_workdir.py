@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from score_mia import files, lease
+from score_mia import audit, files, lease
 from score_mia.check import UserError
 from score_mia.process import Process, this_process
 
@@ -224,3 +224,20 @@ def test_processes_are_told_apart():
 def lease_start(pid: int) -> str:
     stat = Path(f"/proc/{pid}/stat")
     return stat.read_text().split()[21] if stat.exists() else ""
+
+
+STAGES = {
+    "audit": audit.run,
+    "train": audit.train,
+    "import": lambda p, w: audit.import_target(p, w, "model.pth"),
+    "attack": audit.attack,
+    "report": audit.report,
+    "generate": lambda p, w: audit.generate(p, w, 4),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_that_writes_is_refused_beside_a_living_one(tmp_path, stage):
+    with lease.lease(tmp_path), pytest.raises(UserError, match="is in use by process"):
+        STAGES[stage](None, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {".lease-00000.lock"}
