@@ -62,6 +62,10 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
             sampler=dict(name="ancestral", steps=10 if smoke else 100),
             engine=dict(tile=16, shard=64),
-            report=dict(samples=8 if smoke else 32, grid_check=0 if smoke else 4),
+            report=dict(
+                samples=8 if smoke else 32,
+                grid_check=0 if smoke else 4,
+                pictures=True,  # clothes, and public ones: these may be shown
+            ),
         ),
     )

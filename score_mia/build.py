@@ -43,6 +43,8 @@ class ReportConfig:
       near_duplicates: RMSE in [0, 1] under which two images count as the same.
       grid_check: on how many images the likelihood's grid is checked against the
         adaptive solver; 0 for none.
+      pictures: whether images of the data set, and samples, which may repeat them, are
+        put on the page. Whoever is handed the report is handed these images.
     """
 
     samples: int = 32
@@ -50,8 +52,15 @@ class ReportConfig:
     level: float = 0.95
     near_duplicates: float = 10 / 255
     grid_check: int = 4
+    pictures: bool = False
 
     def __post_init__(self) -> None:
+        require(
+            isinstance(self.pictures, bool),
+            f"report.pictures={self.pictures!r}",
+            "is neither True nor False",
+            "say True to put images on the page, or leave it out",
+        )
         at_least("report.samples", self.samples, 0)
         at_least("report.replicates", self.replicates, 100)
         within("report.level", self.level, 0.5, 0.999)

@@ -165,7 +165,11 @@ def target(name: str, arg: str = "") -> ConfigDict:
             encoder=dict(name="efficientnet_lite0", size=96),
         ),
         engine=dict(tile=16, shard=128),
-        report=dict(samples=16 if smoke else 32, grid_check=0 if smoke else 4),
+        report=dict(
+            samples=16 if smoke else 32,
+            grid_check=0 if smoke else 4,
+            pictures=True,  # clothes, and faces published for research
+        ),
     )
     if smoke:
         config["sampler"] = dict(name="ddim", steps=4)

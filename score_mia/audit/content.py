@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from score_mia.report import privacy
 from score_mia.report.content import (
     AttackContent,
     ColumnContent,
+    NearestContent,
     PerturbedContent,
     ReportContent,
 )
+from score_mia.report.picture import nearest, unit_pictures
 from score_mia.report.text import distance_text
 from score_mia.rules.protocol import Rule
 from score_mia.sde import SDE
@@ -41,19 +44,36 @@ def report_content(
     checked: Checks,
 ) -> ReportContent:
     """Everything that `report.write` shows of an audit."""
-    split = work.split
     return ReportContent(
         title=work.plan.title,
         metrics=metrics,
         attacks=tuple(_attack(work, a, checked) for a in assessments),
-        members=work.pictures(split.members, _SHOWN),
-        nonmembers=work.pictures(split.nonmembers, _SHOWN),
-        samples=samples,
-        perturbed=_perturbed(work, assessments),
+        **_pictures(work, assessments, samples),
         training=_training(work.folder / "target" / "train.jsonl"),
         facts=_facts(work, metrics),
         warnings=(*checked.warnings, *_dropped(assessments), *_selected(metrics)),
     )
+
+
+def _pictures(
+    work: Work, assessments: Sequence[Assessment], samples: np.ndarray | None
+) -> dict[str, Any]:
+    """The pictures of a report, if its config asks for them, else distances alone.
+
+    A sample is no exception: a model that memorises makes training images.
+    """
+    members = work.pictures(work.split.members, _SHOWN)
+    if work.plan.report.pictures:
+        return {
+            "members": members,
+            "nonmembers": work.pictures(work.split.nonmembers, _SHOWN),
+            "samples": samples,
+            "perturbed": _perturbed(work, assessments),
+        }
+    if samples is None or not len(samples):
+        return {}
+    _, distances = nearest(unit_pictures(samples), unit_pictures(members))
+    return {"nearest": NearestContent(distances, len(members))}
 
 
 def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:
@@ -252,20 +272,31 @@ def _quality(metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _entry(spec: Mapping[str, Any]) -> str:
-    """A config entry on one line, e.g. "ddpm (steps 1000)"."""
-    rest = ", ".join(f"{k} {v}" for k, v in spec.items() if k != "name")
+    """A config entry on one line, e.g. "ddpm (steps 1000)".
+
+    Of a path only its last part: where things lie on a machine is not for the page.
+    """
+    rest = ", ".join(f"{k} {_last(v)}" for k, v in spec.items() if k != "name")
     name = str(spec.get("name", ""))
     return f"{name} ({rest})" if name and rest else name or rest
+
+
+def _last(value: Any) -> Any:
+    """The value with every path in it cut down to its last part."""
+    if isinstance(value, str):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    if isinstance(value, Mapping):
+        return {k: _last(v) for k, v in value.items()}
+    return [_last(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _dropped(assessments: Sequence[Assessment]) -> list[str]:
     lines = []
     for a in assessments:
         if len(a.dropped):
-            ids = ", ".join(map(str, a.dropped[:10]))
-            more = " ..." if len(a.dropped) > 10 else ""
+            # Without ids: which image it was is no business of the page's readers.
             lines.append(
                 f"{a.attack.name}: {len(a.dropped)} images gave NaN or infinite "
-                f"signals and are left out of its numbers (ids {ids}{more})."
+                "signals and are left out of its numbers."
             )
     return lines

@@ -3,6 +3,7 @@
 from score_mia.report.content import (
     AttackContent,
     ColumnContent,
+    NearestContent,
     PerturbedContent,
     ReportContent,
 )
@@ -12,6 +13,7 @@ from score_mia.report.table import table_text
 __all__ = [
     "AttackContent",
     "ColumnContent",
+    "NearestContent",
     "PerturbedContent",
     "ReportContent",
     "table_text",

@@ -128,8 +128,24 @@ class PerturbedContent:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class NearestContent:
+    """How near samples come to training images, for a page that shows neither.
+
+    Attributes:
+      distances: [s] root-mean-square difference of each sample's pixels, in the unit of
+        [0, 1], to those of the nearest training image.
+      among: how many training images were searched.
+    """
+
+    distances: Float[np.ndarray, " s"]
+    among: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class ReportContent:
     """Everything `write` shows.
+
+    Pictures that are given are shown: whoever may not show them leaves them out.
 
     Attributes:
       title: the page's title, e.g. the experiment's name.
@@ -139,6 +155,7 @@ class ReportContent:
         for the sample's nearest member, a few are shown.
       samples: pictures the target generated.
       perturbed: noised pictures at chosen steps.
+      nearest: the samples' distances to training images, where pictures are left out.
       training: records of the training run with "step" and "loss".
       facts: sections of key/value pairs: split, seeds, versions, device, ...
       warnings: what makes the numbers less trustworthy, shown before them.
@@ -151,6 +168,7 @@ class ReportContent:
     nonmembers: Pictures | None = None
     samples: Pictures | None = None
     perturbed: PerturbedContent | None = None
+    nearest: NearestContent | None = None
     training: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()

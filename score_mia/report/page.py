@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from score_mia.files import write_atomic
-from score_mia.report import figure, picture, plates, privacy, table
+from score_mia.report import figure, holds, picture, plates, privacy, table
 from score_mia.report.content import AttackContent, ReportContent
 from score_mia.report.curves import measure
 from score_mia.report.glossary import GLOSSARY
@@ -21,8 +21,6 @@ STEMS = (
     *("training", "attacks", "by_step"),
 )
 """Names of the files this room writes: an older report's are removed."""
-SHOWN = 24
-"""Pictures of a group put on the page at most."""
 ACCESS = {
     "samples": "black box: needs samples only",
     "scores": "grey box: needs network outputs",
@@ -112,6 +110,8 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         "training": next(iter(shown("training")), None),
         "facts": content.facts,
         "glossary": GLOSSARY,
+        "holds": holds.lines(content),
+        "shows": holds.shows(content),
         **_pictures(content),
     }
     values["sections"] = _sections(values)
@@ -133,14 +133,13 @@ def template(name: str) -> Any:
 
 def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
     """Anchor and name of the sections that this page has."""
-    pictures = values["pairs"] or values["members"] or values["nonmembers"]
     return [
         (anchor, name)
         for anchor, name, there in (
             ("attacks", "Attacks", True),
             ("separation", "How members stand out", values["separation"]),
             ("steps", "Diffusion steps", values["steps"]),
-            ("pictures", "Pictures", pictures),
+            ("pictures", "Pictures", True),
             ("made", "How this was made", values["training"] or values["facts"]),
             ("words", "How to read", True),
         )
@@ -196,7 +195,7 @@ def _pictures(content: ReportContent) -> dict[str, Any]:
     def uris(pictures: np.ndarray | None) -> list[str]:
         if pictures is None:
             return []
-        shown = picture.unit_pictures(pictures[:SHOWN])
+        shown = picture.unit_pictures(pictures[: holds.SHOWN])
         return [picture.data_uri(p) for p in shown]
 
     pairs = [

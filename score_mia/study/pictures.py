@@ -15,10 +15,11 @@ from score_mia.build import Plan
 from score_mia.check import at_least, require
 from score_mia.files import load_npz
 from score_mia.report import figure
+from score_mia.report.holds import ASK
 from score_mia.report.picture import unit_pictures
 from score_mia.report.table import csv_text
 from score_mia.study.clock import Steps, log_snr_at, time_text, times_on
-from score_mia.study.exhibit import Built, Exhibit, Strip
+from score_mia.study.exhibit import Built, Cell, Exhibit, Row, Strip, Table
 from score_mia.study.finished import Finished
 
 
@@ -58,6 +59,8 @@ class Perturbed(Exhibit):
     def build(self, audits: Sequence[Finished]) -> Built:
         strips, rows = [], []
         for audit in audits:
+            if not audit.plan.report.pictures:
+                continue
             sde = audit.plan.sde
             times = times_on(sde, self.steps, audit.name)
             levels = log_snr_at(sde, np.asarray(times))
@@ -66,20 +69,20 @@ class Perturbed(Exhibit):
                 for t, level in zip(times, levels, strict=True)
             )
             ids = audit.split.members[: self.pictures]
-            for line, pictures in zip(ids, _noised(audit, ids, times), strict=True):
+            for number, pictures in enumerate(_noised(audit, ids, times), 1):
                 strips.append(Strip(audit.label, pictures, labels))
                 rows += [
-                    (audit.name, audit.label, int(line), t, float(level))
+                    (audit.name, audit.label, number, t, float(level))
                     for t, level in zip(times, levels, strict=True)
                 ]
-        return Built(
+        return _built(
+            audits,
             "Members after the noise of the step named with each was added, seen with "
             "the scale of the signal brought back. A picture that people can no longer "
             "recognise may still give its membership away.",
-            csv_text(("audit", "model", "image_id", "time", "log_snr"), rows),
+            csv_text(("audit", "model", "picture", "time", "log_snr"), rows),
             "Pictures with growing noise.",
-            figure=_sheet(strips),
-            strips=tuple(strips),
+            strips,
         )
 
 
@@ -128,6 +131,8 @@ class Samples(Exhibit):
     def build(self, audits: Sequence[Finished]) -> Built:
         strips, rows = [], []
         for audit in audits:
+            if not audit.plan.report.pictures:
+                continue
             path = audit.folder / "target" / "samples.npz"
             kept = load_npz(path, ("images", "target"))
             images = unit_pictures(kept["images"][: self.count])
@@ -137,16 +142,40 @@ class Samples(Exhibit):
             sampler = audit.plan.config["sampler"]["name"]
             about = (sampler, audit.plan.seed, str(kept["target"]))
             rows += [(audit.name, audit.label, i, *about) for i in range(len(images))]
-        return Built(
+        return _built(
+            audits,
             f"The first {self.count:,} samples of each target, none selected.",
             csv_text(_SAMPLES_CSV, rows),
             "Samples of the targets.",
-            figure=_sheet(strips),
-            strips=tuple(strips),
+            strips,
         )
 
 
 _SAMPLES_CSV = ("audit", "model", "sample", "sampler", "seed", "target_digest")
+
+
+def _built(
+    audits: Sequence[Finished],
+    caption: str,
+    csv: str,
+    alt: str,
+    strips: Sequence[Strip],
+) -> Built:
+    """The pictures of audits that ask for them, and in words who does not."""
+    silent = [a.label for a in audits if not a.plan.report.pictures]
+    if silent:
+        left_out = (
+            f"Pictures of {', '.join(silent)} are left out: real images, and samples, "
+            f"which may repeat them, are shown only where an audit's config asks for "
+            f"them ({ASK})."
+        )
+        caption = f"{caption} {left_out}" if strips else left_out
+    if not strips:
+        rows = tuple(
+            Row((Cell(name), Cell("left out", known=False))) for name in silent
+        )
+        return Built(caption, csv, alt, table=Table(("Target", "Pictures"), rows))
+    return Built(caption, csv, alt, figure=_sheet(strips), strips=tuple(strips))
 
 
 def _sheet(strips: Sequence[Strip]) -> Any:

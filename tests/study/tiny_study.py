@@ -19,6 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
         audit.attacks.loss.signal = dict(name="loss", times=TIMES)
         audit.engine = dict(tile=16, shard=64, devices=1)
         audit.report.samples = 6
+        audit.report.pictures = True
     ddpm.quality = dict(encoder="pixels", samples=6)
     del smld.attacks.likelihood
     # In no alphabetical order: that of the config is kept.
