@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from score_mia import audit, files, lease
+from score_mia import audit, build, files, lease
 from score_mia.check import UserError
 from score_mia.process import Process, this_process
+from tests.audit.tiny import get_config
 
 # Prints one line, "held" or the refusal, then holds until its input is closed.
 HOLD = """
@@ -239,5 +240,5 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_that_writes_is_refused_beside_a_living_one(tmp_path, stage):
     with lease.lease(tmp_path), pytest.raises(UserError, match="is in use by process"):
-        STAGES[stage](None, tmp_path)
+        STAGES[stage](build.plan(get_config()), tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {".lease-00000.lock"}
