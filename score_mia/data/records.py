@@ -62,8 +62,9 @@ def tfds(
         f"has no feature {image_key!r}",
         f"give image_key=..., one of: {', '.join(features)}",
     )
-    decoder = Decoder(size, channels, crop)
+    decoder = Decoder(size, channels or _channels(features[image_key]), crop)
     integers = [k for k in ("index", label_key) if _is_integer(features, k)]
+    _keep_bytes(features[image_key])
     try:
         records = builder.as_data_source(split)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
@@ -121,6 +122,24 @@ def _builder(dataset: str, data_dir: str | Path | None) -> Any:
         raise UserError(_unprepared(dataset, data_dir, error, None)) from error
 
 
+def _keep_bytes(feature: Any) -> None:
+    """Let an image feature give the bytes of its files instead of opening them.
+
+    TFDS asks the bytes what they are, so that anything Pillow knows might be run; its
+    own way to skip the decoding needs TensorFlow.
+    """
+    import tensorflow_datasets as library
+
+    if isinstance(feature, library.features.Image):
+        feature.decode_example_np = bytes
+
+
+def _channels(feature: Any) -> int | None:
+    """Grey or colour, if the data set says so of all its images."""
+    shape = feature.shape or (None,)
+    return {1: 1, 3: 3, 4: 3}.get(shape[-1])
+
+
 def _is_integer(features: Any, key: str) -> bool:
     if key not in features or features[key].shape != ():
         return False
@@ -176,7 +195,7 @@ def _collect(
     pixels: np.ndarray | None = None
     rows = {key: np.empty(count, np.int64) for key in integers}
     for i, record in enumerate(_read(name, records)):
-        image = _decode(record[image_key], decoder)
+        image = _decode(f"{name} record {i}", record[image_key], decoder)
         if pixels is None:
             pixels = np.empty((count, *image.shape), np.uint8)
         require(
@@ -207,10 +226,14 @@ def _read(name: str, records: Any) -> Iterator[dict[str, Any]]:
             ) from error
 
 
-def _decode(image: np.ndarray, decoder: Decoder) -> UInt8[np.ndarray, "h w c"]:
-    """A decoded record, recoloured and resized like any image file."""
+def _decode(
+    what: str, image: bytes | np.ndarray, decoder: Decoder
+) -> UInt8[np.ndarray, "h w c"]:
+    """A record's image, decoded, recoloured and resized like any image file."""
     from PIL import Image
 
+    if not isinstance(image, np.ndarray):
+        return decoder.record(image, what)
     if image.dtype == np.uint16:
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return decoder.picture(
