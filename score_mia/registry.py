@@ -14,9 +14,10 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from score_mia.check import UserError, did_you_mean
+from score_mia.fields import check_value, declared
 
 
 def load(path: str, what: str = "object") -> Any:
@@ -62,35 +63,49 @@ def make(family: str, table: Mapping[str, Callable], spec: Any, **given: Any) ->
     Raises:
       UserError: no or unknown name, unknown or missing field, a wrong value.
     """
-    fields = {k: freeze(v) for k, v in dict(spec).items()}
+    if not isinstance(spec, Mapping):
+        raise UserError(f"{family}: {spec!r} is no entry; give dict(name=..., ...)")
+    fields = {k: freeze(v) for k, v in spec.items()}
     name = fields.pop("name", None)
     if not isinstance(name, str):
         raise UserError(f"{family}: the entry {dict(spec)!r} has no 'name'; add one")
     part = lookup(family, table, name)
-    known = [k for k in parameters(part) if k not in given]
-    for field in fields:
-        if field not in known:
-            remedy = did_you_mean(field, known)
-            raise UserError(f"{family} {name!r} has no field {field!r}; {remedy}")
-    for field in fields:
-        fields[field] = _nested(f"{family} {name!r}", part, field, fields[field])
+    owner = f"{family} {name!r}"
+    fields = _checked(owner, part, fields, given)
     try:
         return part(**fields, **given)
     except TypeError as error:
-        raise UserError(f"{family} {name!r}: {error}; check its fields") from error
+        raise UserError(f"{owner}: {error}; check its fields") from error
 
 
-def _nested(owner: str, part: Callable, field: str, value: Any) -> Any:
+def _checked(
+    owner: str, part: Callable, fields: dict[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields, each known and of the type that the part declares, none missing."""
+    known = [k for k in parameters(part) if k not in given]
+    arguments = inspect.signature(part).parameters
+    anything = any(a.kind is a.VAR_KEYWORD for a in arguments.values())
+    for field in fields:
+        if field not in known and not anything:
+            remedy = did_you_mean(field, known)
+            raise UserError(f"{owner} has no field {field!r}; {remedy}")
+    hints = declared(part)
+    checked = {}
+    for field, value in fields.items():
+        hint = hints.get(field, Any)
+        checked[field] = _nested(owner, hint, field, value)
+        # None is often a default where the annotation forgets to say so.
+        if value is not None or getattr(arguments.get(field), "default", 0) is not None:
+            check_value(owner, field, checked[field], hint)
+    return checked
+
+
+def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
     """A mapping as the dataclass that the field is declared to hold, if it is."""
-    if not isinstance(value, Mapping) or not dataclasses.is_dataclass(part):
-        return value
-    try:
-        hint = get_type_hints(part)[field]
-    except NameError:  # declared under names that are not there to be looked up
-        return value
-    for kind in (hint, *get_args(hint)):
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            return make(owner, {field: kind}, {**value, "name": field})
+    if isinstance(value, Mapping):
+        for kind in (hint, *get_args(hint)):
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                return make(owner, {field: kind}, {**value, "name": field})
     return value
 
 

@@ -131,13 +131,14 @@ def _keep_bytes(feature: Any) -> None:
     import tensorflow_datasets as library
 
     if isinstance(feature, library.features.Image):
-        feature.decode_example_np = bytes
+        plain: Any = feature
+        plain.decode_example_np = bytes
 
 
 def _channels(feature: Any) -> int | None:
     """Grey or colour, if the data set says so of all its images."""
-    shape = feature.shape or (None,)
-    return {1: 1, 3: 3, 4: 3}.get(shape[-1])
+    count = feature.shape[-1] if feature.shape else None
+    return {1: 1, 3: 3, 4: 3}.get(count or 0)
 
 
 def _is_integer(features: Any, key: str) -> bool:
