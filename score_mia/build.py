@@ -7,23 +7,38 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+import jax
+
 from score_mia.attacks import PUBLISHED, SIGNALS
 from score_mia.attacks.protocol import Access, Attack, Reference
-from score_mia.check import UserError, at_least, did_you_mean, one_of, require, within
+from score_mia.check import (
+    UserError,
+    at_least,
+    did_you_mean,
+    file_name,
+    one_of,
+    printable,
+    require,
+    within,
+)
 from score_mia.data import SOURCES, SPLITS
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
+from score_mia.fields import check_value
 from score_mia.networks import NETWORKS
 from score_mia.networks.network import Network
 from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
-from score_mia.registry import make
+from score_mia.registry import make, section
 from score_mia.rules import RULES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDE, SDES
 from score_mia.target import Codec
 from score_mia.train.loop import TrainConfig
+
+SEEDS = (0, 2**32 - 1)
+"""The first and the last seed: those of NumPy's RandomState."""
 
 REQUIRED = ("data", "split", "sde", "network", "train", "attacks")
 OPTIONAL = (
@@ -89,6 +104,8 @@ class QualityConfig:
         at_least("quality.samples", self.samples, 3)
         if self.reference is not None:
             at_least("quality.reference", self.reference, 3)
+        if self.seed is not None:
+            within("quality.seed", self.seed, *SEEDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,14 +194,18 @@ def plan(config: Any) -> Plan:
     config = resolve(config)
     sde = make("sde", SDES, config["sde"])
     network = make("network", NETWORKS, config["network"])
+    _has("network", network, ("build",))
+    sampler = make("sampler", SAMPLERS, config["sampler"])
+    _has("sampler", sampler, ("times", "evaluations", "run"))
+    sampler.evaluations(sde)  # so that times that cannot be are told before training
     attacks = config["attacks"]
     require(len(attacks) > 0, "attacks", "none is given", "add one to the config")
     result = Plan(
         config=config,
         title=config["title"],
         seed=config["seed"],
-        source=lambda: make("data set", SOURCES, config["data"]),
-        split=lambda source: make("split", SPLITS, config["split"], source=source),
+        source=lambda: _source(config["data"]),
+        split=lambda source: _split(config["split"], source),
         sde=sde,
         parameterisation=make(
             "parameterisation", PARAMETERISATIONS, config["parameterisation"]
@@ -193,12 +214,14 @@ def plan(config: Any) -> Plan:
         network=network.build,
         train=_section(TrainConfig, "train", config["train"]),
         attacks=tuple(_attack(name, spec, sde) for name, spec in attacks.items()),
-        sampler=make("sampler", SAMPLERS, config["sampler"]),
+        sampler=sampler,
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
         quality=_quality(config["quality"]) if "quality" in config else None,
         target=_section(TargetConfig, "target", config["target"]),
     )
+    within("train.seed", result.train.seed, *SEEDS)
+    _check_devices(result.engine)
     _check_snapshot(result)
     return result
 
@@ -207,16 +230,18 @@ def resolve(config: Any) -> dict[str, Any]:
     """The config as plain JSON values, with every optional section filled in."""
     if config is None:
         raise UserError("config: there is none; give --config=FILE.py")
-    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    config = _plain(config)
     for name in config:
         if name not in (*REQUIRED, *OPTIONAL):
             remedy = did_you_mean(name, (*REQUIRED, *OPTIONAL))
             raise UserError(f"config has no section {name!r}; {remedy}")
     for name in REQUIRED:
         require(name in config, f"config section {name!r}", "is missing", "add it")
-    sde = config["sde"]
-    published = _published(sde)
-    defaults = {
+    for name, value in config.items():
+        wanted = _LOOSE.get(name, Mapping)
+        check_value("config", name, value, wanted)
+    published = _published(config["sde"])
+    resolved: dict[str, Any] = {
         "title": "Membership privacy audit",
         "seed": 0,
         "parameterisation": published["parameterisation"],
@@ -225,13 +250,48 @@ def resolve(config: Any) -> dict[str, Any]:
         "engine": {},
         "report": {},
         "target": {"snapshot": "last"},
+        **config,
     }
+    within("config: seed", resolved["seed"], *SEEDS)
+    return json.loads(json.dumps(resolved))
+
+
+_LOOSE = {"title": str, "seed": int}
+"""Sections that are no mapping."""
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """The config as JSON values."""
     try:
-        return json.loads(json.dumps({**defaults, **config}))
-    except TypeError as error:
+        config = config.to_dict() if hasattr(config, "to_dict") else config
+        plain = json.loads(json.dumps(config))
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"config: {error}; use numbers, texts, lists and dictionaries only"
         ) from error
+    if not isinstance(plain, dict):
+        raise UserError(
+            f"config: is {type(config).__name__}, not a mapping from sections; let "
+            "get_config return a ConfigDict"
+        )
+    return plain
+
+
+def _source(entry: Mapping[str, Any]) -> Source:
+    source = make("data set", SOURCES, entry)
+    _has(f"data set {entry['name']!r}", source, ("shape", "ids", "digest", "images"))
+    return source
+
+
+def _split(entry: Mapping[str, Any], source: Source) -> Split:
+    split = make("split", SPLITS, entry, source=source)
+    require(
+        isinstance(split, Split),
+        f"split {entry['name']!r}",
+        f"made a {type(split).__name__}",
+        "let it return a score_mia.data.Split",
+    )
+    return split
 
 
 def _published(sde: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,7 +312,7 @@ def _published(sde: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _section(part: Callable[..., Any], name: str, fields: Mapping[str, Any]) -> Any:
-    return make("config section", {name: part}, {**fields, "name": name})
+    return section("config section", name, part, fields)
 
 
 def _quality(fields: Mapping[str, Any]) -> QualityConfig:
@@ -261,8 +321,20 @@ def _quality(fields: Mapping[str, Any]) -> QualityConfig:
     encoder = make("encoder", ENCODERS, spec)
     needed = ("name", "canonical", "fingerprint", "features")
     _has("quality.encoder", encoder, needed)
-    rest = {k: v for k, v in fields.items() if k != "encoder"} | {"name": "quality"}
-    return make("config section", {"quality": QualityConfig}, rest, encoder=encoder)
+    rest = {k: v for k, v in fields.items() if k != "encoder"}
+    return section("config section", "quality", QualityConfig, rest, encoder=encoder)
+
+
+def _check_devices(engine: Engine) -> None:
+    """Require as many devices as there are."""
+    if engine.devices is not None:
+        there = jax.local_device_count()
+        require(
+            1 <= engine.devices <= there,
+            f"engine.devices={engine.devices!r}",
+            f"is not from 1 to {there}, the devices that are here",
+            "give one of these, or None for all",
+        )
 
 
 def _check_snapshot(plan: Plan) -> None:
@@ -297,6 +369,8 @@ def _check_snapshot(plan: Plan) -> None:
 
 
 def _attack(name: str, spec: Mapping[str, Any], sde: SDE) -> Attack:
+    file_name("attack", name)
+    check_value("attacks", name, spec, Mapping)
     fields: dict[str, Any] = {
         "rule": {"name": "column"},
         "reference": "none",
@@ -316,9 +390,22 @@ def _attack(name: str, spec: Mapping[str, Any], sde: SDE) -> Attack:
     _has(f"attacks.{name}.rule", rule, ("fit", "score", "chosen"))
     # Asked now, so that a time or a column that cannot be is told before training.
     columns = signal.names(sde)
+    _check_columns(f"attacks.{name}.signal", columns)
     if getattr(rule, "column", None) is not None:
         one_of(f"attacks.{name}.rule.column", rule.column, columns)
     return Attack(name, signal, rule, fields["reference"])
+
+
+def _check_columns(name: str, columns: Any) -> None:
+    """Require names that can be printed and that tell the columns apart."""
+    ok = isinstance(columns, list | tuple) and len(columns) > 0
+    ok = ok and all(isinstance(c, str) and c and printable(c) == c for c in columns)
+    require(
+        ok and len(set(columns)) == len(columns),
+        name,
+        f"names its columns {columns!r}",
+        "let `names` return a tuple of distinct, printable texts, at least one",
+    )
 
 
 def _has(name: str, part: Any, needed: tuple[str, ...]) -> None:

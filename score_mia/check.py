@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 LONGEST_NAME = 100
 """Characters of a name that becomes a file or folder; with what the house adds to it
 (the part of a shard, the end of a temporary file), 255 bytes are never reached."""
@@ -93,7 +92,7 @@ def workdir(path: str | Path) -> Path:
     Raises:
       UserError: it is empty, too long, a file, below a file, or not writable.
     """
-    told = f"--workdir={str(path)}"
+    told = f"--workdir={path!s}"
     require(str(path) != "", told, "is empty", "name a folder, such as runs/first")
     require("\0" not in str(path), told, "holds a NUL", "name a folder")
     path = Path(path)

@@ -100,12 +100,27 @@ def _checked(
     return checked
 
 
+def section(
+    family: str, name: str, part: Callable, fields: Mapping[str, Any], **given: Any
+) -> Any:
+    """Build the one part that a section of a config can be; see `make`.
+
+    Raises:
+      UserError: an unknown or missing field ("name" among them), a wrong value.
+    """
+    if "name" in fields:
+        known = [k for k in parameters(part) if k not in given]
+        remedy = did_you_mean("name", known)
+        raise UserError(f"{family} {name!r} has no field 'name'; {remedy}")
+    return make(family, {name: part}, {**fields, "name": name}, **given)
+
+
 def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
     """A mapping as the dataclass that the field is declared to hold, if it is."""
     if isinstance(value, Mapping):
         for kind in (hint, *get_args(hint)):
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-                return make(owner, {field: kind}, {**value, "name": field})
+                return section(owner, field, kind, value)
     return value
 
 

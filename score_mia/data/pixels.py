@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import struct
 import threading
 import warnings
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -19,6 +17,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from score_mia.check import UserError, at_least, one_of, require
+from score_mia.files import DAMAGED
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -71,7 +70,7 @@ class Decoder:
         return self._decoded(path, f"image {path}", "repair or remove the file")
 
     def record(self, data: bytes, what: str) -> UInt8[np.ndarray, "h w c"]:
-        """Decode a prepared file's bytes; `UserError` naming `what` if it is damaged."""
+        """Decode the bytes of a prepared file; `UserError` naming `what` likewise."""
         return self._decoded(io.BytesIO(data), what, "prepare the set again")
 
     def _decoded(
@@ -82,7 +81,7 @@ class Decoder:
                 return self.picture(picture)
         except UserError as error:
             raise UserError(f"{what}: {error}") from error
-        except _BROKEN as error:
+        except DAMAGED as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{what} cannot be read ({reason}); {remedy}") from error
 
@@ -103,13 +102,6 @@ class Decoder:
         values = np.array(picture, np.uint8)
         return values[:, :, None] if values.ndim == 2 else values
 
-
-# What Pillow's decoders raise on files of flipped, missing or foreign bytes.
-_BROKEN = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, OverflowError),
-    *(LookupError, MemoryError, RuntimeError, NotImplementedError),
-    *(struct.error, zlib.error),
-)
 
 # `warnings` belong to the whole process: one file is opened at a time. Opening reads a
 # few bytes; the decoding, which takes the time, is done outside.

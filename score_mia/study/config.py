@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from score_mia import build
 from score_mia.build import Plan
-from score_mia.check import UserError, did_you_mean, one_of, require
+from score_mia.check import UserError, did_you_mean, file_name, one_of, require
+from score_mia.fields import check_value
 from score_mia.registry import make
 from score_mia.report.text import distinct
 from score_mia.study.curves import Roc, TprByStep
@@ -31,8 +31,8 @@ EXHIBITS: dict[str, Callable[..., Any]] = {
 }
 """Name in a config -> class."""
 SECTIONS = ("title", "audits", "labels", "exhibits")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_TAKEN = ("exhibits",)
+_TAKEN = ("exhibits", "index.html")
+"""What a study writes into its folder beside its audits."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,6 +57,12 @@ def plan(config: Any) -> Study:
     if config is None:
         raise UserError("config: there is none; give --config=FILE.py")
     config = _plain(config)
+    require(
+        isinstance(config, dict),
+        "config",
+        f"is {type(config).__name__}, not a mapping from sections",
+        "let get_config return a ConfigDict",
+    )
     for name in config:
         if name not in SECTIONS:
             remedy = did_you_mean(name, SECTIONS)
@@ -65,13 +71,16 @@ def plan(config: Any) -> Study:
     require(len(audits) > 0, "audits", "none is given", "add one to the config")
     plans = {name: _audit(name, audits[name]) for name in audits}
     labels = _section(config, "labels")
-    for name in labels:
+    for name, label in labels.items():
         one_of("labels", name, plans)
+        check_value("labels", name, label, str)
+    title = config.get("title", "Study")
+    check_value("study", "title", title, str)
     exhibits = {}
     for name, spec in _section(config, "exhibits").items():
         exhibits[name] = _exhibit(name, spec, plans)
-    labels = {name: str(labels.get(name, name)) for name in plans}
-    return Study(str(config.get("title", "Study")), plans, distinct(labels), exhibits)
+    labels = {name: labels.get(name, name) for name in plans}
+    return Study(title, plans, distinct(labels), exhibits)
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -79,25 +88,21 @@ def _plain(config: Any) -> dict[str, Any]:
     try:
         text = config.to_json() if hasattr(config, "to_json") else json.dumps(config)
         return json.loads(text)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"config: {error}; use numbers, texts, lists and dictionaries only"
         ) from error
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name, {})
-    require(
-        isinstance(found, Mapping),
-        f"study section {name!r}",
-        f"is {type(found).__name__}, not a mapping from names",
-        f"give {name}=dict(...)",
-    )
-    return found
+    section = config.get(name, {})
+    check_value("study", name, section, Mapping)
+    return section
 
 
 def _audit(name: str, config: Any) -> Plan:
     _check_name("audit", name)
+    check_value("audits", name, config, Mapping)
     try:
         return build.plan(config)
     except UserError as error:
@@ -122,9 +127,10 @@ def _exhibit(name: str, spec: Any, plans: Mapping[str, Plan]) -> Exhibit:
 
 def _check_name(what: str, name: str) -> None:
     """Names become files and folders."""
+    file_name(what, name)
     require(
-        _NAME.fullmatch(name) is not None and (what, name) != ("audit", *_TAKEN),
+        what != "audit" or name not in _TAKEN,
         f"{what} {name!r}",
-        "cannot be the name of a file or folder of a study",
-        "use letters, digits, '-' and '_', and not 'exhibits' for an audit",
+        "cannot be the name of a folder of a study, which writes it itself",
+        f"take another than {', '.join(_TAKEN)}",
     )
