@@ -37,6 +37,12 @@ _CELLS = 2**21
 _FEW = 3.0
 """Expected errors among min(N1, N0) pairs below which the AUC's bound is binomial."""
 
+_TIED = 1 / 3
+"""Share of images with a score that another has, above which scores count as tied."""
+
+_ATOM = 0.5
+"""Share of images on one single score, above which the few others are counted."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -228,8 +234,9 @@ def evaluate(
     Returns:
       {"auc": E, "balanced_accuracy": E, "tpr_at_fpr": {"0.1": E, ...},
       "tpr_at_zero_fp": E + {"fpr_upper": x}, "n_members", "n_nonmembers", "level"} and,
-      given a threshold, "at_fixed_threshold": {"threshold", "tpr": E, "fpr": E}; E is
-      `Estimate.to_json()`.
+      given a threshold, "at_fixed_threshold": {"threshold", "tpr": E, "fpr": E}; where
+      the AUC's interval lies below 0.5, "mirrored": {"tpr_at_fpr": {...}} of the
+      negated scores. E is `Estimate.to_json()`.
 
     Raises:
       UserError: a score is NaN or infinite, a class is empty, or an option is out of
@@ -245,15 +252,17 @@ def evaluate(
     result = {
         "auc": _auc(scores, member, level, (low[0], high[0])).to_json(),
         "balanced_accuracy": _balanced(count, level, (low[1], high[1])).to_json(),
-        "tpr_at_fpr": {
-            f"{f:g}": _tpr(count, f, level, (low[2 + i], high[2 + i])).to_json()
-            for i, f in enumerate(FPRS)
-        },
+        "tpr_at_fpr": _tprs(count, level, low[2:], high[2:]),
         "tpr_at_zero_fp": _zero_fp(count, level),
         "n_members": n1,
         "n_nonmembers": n0,
         "level": level,
     }
+    if result["auc"]["high"] < 0.5:
+        turned = tally(-np.asarray(scores), member)
+        draws = _bootstrap(turned, FPRS, replicates, seed)[:, 2:]
+        rates = _tprs(turned, level, *np.quantile(draws, tails, axis=0))
+        result["mirrored"] = {"tpr_at_fpr": rates}
     if threshold is not None:
         require(
             bool(np.isfinite(threshold)),
@@ -268,6 +277,16 @@ def evaluate(
             "fpr": proportion(int((outside > threshold).sum()), n0, level).to_json(),
         }
     return result
+
+
+def _tprs(
+    count: Tally, level: float, low: np.ndarray, high: np.ndarray
+) -> dict[str, Any]:
+    """The TPR at each of `FPRS` in JSON, from the bootstrap's limits [F]."""
+    return {
+        f"{f:g}": _tpr(count, f, level, (low[i], high[i])).to_json()
+        for i, f in enumerate(FPRS)
+    }
 
 
 def proportion(k: int, n: int, level: float = 0.95) -> Estimate:
@@ -286,10 +305,12 @@ def _auc(
     The variance of the AUC is at most A (1 - A) / min(N1, N0) (van Dantzig 1951), that
     of a proportion among min(N1, N0) pairs. Where fewer than `_FEW` of such pairs would
     be wrong, one image more or less decides and only this bound is honest. A perfect
-    AUC of n + n images thus has the lower limit of n successes in n.
+    AUC of n + n images thus has the lower limit of n successes in n. Where most images
+    have one and the same score the few others are counted exactly (`_around_atom`).
     """
     value, variance = delong(scores, member)
     pairs = min(int(np.sum(member)), int(np.sum(~member)))
+    exact = _around_atom(tally(scores, member), value, level)
     if pairs * min(value, 1 - value) < _FEW or not np.isfinite(variance):
         limits = clopper_pearson(min(value * pairs, pairs), pairs, level)
     else:
@@ -300,7 +321,35 @@ def _auc(
             float(special.expit(logit - reach)),
             float(special.expit(logit + reach)),
         )
-    return _joined(value, limits, resampled)
+    return _joined(value, limits, resampled, exact)
+
+
+def _around_atom(count: Tally, value: float, level: float) -> tuple[float, float]:
+    """Limits of an AUC that rests on few images because most have one same score.
+
+    With `a` the share of a class above that score and `c` the share below, the AUC is
+    1/2 + (a1 - c1 - a0 + c0) / 2, to first order in the shares. Each has its exact
+    interval, and the distances to the limits add up in squares (MOVER: Zou & Donner
+    2008). A bootstrap of so few images, or of none, collapses. Without such a score
+    the value itself is returned twice: this only ever widens.
+    """
+    both = count.members + count.nonmembers
+    atom = int(np.argmax(both))
+    if both[atom] <= _ATOM * both.sum():
+        return value, value
+    down, up = 0.0, 0.0
+    for group, gain in ((count.members, 1), (count.nonmembers, -1)):
+        n = int(group.sum())
+        above, below = int(group[:atom].sum()), int(group[atom + 1 :].sum())
+        for k, sign in ((above, gain), (below, -gain)):
+            low, high = clopper_pearson(k, n, level)
+            less, more = (k / n - low) ** 2, (high - k / n) ** 2
+            down += less if sign > 0 else more
+            up += more if sign > 0 else less
+    return (
+        max(0.0, value - float(np.sqrt(down)) / 2),
+        min(1.0, value + float(np.sqrt(up)) / 2),
+    )
 
 
 def _balanced(count: Tally, level: float, resampled: tuple[float, float]) -> Estimate:
@@ -310,6 +359,9 @@ def _balanced(count: Tally, level: float, resampled: tuple[float, float]) -> Est
     sample's is about the population; reflecting the quantiles at the estimate takes the
     optimism out. It takes out too little where nothing is to be found or next to no
     error made, so the rates at the chosen threshold may fall to their exact limits.
+    Scores with many ties leave few thresholds to choose from, hence next to no
+    optimism: there the upper limit is at least that of each threshold alone
+    (`_highest_upper`).
     """
     tp, fp = np.cumsum(count.members), np.cumsum(count.nonmembers)
     n1, n0 = int(tp[-1]), int(fp[-1])
@@ -319,7 +371,31 @@ def _balanced(count: Tally, level: float, resampled: tuple[float, float]) -> Est
     tnr = clopper_pearson(int(n0 - fp[best]), n0, level)[0]
     low = min((tpr + tnr) / 2, 2 * value - resampled[1])
     high = 2 * value - resampled[0]
+    if _tied_share(count) > _TIED:
+        high = max(high, _highest_upper(tp, fp, level))
     return Estimate(value, max(0.5, low), min(1.0, max(value, high)))
+
+
+def _highest_upper(tp: np.ndarray, fp: np.ndarray, level: float) -> float:
+    """The largest of the thresholds' own upper limits of (TPR + TNR) / 2.
+
+    It is above the best threshold's accuracy as surely as that threshold's own limit
+    is, whichever it be. The threshold above all images is one of them. The exact limits
+    of both rates are combined by squares (MOVER: Zou & Donner 2008).
+    """
+    tp, fp = np.append(0, tp), np.append(0, fp)
+    rates, reach = [], []
+    for k, n in ((tp, tp[-1]), (fp[-1] - fp, fp[-1])):
+        inner = special.betaincinv(k + 1.0, np.maximum(n - k, 1), (1 + level) / 2)
+        rates.append(k / n)
+        reach.append(np.where(k == n, 1.0, inner) - k / n)
+    return float(np.max(sum(rates) + np.hypot(*reach)) / 2)
+
+
+def _tied_share(count: Tally) -> float:
+    """Share of the images whose score another image has as well."""
+    both = count.members + count.nonmembers
+    return float(both[both > 1].sum() / both.sum())
 
 
 def _tpr(

@@ -16,6 +16,7 @@ from score_mia.report import privacy
 from score_mia.report.content import AttackContent, ColumnContent
 from score_mia.report.curves import RATES, ColumnCurves, RocCurve
 from score_mia.report.text import SPACE, aside, counts, estimate, level, quantity
+from score_mia.report.verdict import reversals
 
 Row = tuple[str, Mapping[str, Any] | None, bool]
 """Label, estimate, whether it is printed in per cent."""
@@ -80,7 +81,8 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
         "non-members; intervals are 95 %; members are the positive class.",
         width,
     )
-    for line in (privacy.sentence(metrics), *privacy.overruns(metrics)):
+    told = (privacy.sentence(metrics), *privacy.overruns(metrics))
+    for line in (*told, *reversals(metrics)):
         out += textwrap.wrap(printable(line), width)
     return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
 

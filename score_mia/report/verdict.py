@@ -4,6 +4,10 @@ Decided on intervals only, never on point estimates. The quoted attack is the st
 of those run; because looking for the strongest of k is itself a search, "better than
 chance" is claimed only if the interval, widened for k looks (Bonferroni, on the normal
 scale), excludes chance.
+
+An interval that lies wholly *below* chance is no all-clear: the scores tell the groups
+apart, with the wrong sign. Such an attack is judged on its mirrored scores, and the
+words say so.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ Kind = Literal["strong", "partial", "chance", "unclear"]
 FEWEST = 10
 """With fewer members or non-members than this nothing is claimed."""
 EXCLUDED = 0.65
-"""An AUC interval that crosses 0.5 and reaches beyond this rules nothing out."""
+"""An AUC interval that crosses 0.5 and reaches beyond this, or as far below 0.5, rules
+nothing out."""
 STRONG = {0.01: 0.1, 0.1: 0.5}
 """A leak is strong if the TPR's lower end at one of these FPRs reaches the share."""
 
@@ -78,15 +83,12 @@ def verdict(
 ) -> Verdict:
     """The verdict on metrics.json; titles and access by attack name, if known."""
     titles, access = titles or {}, access or {}
-    entries = {
-        name: entry
-        for name, entry in metrics.get("attacks", {}).items()
-        if known(entry.get("auc"))
-    }
+    entries = _entries(metrics)
     if not entries:
         return Verdict(
             "unclear",
-            "No attack gave a result, so nothing can be said about this model.",
+            "No attack gave a result, so nothing can be said about this model."
+            + _failed(metrics),
             "Run the audit with at least one attack before deciding anything.",
         )
     kind = _kind(metrics, entries)
@@ -94,14 +96,75 @@ def verdict(
     entry = entries[name]
     title = titles.get(name, name)
     holder = HOLDERS.get(access.get(name, ""), "who has what the attack needs")
+    if _turned(entry):
+        holder += (
+            f", reading the scores of {title} the other way round (they rank training "
+            "images below the others),"
+        )
     finding = {
         "strong": _strong,
         "partial": _partial,
         "chance": _chance,
         "unclear": _unclear,
     }[kind](metrics, entries, entry, title, holder)
+    finding += _failed(metrics)
     quoted = None if kind == "unclear" else _quoted(entry)
-    return Verdict(kind, finding, _MEANING[kind], name, _basis(len(entries)), quoted)
+    meaning = _WRONG_SIGN if _turned(entry) else _MEANING[kind]
+    return Verdict(kind, finding, meaning, name, _basis(len(entries)), quoted)
+
+
+def reversals(metrics: Mapping[str, Any]) -> list[str]:
+    """A warning for each attack whose AUC lies below 0.5 for certain."""
+    return [
+        f"{name}: ranks training images below the others (AUC "
+        f"{unit(1 - entry['auc']['value'])}, 95{SPACE}% interval "
+        f"{unit(1 - entry['auc']['high'])}{DASH}{unit(1 - entry['auc']['low'])}). That "
+        "is a leak with the wrong sign, or a mistake in the signal, the split or the "
+        "data; it is no sign of safety."
+        for name, entry in _entries(metrics).items()
+        if _turned(entry)
+    ]
+
+
+def _failed(metrics: Mapping[str, Any]) -> str:
+    """That attacks failed, for the end of a finding; empty if none did."""
+    names = [n for n, e in metrics.get("attacks", {}).items() if "failed" in e]
+    if not names:
+        return ""
+    return f" Failed, and so not part of this answer: {', '.join(names)}."
+
+
+def _entries(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The attacks that gave a number; one of the wrong sign as its mirror image."""
+    entries = {
+        name: entry
+        for name, entry in metrics.get("attacks", {}).items()
+        if known(entry.get("auc"))
+    }
+    looks = len(entries)
+    return {
+        name: _mirrored(entry)
+        if min(counts(metrics, entry)) >= FEWEST
+        and _widened_high(entry["auc"], looks) < 0.5
+        else entry
+        for name, entry in entries.items()
+    }
+
+
+def _mirrored(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An attack's entry as its negated scores would have it."""
+    auc = entry["auc"]
+    flipped = {
+        "value": 1 - auc["value"],
+        "low": 1 - auc["high"],
+        "high": 1 - auc["low"],
+    }
+    rates = entry.get("mirrored", {}).get("tpr_at_fpr", {})
+    return {**entry, "auc": flipped, "tpr_at_fpr": rates, "turned": True}
+
+
+def _turned(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("turned", False))
 
 
 def _quoted(entry: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
@@ -121,9 +184,14 @@ def _kind(metrics: Mapping[str, Any], entries: Mapping[str, Any]) -> Kind:
         return "strong"
     if any(_widened_low(e["auc"], looks) > 0.5 for e in enough):
         return "partial"
-    if any(e["auc"]["high"] > EXCLUDED for e in entries.values()):
+    if any(_reaches_far(e["auc"]) for e in entries.values()):
         return "unclear"
     return "chance"
+
+
+def _reaches_far(auc: Mapping[str, Any]) -> bool:
+    """Whether an interval leaves room for a leak of this size, of either sign."""
+    return auc["high"] > EXCLUDED or auc["low"] < 1 - EXCLUDED
 
 
 def _is_strong(entry: Mapping[str, Any], looks: int) -> bool:
@@ -171,6 +239,12 @@ def _widened_low(estimate: Mapping[str, Any], looks: int) -> float:
     normal = NormalDist()
     factor = normal.inv_cdf(1 - 0.025 / looks) / normal.inv_cdf(0.975)
     return estimate["value"] - factor * (estimate["value"] - estimate["low"])
+
+
+def _widened_high(estimate: Mapping[str, Any], looks: int) -> float:
+    """The upper end likewise."""
+    mirror = {"value": 1 - estimate["value"], "low": 1 - estimate["high"]}
+    return 1 - _widened_low(mirror, looks)
 
 
 def _interval(estimate: Mapping[str, Any], rows: int) -> str:
@@ -268,6 +342,13 @@ _MEANING: dict[Kind, str] = {
     ),
 }
 
+_WRONG_SIGN = (
+    "The two groups are told apart, so this is no all-clear: either membership leaks "
+    "with the wrong sign, which anyone can turn round, or the sign of a signal, the "
+    "split or the data are at fault; find out which before releasing the model, and "
+    "audit it again."
+)
+
 
 def _basis(looks: int) -> str:
     rates = " or ".join(
@@ -281,7 +362,9 @@ def _basis(looks: int) -> str:
     )
     return (
         "Decided on intervals: “Yes” if the lower end of the true-positive rate "
-        f"reaches {rates}; “Partly” if the AUC interval lies above 0.5; “Not enough "
+        f"reaches {rates}; “Partly” if the AUC interval lies above 0.5 (one that lies "
+        "below 0.5 is read the other way round); “Not enough "
         f"data” below {FEWEST} images of either group, or if the interval includes 0.5 "
-        f"and reaches beyond {EXCLUDED}; else “Not found”.{many}"
+        f"and reaches beyond {EXCLUDED} or below {1 - EXCLUDED:.2f}; else “Not "
+        f"found”.{many}"
     )
