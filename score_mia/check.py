@@ -27,6 +27,18 @@ class UserError(ValueError):
     """A mistake in the input (never in the code), told in one line with its remedy."""
 
 
+class Incomplete(UserError):
+    """Some part failed; all else is done and written.
+
+    Attributes:
+      done: what was done, to be printed as if nothing had failed.
+    """
+
+    def __init__(self, message: str, done: str) -> None:
+        super().__init__(message)
+        self.done = done
+
+
 def require(condition: bool, thing: str, problem: str, remedy: str) -> None:
     """Raise `UserError("thing: problem; remedy")` unless the condition holds."""
     if not condition:

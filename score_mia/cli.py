@@ -1,7 +1,8 @@
 """The command line: `score-mia COMMAND --config=FILE.py --workdir=DIR`.
 
 All science is in the config file; a mistake the user can mend ends with one line on
-standard error and exit status 2, everything else with its traceback.
+standard error and exit status 2, everything else with its traceback. Status 1 says that
+a part failed and all else was done.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from score_mia.check import UserError, one_of
+from score_mia.check import Incomplete, UserError, one_of
 
 COMMANDS = {
     "audit": "train the target, attack it, report; skips what is done",
@@ -46,6 +47,10 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         _run(argv)
+    except Incomplete as error:
+        print(error.done)
+        _say(_one_line(error))
+        return 1
     except UserError as error:
         _say(_one_line(error))
         return 2

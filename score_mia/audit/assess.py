@@ -1,24 +1,28 @@
 """From an attack's signals to its entry of metrics.json.
 
 The rule sees reference rows only; everything that is measured is measured on the other
-rows.
+rows. Of the reference non-members half are kept from the rule, so that the threshold
+that an attacker would fix is set on images that chose nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from score_mia.attacks.protocol import Attack
 from score_mia.build import Plan
-from score_mia.check import require
+from score_mia.check import UserError, require
 from score_mia.data.split import Split
 from score_mia.engine import NETWORK_EVALUATIONS, non_finite
 from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
 from score_mia.metrics.intervals import evaluate
-from score_mia.metrics.roc import threshold_at
+from score_mia.metrics.roc import allowed, threshold_at
 from score_mia.rules.protocol import Rule
 from score_mia.signals import Signals
 
@@ -47,6 +51,63 @@ class Assessment:
     dropped: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """One attack that gave no numbers.
+
+    Attributes:
+      attack: which.
+      reason: why, on one line.
+    """
+
+    attack: Attack
+    reason: str
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The attack's part of metrics.json: no number in it."""
+        signal = self.attack.signal
+        return {
+            "failed": self.reason,
+            "access": signal.access,
+            "reference": self.attack.reference,
+        }
+
+
+def attempt(
+    attack: Attack, result: Callable[[], Assessment], trace: Path
+) -> Assessment | Failure:
+    """`result()`, or why there is none, so that the other attacks go on.
+
+    Args:
+      attack: the attack.
+      result: computes its signals and assesses them.
+      trace: file that keeps the traceback of an error that is not the user's.
+    """
+    try:
+        found = result()
+    except UserError as error:
+        return Failure(attack, _one_line(error))
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return Failure(
+                attack,
+                "out of memory on the device; lower engine.tile or the attack's chunk",
+            )
+        # A user's own signal or rule: what only its author can read is kept for him.
+        where = ""
+        if trace.parent.is_dir():
+            trace.write_text(traceback.format_exc(), encoding="utf-8")
+            where = f"; see {trace}"
+        return Failure(attack, f"{type(error).__name__}: {_one_line(error)}{where}")
+    trace.unlink(missing_ok=True)
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
 def assess(
     attack: Attack, signals: Signals, split: Split, plan: Plan, seconds: float
 ) -> Assessment:
@@ -70,9 +131,9 @@ def assess(
             f"has no {what} with finite signals to evaluate on",
             "check the target, or give a larger split",
         )
-    rule = _fitted(attack, signals, reference)
+    rule, held_out = _fitted(attack, signals, reference)
     scores = np.asarray(rule.score(evaluation), np.float64)
-    threshold, nominal = _fixed_threshold(rule, attack, signals, reference)
+    threshold, nominal = _fixed_threshold(rule, signals.select(held_out))
     entry = evaluate(
         scores,
         evaluation.member,
@@ -87,6 +148,7 @@ def assess(
         "epsilon_lower_bound": _epsilon(scores, evaluation.member, plan),
         "access": attack.signal.access,
         "reference": attack.reference,
+        "calibration_nonmembers": int(np.count_nonzero(held_out)),
         "chosen": rule.chosen,
         "non_finite": len(dropped),
         "cost": {
@@ -97,31 +159,74 @@ def assess(
     return Assessment(attack, rule, evaluation, scores, entry, dropped)
 
 
-def _fitted(attack: Attack, signals: Signals, reference: np.ndarray) -> Rule:
+def _fitted(
+    attack: Attack, signals: Signals, reference: np.ndarray
+) -> tuple[Rule, np.ndarray]:
+    """The fitted rule, and the mask [N] of the non-members that may set its threshold.
+
+    Half of the reference non-members are held out of the fit for that, if they are
+    enough for the rate of 10 % and the rule can do with the others; if not, the rule
+    gets them all and no threshold is set. A rule that learns nothing wastes none.
+    """
+    nobody = np.zeros(len(signals), bool)
     if attack.reference == "none":
-        return attack.rule
-    rows = reference if attack.reference == "split" else reference & ~signals.member
+        return attack.rule, nobody
+    strangers = reference & ~signals.member
+    rows = reference if attack.reference == "split" else strangers
     require(
         bool(rows.any()),
         f"attack {attack.name!r}",
         f"wants {attack.reference!r} reference data and the split has none",
         "set split.reference above 0, or the attack's reference to 'none'",
     )
-    return attack.rule.fit(signals.select(rows))
+    held_out = _half(signals.ids, strangers)
+    if allowed(_RATES[-1], int(held_out.sum()) + 1) >= 1:
+        try:
+            rule = attack.rule.fit(signals.select(rows & ~held_out))
+        except UserError:
+            pass  # too few for this rule: it tells so again below, if all are too few
+        else:
+            return rule, strangers if _learned_nothing(attack.rule, rule) else held_out
+    rule = attack.rule.fit(signals.select(rows))
+    return rule, strangers if _learned_nothing(attack.rule, rule) else nobody
+
+
+def _half(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Mask [N] of every other one of the rows, in the order of a hash of their ids.
+
+    The same images in every attack, in every run and on every host.
+    """
+    # The finaliser of SplitMix64 (Steele, Lea & Flood 2014): any two ids are as good
+    # as independent, whatever order a data set was numbered in.
+    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = x ^ (x >> np.uint64(31))
+    index = np.flatnonzero(rows)
+    mask = np.zeros(len(ids), bool)
+    mask[index[np.argsort(x[index], kind="stable")][1::2]] = True
+    return mask
+
+
+def _learned_nothing(before: Rule, after: Rule) -> bool:
+    """Whether a fit gave the rule back as it was; only of a frozen value is it sure."""
+    parameters = getattr(type(before), "__dataclass_params__", None)
+    return after is before and parameters is not None and parameters.frozen
+
+
+_RATES = (0.01, 0.1)
+"""The nominal FPRs of the fixed threshold: the first that can be shown is taken."""
 
 
 def _fixed_threshold(
-    rule: Rule, attack: Attack, signals: Signals, reference: np.ndarray
+    rule: Rule, strangers: Signals
 ) -> tuple[float | None, float | None]:
     """A threshold an attacker would fix on known non-members, and its nominal FPR.
 
-    At 1 % if the reference non-members can resolve it, else at 10 %, else none.
+    At 1 % with 99 of them or more, else at 10 % with 9 or more, else none.
     """
-    strangers = signals.select(reference & ~signals.member)
-    if attack.reference == "none":
-        return None, None
-    for fpr in (0.01, 0.1):
-        if fpr * len(strangers) >= 1:
+    for fpr in _RATES:
+        if allowed(fpr, len(strangers) + 1) >= 1:
             return threshold_at(rule.score(strangers), fpr), fpr
     return None, None
 

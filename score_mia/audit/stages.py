@@ -5,20 +5,22 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from score_mia.audit.assess import Assessment, assess
+from score_mia.attacks.protocol import Attack
+from score_mia.audit.assess import Assessment, Failure, assess, attempt
 from score_mia.audit.checks import Checks, checks
 from score_mia.audit.content import report_content
 from score_mia.audit.foreign import adopt, origin
 from score_mia.audit.quality import choose, measure, samples
 from score_mia.audit.work import Work, config_digest, open_work
 from score_mia.build import Plan
+from score_mia.check import Incomplete, UserError
 from score_mia.checkpoint import describe, target_digest
 from score_mia.engine import collect, seconds
 from score_mia.files import save_json, save_npz, write_atomic
@@ -70,7 +72,8 @@ def attack(plan: Plan, workdir: str | Path) -> str:
     """Attack the trained target and write metrics.json."""
     work = open_work(plan, workdir)
     _, metrics, _ = _attack(work)
-    return f"{table_text(metrics)}\nmetrics: {work.folder / 'metrics.json'}"
+    text = f"{table_text(metrics)}\nmetrics: {work.folder / 'metrics.json'}"
+    return _whole(text, metrics)
 
 
 @_alone
@@ -127,27 +130,13 @@ def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
     plan, split = work.plan, work.split
     selection = choose(work)
     digest = target_digest(work.target)
-    assessments = []
+    results: dict[str, Assessment | Failure] = {}
     for one in plan.attacks:
         folder = work.folder / "signals" / one.name
-        signals = collect(
-            one.signal,
-            work.target,
-            work.source,
-            split.ids,
-            split.member,
-            plan.seed,
-            folder=folder,
-            engine=plan.engine,
-            provenance={"target": digest},
-            conditions=work.conditions if work.conditional else None,
-            label=one.name,
-        )
-        found = assess(one, signals, split, plan, seconds(folder))
-        if getattr(one.signal, "as_published", False):
-            published = paper_compatible(found.scores, found.signals.member)
-            found.entry["as_published"] = published
-        assessments.append(found)
+        result = functools.partial(_assessed, work, one, folder, digest)
+        results[one.name] = attempt(one, result, folder / "failed.txt")
+    assessments = [a for a in results.values() if isinstance(a, Assessment)]
+    _require_some(results)
     checked = checks(work)
     facts = _target_facts(work, digest)
     facts["snapshot"] = {"rule": plan.target.snapshot, **(selection or {})}
@@ -162,11 +151,57 @@ def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
         "level": plan.report.level,
         "seed": plan.seed,
         "device": device_name(),
-        "attacks": {a.attack.name: a.entry for a in assessments},
+        "attacks": {name: result.entry for name, result in results.items()},
         "controls": checked.controls,
     }
     save_json(work.folder / "metrics.json", metrics)
     return assessments, metrics, checked
+
+
+def _assessed(work: Work, one: Attack, folder: Path, digest: str) -> Assessment:
+    """One attack: its signals, computed or read, and its numbers."""
+    plan, split = work.plan, work.split
+    signals = collect(
+        one.signal,
+        work.target,
+        work.source,
+        split.ids,
+        split.member,
+        plan.seed,
+        folder=folder,
+        engine=plan.engine,
+        provenance={"target": digest},
+        conditions=work.conditions if work.conditional else None,
+        label=one.name,
+    )
+    result = assess(one, signals, split, plan, seconds(folder))
+    if getattr(one.signal, "as_published", False):
+        published = paper_compatible(result.scores, result.signals.member)
+        result.entry["as_published"] = published
+    return result
+
+
+def _require_some(results: Mapping[str, Assessment | Failure]) -> None:
+    """Without any numbers there is nothing to write; several hosts must agree."""
+    failures = {n: r.reason for n, r in results.items() if isinstance(r, Failure)}
+    if failures and (len(failures) == len(results) or jax.process_count() > 1):
+        raise UserError("; ".join(f"attack {n!r}: {r}" for n, r in failures.items()))
+
+
+def _whole(text: str, metrics: Mapping[str, Any]) -> str:
+    """The text to print; raises `Incomplete` with it where an attack failed."""
+    failures = [
+        f"attack {name!r} failed ({entry['failed']})"
+        for name, entry in metrics["attacks"].items()
+        if "failed" in entry
+    ]
+    if failures:
+        raise Incomplete(
+            f"{'; '.join(failures)}; mend it and run the same command again: what was "
+            "done is kept",
+            text,
+        )
+    return text
 
 
 def _report(
@@ -181,7 +216,7 @@ def _report(
         samples = _samples(work, count, work.folder / "target" / "samples.npz")
     content = report_content(work, assessments, metrics, samples, checked)
     path = write(work.folder / "report", content)
-    return f"{table_text(metrics)}\nreport: {path}"
+    return _whole(f"{table_text(metrics)}\nreport: {path}", metrics)
 
 
 def _samples(work: Work, count: int, path: Path) -> np.ndarray:

@@ -56,14 +56,16 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
     blocks = [
         (printable(name), _lines(metrics, entry))
         for name, entry in metrics["attacks"].items()
+        if "failed" not in entry
     ]
-    if not blocks:
+    if not metrics["attacks"]:
         return "no attack was run\n"
     labels: list[str] = []
     for _, lines in blocks:
         labels += [label for label, _ in lines if label not in labels]
-    left = max(map(len, labels))
-    cell = max(len(t) for name, ls in blocks for t in (name, *(v for _, v in ls)))
+    left = max(map(len, labels), default=0)
+    texts = (t for name, ls in blocks for t in (name, *(v for _, v in ls)))
+    cell = max(map(len, texts), default=0)
     per = max(1, (width - left) // (cell + 2))
     out: list[str] = []
     for start in range(0, len(blocks), per):
@@ -82,9 +84,18 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
         width,
     )
     told = (privacy.sentence(metrics), *privacy.overruns(metrics))
-    for line in (*told, *reversals(metrics)):
+    for line in (*told, *reversals(metrics), *_failures(metrics)):
         out += textwrap.wrap(printable(line), width)
     return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
+
+
+def _failures(metrics: Mapping[str, Any]) -> list[str]:
+    """A line for each attack without numbers."""
+    return [
+        f"{name}: failed ({entry['failed']})"
+        for name, entry in metrics["attacks"].items()
+        if "failed" in entry
+    ]
 
 
 def _line(label: str, cells: Sequence[str], left: int, cell: int) -> str:
@@ -267,7 +278,7 @@ def latex(text: str) -> str:
 
 def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """A booktabs table, one row per attack, intervals in brackets below the values."""
-    entries = metrics["attacks"]
+    entries = {n: e for n, e in metrics["attacks"].items() if "failed" not in e}
     labels: list[str] = []
     for entry in entries.values():
         labels += [label for label, _, _ in rows(entry) if label not in labels]

@@ -168,8 +168,10 @@ class Finished:
 
 
 def is_finished(plan: Plan, folder: Path) -> bool:
-    """Whether the folder holds this very audit, with its report."""
+    """Whether the folder holds this very audit, with its report and all its attacks."""
     files = [folder / name for name in ("config.json", "metrics.json", "split.npz")]
     if not all(path.exists() for path in (*files, folder / "report" / "index.html")):
         return False
-    return load_json(files[0]) == plan.config
+    if load_json(files[0]) != plan.config:
+        return False
+    return not any("failed" in e for e in load_json(files[1])["attacks"].values())
