@@ -169,6 +169,10 @@ def non_finite(signals: Signals) -> np.ndarray:
     return signals.ids[~np.isfinite(signals.values).all(axis=1)]
 
 
+class SignalError(UserError):
+    """The signal itself is at fault: no file, and no other attack, is concerned."""
+
+
 class _Run:
     """The one compiled program of a run, fed tile by tile."""
 
@@ -226,7 +230,10 @@ class _Run:
 
 def _program(signal: Signal, mesh: Mesh, parameters: int) -> Callable[..., jax.Array]:
     def row(target, image, condition, high, low, seed):
-        return signal(target, image, row_key(seed, high, low), condition)
+        try:
+            return signal(target, image, row_key(seed, high, low), condition)
+        except UserError as error:
+            raise SignalError(str(error)) from error
 
     per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, None))
     spread = jax.shard_map(
@@ -251,13 +258,12 @@ def _parts(count: int, size: int) -> list[np.ndarray]:
 
 def _check_columns(signal: Signal, values: np.ndarray, names: int) -> None:
     expected = names + len(signal.diagnostics)
-    require(
-        values.ndim == 2 and values.shape[1] == expected,
-        f"signal {type(signal).__name__}",
-        f"returned {values.shape[1:]} numbers a row for {names} names and "
-        f"{len(signal.diagnostics)} diagnostics",
-        "let it return one number per name, then one per diagnostic",
-    )
+    if values.ndim != 2 or values.shape[1] != expected:
+        raise SignalError(
+            f"signal {type(signal).__name__}: returned {values.shape[1:]} numbers a "
+            f"row for {names} names and {len(signal.diagnostics)} diagnostics; let it "
+            "return one number per name, then one per diagnostic"
+        )
 
 
 def _load_part(path: Path, ids: np.ndarray, facts: Mapping[str, Any]) -> Signals:

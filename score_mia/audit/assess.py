@@ -19,7 +19,7 @@ from score_mia.attacks.protocol import Attack
 from score_mia.build import Plan
 from score_mia.check import UserError, require
 from score_mia.data.split import Split
-from score_mia.engine import NETWORK_EVALUATIONS, non_finite
+from score_mia.engine import NETWORK_EVALUATIONS, SignalError, non_finite
 from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
 from score_mia.metrics.intervals import evaluate
 from score_mia.metrics.roc import allowed, threshold_at
@@ -75,18 +75,30 @@ class Failure:
 
 
 def attempt(
-    attack: Attack, result: Callable[[], Assessment], trace: Path
+    attack: Attack,
+    read: Callable[[], Signals],
+    judge: Callable[[Signals], Assessment],
+    trace: Path,
 ) -> Assessment | Failure:
-    """`result()`, or why there is none, so that the other attacks go on.
+    """`judge(read())`, or why it cannot be, so that the other attacks go on.
 
     Args:
       attack: the attack.
-      result: computes its signals and assesses them.
+      read: computes its signals, or reads them from their files.
+      judge: assesses them.
       trace: file that keeps the traceback of an error that is not the user's.
+
+    Raises:
+      UserError: of `read`, about something else than the signal: a damaged file, a
+        full disk. That is no result of an attack.
     """
+    signals = None
     try:
-        found = result()
+        signals = read()
+        result = judge(signals)
     except UserError as error:
+        if signals is None and not isinstance(error, SignalError):
+            raise
         return Failure(attack, _one_line(error))
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):
@@ -101,7 +113,7 @@ def attempt(
             where = f"; see {trace}"
         return Failure(attack, f"{type(error).__name__}: {_one_line(error)}{where}")
     trace.unlink(missing_ok=True)
-    return found
+    return result
 
 
 def _one_line(error: BaseException) -> str:

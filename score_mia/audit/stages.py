@@ -27,6 +27,7 @@ from score_mia.files import save_json, save_npz, write_atomic
 from score_mia.lease import lease
 from score_mia.metrics.roc import paper_compatible
 from score_mia.report import table_text, write
+from score_mia.signals import Signals
 from score_mia.train.loop import train as train_target
 
 SCHEMA = 1
@@ -133,8 +134,9 @@ def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
     results: dict[str, Assessment | Failure] = {}
     for one in plan.attacks:
         folder = work.folder / "signals" / one.name
-        result = functools.partial(_assessed, work, one, folder, digest)
-        results[one.name] = attempt(one, result, folder / "failed.txt")
+        read = functools.partial(_signals, work, one, folder, digest)
+        judge = functools.partial(_judged, work, one, folder)
+        results[one.name] = attempt(one, read, judge, folder / "failed.txt")
     assessments = [a for a in results.values() if isinstance(a, Assessment)]
     _require_some(results)
     checked = checks(work)
@@ -158,23 +160,26 @@ def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
     return assessments, metrics, checked
 
 
-def _assessed(work: Work, one: Attack, folder: Path, digest: str) -> Assessment:
-    """One attack: its signals, computed or read, and its numbers."""
-    plan, split = work.plan, work.split
-    signals = collect(
+def _signals(work: Work, one: Attack, folder: Path, digest: str) -> Signals:
+    """One attack's signals, computed or read."""
+    return collect(
         one.signal,
         work.target,
         work.source,
-        split.ids,
-        split.member,
-        plan.seed,
+        work.split.ids,
+        work.split.member,
+        work.plan.seed,
         folder=folder,
-        engine=plan.engine,
+        engine=work.plan.engine,
         provenance={"target": digest},
         conditions=work.conditions if work.conditional else None,
         label=one.name,
     )
-    result = assess(one, signals, split, plan, seconds(folder))
+
+
+def _judged(work: Work, one: Attack, folder: Path, signals: Signals) -> Assessment:
+    """One attack's numbers."""
+    result = assess(one, signals, work.split, work.plan, seconds(folder))
     if getattr(one.signal, "as_published", False):
         published = paper_compatible(result.scores, result.signals.member)
         result.entry["as_published"] = published
