@@ -1,11 +1,12 @@
 """Self-describing directories: a trained target, and the state of its training.
 
     target.json             spec (network, sde, parameterisation, codec, shape),
-                            provenance, and the digests of the two sets of parameters
+                            provenance, the digests of the two sets of parameters,
+                            and a seal over all of it (`files.save_sealed`)
     ema-DIGEST/             parameters averaged over training, written by orbax
     params-DIGEST/          parameters of the last step
     state/step-00001000/    everything that training needs to go on, with
-    state/step-00001000.json    its digest: written last, so it says "whole"
+    state/step-00001000.json    its digest and record: written last, so it says "whole"
 
 The arrays are written under a name that holds their digest, then `target.json` is
 renamed into place: a process killed in between leaves the previous target. Reading
@@ -14,18 +15,12 @@ takes numbers from a folder and never runs code that it names, unless the caller
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
-import hashlib
 import json
-import logging
-import os
 import re
 import shutil
-import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -35,11 +30,19 @@ import numpy as np
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
-from score_mia.files import digest, load_json, save_json
+from score_mia.files import (
+    SEAL,
+    digest,
+    load_json,
+    load_sealed,
+    require_shape,
+    save_sealed,
+)
 from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
 from score_mia.registry import make
 from score_mia.sde import SDE, SDES
 from score_mia.target import Codec, Target
+from score_mia.trees import leaf_name, load_tree, save_tree
 
 SPEC = ("network", "sde", "parameterisation", "codec", "shape")
 """What a spec holds: four entries for the registries, and the image's [h, w, c]."""
@@ -177,13 +180,38 @@ def save_target(
         tree = jax.tree.map(np.asarray, tree)
         digests[use] = tree_digest(tree)
         path = folder / f"{use}-{digests[use]}"
-        files[use] = _save_tree(path, tree, live.get(path.name))
-    about = {"schema": 1, "spec": _plain(spec), "provenance": _plain(provenance)}
-    save_json(folder / "target.json", {**about, "digest": digests, "files": files})
+        files[use] = save_tree(path, tree, live.get(path.name))
+    _save_description(folder, spec, provenance, digests, files)
     names = {f"{use}-{name}" for use, name in digests.items()}
     for old in [*folder.glob("ema-*"), *folder.glob("params-*")]:
         if old.name not in names:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _save_description(
+    folder: Path,
+    spec: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    digests: Mapping[str, str],
+    files: Mapping[str, str],
+) -> None:
+    about = {"schema": 1, "spec": _plain(spec), "provenance": _plain(provenance)}
+    save_sealed(folder / "target.json", {**about, "digest": digests, "files": files})
+
+
+def seal_target(
+    folder: str | Path, spec: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> None:
+    """Write an unsealed description anew, from what the caller knows to be true.
+
+    Args:
+      folder: a target whose `target.json` a version before 0.2 wrote; its arrays are
+        left as they are, under the digests that they have there.
+      spec, provenance: as for `save_target`.
+    """
+    about = describe(folder, unsealed=True)
+    kept = (about["digest"], about["files"])
+    _save_description(Path(folder), spec, provenance, *kept)
 
 
 def _live_files(folder: Path) -> dict[str, str]:
@@ -216,12 +244,12 @@ def load_target(
     about = describe(folder)
     p, expected = _expected(folder, about["spec"], allow)
     path = folder / f"{use}-{about['digest'][use]}"
-    arrays = _load_tree(path, expected, about["files"][use], folder)
+    arrays = load_tree(path, expected, about["files"][use], _remedy(path, folder))
     for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
         require(
             bool(np.isfinite(leaf).all()),
             f"target {folder}",
-            f"has NaN or infinite weights in {_slashes(path)}",
+            f"has NaN or infinite weights in {leaf_name(path)}",
             "training diverged: train again with a smaller learning_rate",
         )
     params = jax.tree.map(jnp.asarray, arrays)
@@ -244,11 +272,16 @@ def _expected(
         ) from error
 
 
-def describe(folder: str | Path) -> dict[str, Any]:
-    """The contents of `target.json`: "spec", "provenance" and "digest".
+def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:
+    """The contents of `target.json`: "spec", "provenance", "digest" and "files".
+
+    Args:
+      folder: the target's.
+      unsealed: whether to take one without a seal, as versions before 0.2 wrote it.
+        Any change in it goes unnoticed, so the caller must know better (`seal_target`).
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: there is none, it is damaged, or changed since it was written.
     """
     path = Path(folder) / "target.json"
     require(
@@ -257,20 +290,58 @@ def describe(folder: str | Path) -> dict[str, Any]:
         "does not exist (no target.json)",
         "train it first, or check the path",
     )
-    about = load_json(path)
-    about = about if isinstance(about, dict) else {}
-    ok = (
-        all(_are_digests(about.get(k)) for k in ("digest", "files"))
-        and isinstance(about.get("spec"), dict)
-        and isinstance(about.get("provenance"), dict)
-    )
-    require(
-        ok,
-        str(path),
-        "is no description of a target",
-        "delete the folder and train again, or restore it from a copy",
-    )
+    remedy = _remedy(path, Path(folder))
+    about = load_json(path, _DESCRIPTION, remedy=remedy)
+    if SEAL in about:
+        about = load_sealed(path, remedy=remedy)
+    elif not unsealed:
+        imported = about["provenance"].get("imported") is not None
+        again = "run 'import' again with the same file" if imported else "run 'train'"
+        raise UserError(
+            f"{path} carries no seal, as a version before 0.2 wrote it, so that "
+            f"changes in it would go unnoticed; {again} with this workdir: it is "
+            "checked and sealed, and nothing is trained again"
+        )
+    ok = all(_are_digests(about[k]) for k in ("digest", "files"))
+    require(ok, str(path), "is no description of a target", remedy)
     return about
+
+
+_DESCRIPTION = {"spec": dict, "provenance": dict, "digest": dict, "files": dict}
+
+
+def is_unsealed(folder: str | Path) -> bool:
+    """Whether there is a whole `target.json` without a seal, as before 0.2."""
+    try:
+        return SEAL not in load_json(Path(folder) / "target.json", dict)
+    except UserError:
+        return False  # missing or damaged: told by whoever needs it
+
+
+def has_arrays(folder: str | Path) -> bool:
+    """Whether both sets of parameters that `target.json` speaks of are there."""
+    digests = describe(folder, unsealed=True)["digest"]
+    return all((Path(folder) / f"{use}-{digests[use]}").is_dir() for use in _USES)
+
+
+def has_state(folder: str | Path) -> bool:
+    """Whether a training state is kept with a target."""
+    return any((Path(folder) / "state").glob("step-*.json"))
+
+
+def _remedy(path: Path, folder: Path) -> str:
+    """What to do about a damaged part of a target: what loses least."""
+    if has_state(folder):
+        return (
+            f"delete {path.name} there and run 'train' with this workdir: it is written "
+            "again from the training state, which is kept"
+        )
+    if folder.parent.name == "snapshots":
+        return (
+            "restore it from a copy, or attack another snapshot (target.snapshot); the "
+            "others and the last target are kept"
+        )
+    return f"restore it from a copy, or delete {folder} and train or import it again"
 
 
 def _are_digests(value: Any) -> bool:
@@ -300,14 +371,14 @@ def save_state(
     name = f"step-{step:08d}"
     tree = jax.tree.map(np.asarray, tree)
     (root / f"{name}.json").unlink(missing_ok=True)
-    files = _save_tree(root / name, tree)
+    files = save_tree(root / name, tree)
     about = {"step": step, "files": files, "record": _plain(record)}
-    save_json(root / f"{name}.json", about)
-    live = sorted(root.glob("step-*.json"))[-KEPT_STATES:]
-    for old in set(root.glob("step-*.json")) - set(live):
-        old.unlink()
-    names = {path.stem for path in live}
-    for old in root.iterdir():
+    save_sealed(root / f"{name}.json", about)
+    kept = sorted(root.glob("step-*.json"))
+    for old in kept[:-KEPT_STATES]:
+        old.unlink(missing_ok=True)
+    names = {path.stem for path in kept[-KEPT_STATES:]}
+    for old in root.glob("step-*"):
         if old.is_dir() and old.name not in names:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -328,13 +399,11 @@ def load_state(folder: str | Path, like: Any) -> TrainingState | None:
     failure: UserError | None = None
     for path in sorted(root.glob("step-*.json"), reverse=True):
         try:
-            about = load_json(path)
-            tree = _load_tree(path.with_suffix(""), like, about["files"], root)
-            return TrainingState(int(about["step"]), tree, dict(about["record"]))
+            about = _read_state(path)
+            tree = load_tree(path.with_suffix(""), like, about["files"], "delete it")
+            return TrainingState(about["step"], tree, about["record"])
         except UserError as error:
             failure = failure or error
-        except (KeyError, TypeError, ValueError):
-            failure = failure or UserError(f"{path} is damaged")
         warnings.warn(f"{failure}; trying the state before it", stacklevel=2)
     if failure is not None:
         raise UserError(
@@ -344,7 +413,33 @@ def load_state(folder: str | Path, like: Any) -> TrainingState | None:
     return None
 
 
-# --- trees of arrays on disk -------------------------------------------------------
+def state_record(folder: str | Path) -> dict[str, Any] | None:
+    """The record of the newest state whose description is whole; None if none is."""
+    for path in sorted((Path(folder) / "state").glob("step-*.json"), reverse=True):
+        try:
+            return _read_state(path)["record"]
+        except UserError:
+            continue
+    return None
+
+
+_STATE = {"step": int, "files": str, "record": dict}
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote of one state."""
+    about = load_json(path, _STATE, remedy="delete it")
+    if SEAL in about:
+        about = load_sealed(path, remedy="delete it")
+    # Versions before 0.2 wrote the same keys without a seal, and no others.
+    own = set(about) == set(_STATE) and path.stem == f"step-{about['step']:08d}"
+    require(own, str(path), "is no record of a training state", "delete it")
+    seconds = about["record"].get("seconds", 0.0)
+    require_shape(str(path), seconds, float, "delete it")
+    return about
+
+
+# --- JSON ----------------------------------------------------------------------------
 
 
 def _plain(value: Any) -> Any:
@@ -360,114 +455,3 @@ def _untangle(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return str(value)
-
-
-def _slashes(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _save_tree(path: Path, tree: Any, live: str | None = None) -> str:
-    """Write the arrays atomically; the digest of the files that hold them.
-
-    A path whose name says its contents and whose files have the digest `live` is left
-    as it is: another process may be reading it.
-    """
-    import orbax.checkpoint as ocp
-
-    try:
-        if live is not None and path.is_dir() and files_digest(path) == live:
-            return live
-        path.parent.mkdir(parents=True, exist_ok=True)
-        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-        if shutil.disk_usage(path.parent).free < 1.1 * needed + 1e6:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if path.exists():
-            shutil.rmtree(path)
-        with _silent(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
-            writer.save(path.absolute(), args=ocp.args.PyTreeSave(tree))
-        return files_digest(path)
-    except (OSError, ValueError, RuntimeError) as error:
-        # A full disk reaches us from the storage library as any of the three.
-        _remove_torn(path)
-        told = re.search(r": ([^:\[]+) \[os_error_code", str(error))
-        reason = getattr(error, "strerror", None) or (told or [0, "storage failed"])[1]
-        raise UserError(
-            f"cannot write {path} ({reason}); free some space or choose a writable "
-            "folder, then run the same command again: what was done is kept"
-        ) from error
-
-
-def _remove_torn(path: Path) -> None:
-    """Remove what a failed write left, whose threads may still be writing there."""
-    for _ in range(50):
-        left = list(path.parent.glob(f"{path.name}.orbax-checkpoint-tmp*"))
-        if not left:
-            return
-        for torn in left:
-            shutil.rmtree(torn, ignore_errors=True)
-        time.sleep(0.02)
-
-
-def files_digest(path: Path) -> str:
-    """Digest of the names and bytes of all files in a folder."""
-    lines = []
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        with file.open("rb") as stream:
-            contents = hashlib.file_digest(stream, "sha256").hexdigest()
-        lines.append(f"{file.relative_to(path).as_posix()}\0{contents}\n")
-    return digest(*lines)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the storage library's log of tracebacks off the terminal: we tell it."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _load_tree(path: Path, like: Any, expected: str, folder: Path) -> Any:
-    """Read arrays shaped `like`, if the files are the ones that were written.
-
-    Damaged bytes never reach the storage library, which reads a missing chunk as
-    zeros and reports others from its own threads.
-    """
-    import orbax.checkpoint as ocp
-
-    remedy = "restore the folder from a copy, or delete it and run again"
-    require(path.is_dir(), f"{folder}", f"{path.name} is missing", remedy)
-    kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    try:
-        same = files_digest(path) == expected
-        require(same, f"{folder}", f"{path.name} is damaged (digest differs)", remedy)
-        with _silent(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            held = reader.metadata(path.absolute()).item_metadata.tree
-            _require_same_shapes(held, like, folder, remedy)
-            args = ocp.args.PyTreeRestore(item=like, restore_args=kinds)
-            tree = reader.restore(path.absolute(), args=args)
-        return jax.tree.map(np.asarray, tree)
-    except UserError:
-        raise
-    except Exception as error:  # bytes from anywhere: whatever they make it raise
-        reason = f"{path.name} cannot be read ({type(error).__name__})"
-        raise UserError(f"{folder}: {reason}; {remedy}") from error
-
-
-def _require_same_shapes(held: Any, like: Any, folder: Path, remedy: str) -> None:
-    def listed(tree: Any) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-        return {_slashes(path): tuple(leaf.shape) for path, leaf in leaves}
-
-    found, wanted = listed(held), listed(like)
-    for name in sorted({*found, *wanted}):
-        require(
-            found.get(name) == wanted.get(name),
-            f"{folder}",
-            f"array {name!r} has shape {found.get(name, 'none')} where its spec needs "
-            f"{wanted.get(name, 'none')}",
-            remedy,
-        )

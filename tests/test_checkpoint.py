@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import resource
 import shutil
 import warnings
@@ -21,6 +20,7 @@ from score_mia.checkpoint import (
     save_target,
     target_digest,
 )
+from score_mia.files import load_sealed, save_sealed
 from score_mia.networks import NETWORKS
 from tests.train.toys import AFFINE, MLP
 
@@ -38,9 +38,10 @@ def folder(tmp_path, weights):
 
 
 def edit(folder, change):
-    about = json.loads((folder / "target.json").read_text())
+    """Change a description and seal it again, as whoever means harm would."""
+    about = load_sealed(folder / "target.json")
     change(about)
-    (folder / "target.json").write_text(json.dumps(about))
+    save_sealed(folder / "target.json", about)
 
 
 def bits(tree):
@@ -92,7 +93,7 @@ def test_a_save_that_dies_before_the_rename_leaves_the_old_target(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_json", die)
+        patch.setattr(checkpoint, "save_sealed", die)
         with pytest.raises(KeyboardInterrupt):
             save_target(folder, MLP, ema, params, {"step": 8})
     assert bits(load_target(folder).params) == bits(ema)
@@ -177,7 +178,7 @@ def test_weights_that_do_not_fit_the_spec_are_refused(folder, change):
         (lambda a: a["spec"].update(codec={"low": 1.0, "high": 0.0}), "low < high"),
         (lambda a: a["spec"]["network"].update(features="x"), "check its fields"),
         (lambda a: a["digest"].update(ema="../../etc"), "no description of a target"),
-        (lambda a: a.update(digest=None), "no description of a target"),
+        (lambda a: a.update(digest=None), "digest is None, not an object"),
     ],
 )
 def test_wrong_descriptions_are_refused(folder, change, told):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,17 +30,21 @@ from score_mia.check import UserError, finite, require
 from score_mia.checkpoint import (
     Parts,
     describe,
+    has_arrays,
+    has_state,
+    is_unsealed,
     load_state,
     load_target,
     parts,
     save_state,
     save_target,
+    seal_target,
 )
 from score_mia.data.loader import Batches, PoissonBatches
-from score_mia.files import digest, write_atomic
+from score_mia.files import digest
 from score_mia.progress import Progress
 from score_mia.target import Target
-from score_mia.train import dp
+from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
 from score_mia.train.config import TrainConfig
 from score_mia.train.step import (
@@ -93,14 +96,20 @@ def train(
     trusted = _names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, labels, p.shape)
-    identity = _identity(spec, config, images, labels)
-    if _is_done(folder, identity, config.steps):
+    identity = run_identity(spec, config, images, labels)
+    about = {
+        **(provenance or {}),
+        "train": dataclasses.asdict(config),
+        "identity": identity,
+        "members": len(images),
+    }
+    if _is_done(folder, spec, config, about):
         return load_target(folder, allow=trusted)
     run = _Run.prepare(p, config, images, labels, devices)
     state, seconds = run.resume(folder, identity)
     start = int(state.step)
-    _truncate(folder / "train.jsonl", start)
-    keeper = _Keeper(folder, spec, dict(provenance or {}), identity, run, seconds)
+    log.truncate(folder / "train.jsonl", start)
+    keeper = _Keeper(folder, spec, about, run, seconds)
     with Progress("train", config.steps, "steps", start) as progress:
         if start:
             progress.note(f"training goes on from step {start}")
@@ -277,7 +286,6 @@ class _Keeper:
     folder: Path
     spec: Mapping[str, Any]
     provenance: dict[str, Any]
-    identity: str
     run: _Run
     seconds: float
     began: float = 0.0
@@ -290,7 +298,7 @@ class _Keeper:
     def write(self, state: State, step: int, loss: float) -> None:
         """A line, and the state and the snapshot where they are due."""
         config = self.run.config
-        _append(self.folder / "train.jsonl", {"step": step, "loss": loss})
+        log.append(self.folder / "train.jsonl", {"step": step, "loss": loss})
         due = step % config.checkpoint_every == 0 or step == config.steps
         snap = config.snapshot_every and step % config.snapshot_every == 0
         if not (due or snap):
@@ -300,20 +308,17 @@ class _Keeper:
         if snap:
             self.save(state, self.folder / "snapshots" / f"step-{step:06d}")
         if due:
-            record = {"identity": self.identity, "seconds": self.elapsed()}
-            save_state(self.folder, step, as_tree(state), record)
+            about = {**self.description(step), "spec": self.spec}
+            save_state(self.folder, step, as_tree(state), about)
             self.kept = step
+
+    def description(self, step: int) -> dict[str, Any]:
+        """What is told of the training up to this step."""
+        return {**self.provenance, "step": step, "seconds": self.elapsed()}
 
     def save(self, state: State, folder: Path) -> None:
         """Write the target of this state."""
-        about = {
-            **self.provenance,
-            "step": int(state.step),
-            "train": dataclasses.asdict(self.run.config),
-            "identity": self.identity,
-            "members": len(self.run.data.images),
-            "seconds": self.elapsed(),
-        }
+        about = self.description(int(state.step))
         if self.run.mechanism is not None:
             about["privacy"] = dp.record(
                 self.run.config, self.run.mechanism, int(state.step)
@@ -375,7 +380,7 @@ def _check_data(
     )
 
 
-def _identity(
+def run_identity(
     spec: Mapping[str, Any],
     config: TrainConfig,
     images: np.ndarray,
@@ -396,12 +401,62 @@ def _require_same_run(folder: Path, found: Any, identity: str) -> None:
     )
 
 
-def _is_done(folder: Path, identity: str, steps: int) -> bool:
+def _is_done(
+    folder: Path,
+    spec: Mapping[str, Any],
+    config: TrainConfig,
+    provenance: Mapping[str, Any],
+) -> bool:
+    """Whether the folder holds this run's finished target; another's is refused."""
     if not (folder / "target.json").exists():
         return False
-    provenance = describe(folder)["provenance"]
-    _require_same_run(folder, provenance.get("identity"), identity)
-    return provenance.get("step") == steps
+    for path in (folder, *sorted((folder / "snapshots").glob("step-*"))):
+        if is_unsealed(path):
+            _seal(path, spec, config, provenance)
+    about = describe(folder)["provenance"]
+    _require_same_run(folder, about.get("identity"), provenance["identity"])
+    if about.get("step") != config.steps:
+        return False
+    require(
+        has_arrays(folder) or has_state(folder),
+        f"{folder}",
+        "lacks parameters that its target.json speaks of, and has no training state",
+        "restore them from a copy, or delete that folder to train anew",
+    )
+    return has_arrays(folder)
+
+
+def _seal(
+    folder: Path,
+    spec: Mapping[str, Any],
+    config: TrainConfig,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Seal the description of a target that a version before 0.2 wrote.
+
+    It says that it is of this very run, so all that becomes a number is known here and
+    written anew; seconds and versions are taken from it.
+    """
+    old = describe(folder, unsealed=True)["provenance"]
+    _require_same_run(folder, old.get("identity"), provenance["identity"])
+    step, privacy = old.get("step"), None
+    ok = isinstance(step, int) and 0 < step
+    if folder.parent.name == "snapshots":
+        ok = ok and folder.name == f"step-{step:06d}"
+    if ok and config.dp is not None:
+        privacy = dp.record(config, dp.mechanism(config, provenance["members"]), step)
+        told = old.get("privacy")
+        names = ("noise_multiplier", "rate", "clip", "delta")
+        ok = isinstance(told, dict) and all(told.get(n) == privacy[n] for n in names)
+    require(
+        ok,
+        f"{folder / 'target.json'}",
+        "does not say what a training with this config leaves",
+        "restore it from a copy, or train in a new workdir",
+    )
+    about = {**provenance, "step": step}
+    about |= {name: old.get(name) for name in ("seconds", "config", "versions")}
+    seal_target(folder, spec, about if privacy is None else {**about, "privacy": privacy})
 
 
 def _diverged(what: str, keeper: _Keeper) -> NoReturn:
@@ -412,29 +467,3 @@ def _diverged(what: str, keeper: _Keeper) -> NoReturn:
         f"train in a new workdir ("
         + (f"the last good state is kept in {state})" if kept else "no state yet)")
     )
-
-
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror}); free some space or choose a "
-            "writable folder, then run the same command again"
-        ) from error
-
-
-def _truncate(path: Path, step: int) -> None:
-    """Drop lines beyond the step that a run resumes from, and a torn last one."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + os.linesep)
-        except (ValueError, KeyError, TypeError):
-            break
-    write_atomic(path, lambda file: file.write("".join(kept).encode()))

@@ -256,12 +256,12 @@ from score_mia.train.loop import train
 from tests.train.test_dp import CONFIG, IMAGES
 from tests.train.toys import MLP
 cache_compilations()
-save_json = checkpoint.save_json
+save_sealed = checkpoint.save_sealed
 def die_before_commit(path, value):
     if path.name == "step-00000040.json":
         os.kill(os.getpid(), signal.SIGKILL)
-    save_json(path, value)
-checkpoint.save_json = die_before_commit
+    save_sealed(path, value)
+checkpoint.save_sealed = die_before_commit
 train(MLP, IMAGES, CONFIG, sys.argv[1])
 """
 

@@ -40,17 +40,17 @@ from tests.train.test_loop import CONFIG, IMAGES
 from tests.train.toys import MLP
 cache_compilations()
 folder, deadly = sys.argv[1], sys.argv[2]
-save_json = checkpoint.save_json
+save_sealed = checkpoint.save_sealed
 def die_before_commit(path, value):
     if path.name == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
-    save_json(path, value)
-checkpoint.save_json = die_before_commit
-append = loop._append
+    save_sealed(path, value)
+checkpoint.save_sealed = die_before_commit
+append = loop.log.append
 def append_and_tell(path, entry):
     append(path, entry)
     print("step", entry["step"], file=sys.stderr, flush=True)
-loop._append = append_and_tell
+loop.log.append = append_and_tell
 train(MLP, IMAGES, CONFIG, folder)
 """
 
