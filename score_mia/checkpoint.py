@@ -244,7 +244,7 @@ def load_target(
     about = describe(folder)
     p, expected = _expected(folder, about["spec"], allow)
     path = folder / f"{use}-{about['digest'][use]}"
-    arrays = load_tree(path, expected, about["files"][use], _remedy(path, folder))
+    arrays = load_tree(path, expected, about["files"][use], _remedy(path, about))
     for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
         require(
             bool(np.isfinite(leaf).all()),
@@ -290,7 +290,7 @@ def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:
         "does not exist (no target.json)",
         "train it first, or check the path",
     )
-    remedy = _remedy(path, Path(folder))
+    remedy = _remedy(path)
     about = load_json(path, _DESCRIPTION, remedy=remedy)
     if SEAL in about:
         about = load_sealed(path, remedy=remedy)
@@ -329,12 +329,21 @@ def has_state(folder: str | Path) -> bool:
     return any((Path(folder) / "state").glob("step-*.json"))
 
 
-def _remedy(path: Path, folder: Path) -> str:
-    """What to do about a damaged part of a target: what loses least."""
+def _remedy(path: Path, about: Mapping[str, Any] | None = None) -> str:
+    """What to do about a damaged part of a target: what loses least.
+
+    Args:
+      path: the part, in the target's folder.
+      about: the description, if that can be read.
+    """
+    folder = path.parent
+    again = f"delete {path.name} there and run"
+    if about is not None and about["provenance"].get("imported"):
+        return f"{again} 'import' again with the same file"
     if has_state(folder):
         return (
-            f"delete {path.name} there and run 'train' with this workdir: it is written "
-            "again from the training state, which is kept"
+            f"{again} 'train' with this workdir: it is written again from the training "
+            "state, which is kept"
         )
     if folder.parent.name == "snapshots":
         return (

@@ -94,7 +94,7 @@ def _run(argv: Sequence[str]) -> None:
         return
     plan = build.plan(values.config)
     if values.dry_run:
-        print(audit.describe(plan))
+        print(audit.describe(plan, values.workdir))
         return
     actions: dict[str, Callable[..., str]] = {
         "audit": audit.run,
@@ -112,7 +112,7 @@ def _study(values: flags.FlagValues) -> None:
 
     planned = study.plan(values.config)
     if values.dry_run:
-        print(study.describe(planned))
+        print(study.describe(planned, values.workdir))
     else:
         print(study.run(planned, values.workdir, values.only))
 

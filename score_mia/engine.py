@@ -124,7 +124,13 @@ def collect(
     # Whole tiles: a row has the same place in its tile however the rows are cut.
     parts = _parts(len(ids), -(-engine.shard // engine.tile) * engine.tile)
     told = {**facts, "rows": len(ids), "parts": len(parts)}
-    keep_manifest(folder, "signals", told, write=jax.process_index() == 0)
+    keep_manifest(
+        folder,
+        "signals",
+        told,
+        write=jax.process_index() == 0,
+        remedy="give the new attack another name",
+    )
     paths = [folder / part_name(k, len(parts)) for k in range(len(parts))]
     mine = range(jax.process_index(), len(parts), jax.process_count())
     missing = [k for k in mine if not paths[k].exists()]

@@ -356,7 +356,12 @@ def digest(*parts: bytes | str | np.ndarray) -> str:
 
 
 def keep_manifest(
-    folder: str | Path, what: str, facts: Mapping[str, Any], *, write: bool = True
+    folder: str | Path,
+    what: str,
+    facts: Mapping[str, Any],
+    *,
+    write: bool = True,
+    remedy: str = "choose another workdir",
 ) -> None:
     """Write down what a folder's parts were made with, or hold it against that.
 
@@ -365,6 +370,7 @@ def keep_manifest(
       what: the parts in the plural, for the message.
       facts: JSON values that decide the parts.
       write: whether this process is the one that writes (the first of several hosts).
+      remedy: what to do, instead of deleting the folder, about parts of other facts.
 
     Raises:
       UserError: the folder holds parts that were made with other facts.
@@ -382,5 +388,5 @@ def keep_manifest(
             f"{folder}",
             f"holds {what} made with {name}={old.get(name)!r}, now it is "
             f"{facts.get(name)!r}",
-            "choose another workdir or delete that folder",
+            f"{remedy} or delete that folder",
         )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,6 +28,7 @@ from score_mia.report.picture import nearest, unit_pictures
 from score_mia.report.text import distance_text
 from score_mia.rules.protocol import Rule
 from score_mia.sde import SDE
+from score_mia.train import log
 
 _SHOWN = 400
 """Most pictures of either group that the report searches for nearest members."""
@@ -49,7 +47,7 @@ def report_content(
         metrics=metrics,
         attacks=tuple(_attack(work, a, checked) for a in assessments),
         **_pictures(work, assessments, samples),
-        training=_training(work.folder / "target" / "train.jsonl"),
+        training=log.read(work.folder / "target" / "train.jsonl"),
         facts=_facts(work, metrics),
         warnings=(*checked.warnings, *_dropped(assessments), *_selected(metrics)),
     )
@@ -164,17 +162,10 @@ def _perturbed(work: Work, assessments: Sequence[Assessment]) -> PerturbedConten
     return PerturbedContent(np.stack(shown, axis=1), tuple(labels))
 
 
-def _training(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
-
-
 def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     plan, split = work.plan, work.split
     provenance = describe(work.target_folder)["provenance"]
     target = metrics["target"]
-    passes = target["steps"] * plan.train.batch / target["members"]
     split_facts = {k: str(v) for k, v in split.counts.items()}
     return {
         "Target": {
@@ -184,8 +175,7 @@ def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
             "training steps": f"{target['steps']:,}",
             "snapshot": _snapshot(metrics),
             "training images": f"{target['members']:,}",
-            "passes over them": f"{passes:,.0f}",
-            **_made(target),
+            **_made(target, provenance.get("train")),
             "digest": target["digest"],
         },
         "Split": {
@@ -196,9 +186,7 @@ def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         },
         **_quality(metrics),
         **({"Privacy": private} if (private := privacy.facts(metrics)) else {}),
-        "Training": {
-            k: str(v) for k, v in dataclasses.asdict(plan.train).items() if k != "dp"
-        },
+        **_training(provenance.get("train")),
         "Run": {
             "seed": str(plan.seed),
             "device": metrics["device"],
@@ -210,15 +198,30 @@ def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def _made(target: Mapping[str, Any]) -> dict[str, str]:
-    """How long training took, or whence the target was imported."""
+def _made(
+    target: Mapping[str, Any], settings: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """How it was trained, or whence it was imported: what is known, nothing else."""
     came = target.get("imported")
+    if came is None and settings is not None:
+        passes = target["steps"] * settings["batch"] / target["members"]
+        return {
+            "passes over them": f"{passes:,.0f}",
+            "training seconds": f"{target['training_seconds']:,.0f}",
+        }
     if came is None:
-        return {"training seconds": f"{target['training_seconds']:,.0f}"}
+        return {}
     return {
         "imported from": f"{came['file']} ({came['format']})",
         "its SHA-256": came["sha256"],
     }
+
+
+def _training(settings: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    """The settings that the target was trained with; none of an imported one."""
+    if settings is None:
+        return {}
+    return {"Training": {k: str(v) for k, v in settings.items() if k != "dp"}}
 
 
 def _snapshot(metrics: Mapping[str, Any]) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import time
 from math import prod
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from score_mia.audit.work import look
 from score_mia.build import Plan
+from score_mia.data.source import Source
+from score_mia.data.split import Split
 from score_mia.device import jit
 from score_mia.networks.network import Network
+from score_mia.train import dp
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3
@@ -19,10 +24,19 @@ _TRAIN_FORWARDS = 3
 _EFFICIENCY = 0.4
 
 
-def describe(plan: Plan) -> str:
-    """The resolved config, the sizes, and a cost estimate; touches no file."""
-    source = plan.source()
-    split = plan.split(source)
+def describe(plan: Plan, workdir: str | Path | None = None) -> str:
+    """The resolved config, the sizes, and a cost estimate; touches no file.
+
+    Args:
+      plan: what would be done.
+      workdir: where; what is there already refuses what a run would refuse.
+
+    Raises:
+      UserError: see `work.look`.
+    """
+    source, split = _data(plan, workdir)
+    if plan.train.dp is not None:
+        dp.mechanism(plan.train, len(split.members))
     network = plan.network(source.shape)
     params = jax.eval_shape(network.init, jax.random.key(0))
     weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
@@ -50,6 +64,14 @@ def describe(plan: Plan) -> str:
             f"about {_span(hours)} on this device"
         )
     return "\n".join(lines)
+
+
+def _data(plan: Plan, workdir: str | Path | None) -> tuple[Source, Split]:
+    if workdir is not None:
+        work = look(plan, workdir)
+        return work.source, work.split
+    source = plan.source()
+    return source, plan.split(source)
 
 
 def _flops(network: Network, shape: tuple[int, int, int]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from score_mia.audit.work import Work
 from score_mia.check import UserError, require
-from score_mia.checkpoint import describe, save_target
+from score_mia.checkpoint import describe, has_arrays, is_unsealed, save_target
 
 
 def adopt(work: Work, checkpoint: str | Path, provenance: Mapping[str, Any]) -> int:
@@ -32,11 +32,12 @@ def adopt(work: Work, checkpoint: str | Path, provenance: Mapping[str, Any]) -> 
     folder = work.folder / "target"
     found = read_score_sde(checkpoint, work.plan.spec(work.source.shape))
     before = origin(folder)
-    if before == found.origin:
+    same = before == found.origin
+    if same and has_arrays(folder) and not is_unsealed(folder):
         return found.step
     free = not (folder / "target.json").exists() and not (folder / "state").exists()
     require(
-        free,
+        free or same,
         f"{folder}",
         "holds another target" if before is None else f"holds {before['file']}",
         "choose another --workdir",
@@ -55,6 +56,6 @@ def adopt(work: Work, checkpoint: str | Path, provenance: Mapping[str, Any]) -> 
 def origin(folder: Path) -> dict[str, str] | None:
     """Where an imported target came from; None for one that was trained here."""
     try:
-        return describe(folder)["provenance"].get("imported")
+        return describe(folder, unsealed=True)["provenance"].get("imported")
     except UserError:
         return None

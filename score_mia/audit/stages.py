@@ -17,6 +17,7 @@ from score_mia.audit.assess import Assessment, Failure, assess, attempt
 from score_mia.audit.checks import Checks, checks
 from score_mia.audit.content import report_content
 from score_mia.audit.foreign import adopt, origin
+from score_mia.audit.guard import members_digest
 from score_mia.audit.quality import choose, measure, samples
 from score_mia.audit.work import Work, config_digest, open_work
 from score_mia.build import Plan
@@ -122,6 +123,7 @@ def _provenance(work: Work) -> dict[str, Any]:
     return {
         "config": config_digest(work.plan.config),
         "split": work.split.digest,
+        "members_digest": members_digest(work.split),
         "versions": versions(),
     }
 
@@ -233,18 +235,19 @@ def _samples(work: Work, count: int, path: Path) -> np.ndarray:
 
 
 def _target_facts(work: Work, digest: str) -> dict[str, Any]:
-    known = describe(work.target_folder)
+    about = describe(work.target_folder)
+    spec, known = about["spec"], about["provenance"]
     leaves = jax.tree.leaves(work.target.params)
     return {
         "digest": digest,
-        "sde": work.plan.config["sde"],
-        "network": work.plan.config["network"],
+        "sde": spec["sde"],
+        "network": spec["network"],
         "parameters": int(sum(leaf.size for leaf in leaves)),
-        "steps": known["provenance"]["step"],
-        "members": known["provenance"]["members"],
-        "training_seconds": known["provenance"]["seconds"],
-        "privacy": known["provenance"].get("privacy"),
-        "imported": known["provenance"].get("imported"),
+        "steps": known["step"],
+        "members": known["members"],
+        "training_seconds": known["seconds"],
+        "privacy": known.get("privacy"),
+        "imported": known.get("imported"),
     }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from score_mia.audit.guard import require_same_split, require_same_target
 from score_mia.build import Plan
 from score_mia.check import UserError, require
 from score_mia.checkpoint import load_target
@@ -47,7 +50,9 @@ class Work:
             return plan.target.step or plan.train.steps
         path = self.folder / "selection.json"
         require(path.exists(), f"{path}", "does not exist", "run 'attack' or 'audit'")
-        return int(load_json(path)["chosen"])
+        chosen = load_json(path, {"chosen": int}, remedy=_CHOOSE)["chosen"]
+        require(chosen in plan.snapshots, f"{path}", f"names step {chosen}", _CHOOSE)
+        return chosen
 
     @property
     def target_folder(self) -> Path:
@@ -55,8 +60,19 @@ class Work:
         return self._folder_of(self.step)
 
     def load(self, step: int) -> Target:
-        """The target of one of the kept steps."""
-        return load_target(self._folder_of(step), allow=self.plan.names)
+        """The target of one of the kept steps.
+
+        Raises:
+          UserError: it is missing, damaged, or another than the config and the split
+            say.
+        """
+        folder = self._folder_of(step)
+        self.require_same_target(folder)
+        return load_target(folder, allow=self.plan.names)
+
+    def require_same_target(self, folder: Path) -> None:
+        """Refuse a folder with another target than the config and the split say."""
+        require_same_target(folder, self.plan, self.split, self.source.shape)
 
     def require_trained(self) -> None:
         """Refuse to go on before the training is finished."""
@@ -105,57 +121,72 @@ class Work:
         return self.source.images(ids[:most])
 
 
+_CHOOSE = "delete it and run again: it is chosen again from the samples that are kept"
+
+
 def open_work(plan: Plan, workdir: str | Path) -> Work:
     """Open or begin the workdir of a plan.
 
     Raises:
-      UserError: the workdir belongs to another config, or the data have changed.
+      UserError: see `look`; or the workdir cannot be written.
+    """
+    work = look(plan, workdir)
+    # Written only now: what is refused must not leave a trace.
+    path = work.folder / "split.npz"
+    if not path.exists():
+        work.split.save(path)
+    _record_config(plan, work.folder / "config.json")
+    return work
+
+
+def look(plan: Plan, workdir: str | Path) -> Work:
+    """The workdir of a plan, looked at and not touched: it need not exist.
+
+    Raises:
+      UserError: the data cannot be read or have changed, the network does not take
+        them, or the workdir holds another split or another target.
     """
     folder = Path(workdir)
-    _check_config(plan, folder / "config.json")
     source = plan.source()
+    split = plan.split(source)
+    jax.eval_shape(plan.network(source.shape).init, jax.random.key(0))
     path = folder / "split.npz"
-    if path.exists():
-        split = Split.load(path)
-        split.check(source)
-    else:
-        split = plan.split(source)
-        # Written only now: data that cannot be read must not claim the workdir.
-        save_json(folder / "config.json", plan.config)
-        split.save(path)
-    return Work(plan, folder, source, split)
+    if _exists(path):
+        kept = Split.load(path)
+        kept.check(source)
+        require_same_split(path, kept, split)
+        split = kept
+    work = Work(plan, folder, source, split)
+    if work.conditional:
+        work.conditions(split.ids)
+    work.require_same_target(folder / "target")
+    return work
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # too long, a NUL, not ours to look into
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"workdir {str(path.parent)[:80]!r} cannot be used ({reason}); choose "
+            "another --workdir"
+        ) from error
 
 
 def config_digest(config: Any) -> str:
     """Short digest of a resolved config."""
-    import json
-
     return digest(json.dumps(config, sort_keys=True))
 
 
-def _check_config(plan: Plan, path: Path) -> None:
-    """Refuse the workdir of another config."""
-    if not path.exists():
-        return
-    old = load_json(path)
-    changed = sorted(_changes(old, plan.config))
-    if changed:
-        shown = ", ".join(changed[:4]) + (" ..." if len(changed) > 4 else "")
-        raise UserError(
-            f"workdir {path.parent} was made with another config (differs in {shown}); "
-            "choose another --workdir, or delete that one"
-        )
-
-
-def _changes(old: Any, new: Any, path: str = "") -> set[str]:
-    """Dotted names of the fields in which two configs differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        changes: set[str] = set()
-        for key in old.keys() | new.keys():
-            name = f"{path}.{key}" if path else key
-            if key not in old or key not in new:
-                changes.add(name)
-            else:
-                changes |= _changes(old[key], new[key], name)
-        return changes
-    return set() if old == new else {path}
+def _record_config(plan: Plan, path: Path) -> None:
+    """Keep the config of the last command; an absent or damaged one is written anew."""
+    try:
+        same = load_json(path) == plan.config
+    except UserError:
+        same = False
+    if not same:
+        save_json(path, plan.config)

@@ -57,11 +57,12 @@ def run(study: Study, workdir: str | Path, only: Sequence[str] = ()) -> str:
     return f"{len(built)} exhibits of {len(finished)} audits{note}\nstudy: {page}"
 
 
-def describe(study: Study) -> str:
+def describe(study: Study, workdir: str | Path | None = None) -> str:
     """`--dry_run`: each audit's config, sizes and cost, and the exhibits."""
     parts = [study.title]
     for name, plan in study.audits.items():
-        parts.append(f"audit {name}\n\n{audit.describe(plan)}")
+        folder = None if workdir is None else Path(workdir) / name
+        parts.append(f"audit {name}\n\n{audit.describe(plan, folder)}")
     lines = [
         f"{name:12s} {type(one).__name__} of {', '.join(one.among(study.audits))}"
         for name, one in study.exhibits.items()

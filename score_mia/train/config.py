@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from score_mia.check import at_least, one_of, positive, require, within
@@ -159,6 +160,18 @@ class TrainConfig:
             "give dp=dict(epsilon=..., delta=...)",
         )
         _ = self.objective
+
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> TrainConfig:
+        """The config that `dataclasses.asdict` took these fields from, by way of JSON.
+
+        Raises:
+          UserError, TypeError: fields or values that this version does not know.
+        """
+        private = fields.get("dp")
+        private = None if private is None else Privacy(**private)
+        known: dict[str, Any] = {**fields, "dp": private}
+        return TrainConfig(**known)
 
     @property
     def objective(self) -> Objective:

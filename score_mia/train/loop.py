@@ -113,7 +113,8 @@ def train(
     with Progress("train", config.steps, "steps", start) as progress:
         if start:
             progress.note(f"training goes on from step {start}")
-        state = _loop(run, state, keeper, progress)
+        if start < config.steps:
+            state = _loop(run, state, keeper, progress)
         keeper.save(state, keeper.folder)
     return load_target(folder, allow=trusted)
 
@@ -293,7 +294,8 @@ class _Keeper:
 
     def elapsed(self) -> float:
         """Seconds of training, over all starts."""
-        return round(self.seconds + time.perf_counter() - self.began, 3)
+        spent = time.perf_counter() - self.began if self.began else 0.0
+        return round(self.seconds + spent, 3)
 
     def write(self, state: State, step: int, loss: float) -> None:
         """A line, and the state and the snapshot where they are due."""
@@ -440,7 +442,7 @@ def _seal(
     old = describe(folder, unsealed=True)["provenance"]
     _require_same_run(folder, old.get("identity"), provenance["identity"])
     step, privacy = old.get("step"), None
-    ok = isinstance(step, int) and 0 < step
+    ok = isinstance(step, int) and step > 0
     if folder.parent.name == "snapshots":
         ok = ok and folder.name == f"step-{step:06d}"
     if ok and config.dp is not None:
@@ -455,8 +457,10 @@ def _seal(
         "restore it from a copy, or train in a new workdir",
     )
     about = {**provenance, "step": step}
-    about |= {name: old.get(name) for name in ("seconds", "config", "versions")}
-    seal_target(folder, spec, about if privacy is None else {**about, "privacy": privacy})
+    about |= {n: old[n] for n in ("seconds", "config", "versions") if n in old}
+    seal_target(
+        folder, spec, about if privacy is None else {**about, "privacy": privacy}
+    )
 
 
 def _diverged(what: str, keeper: _Keeper) -> NoReturn:

@@ -1,0 +1,3 @@
+from tests.defects.tiny_work import finished
+
+__all__ = ["finished"]
