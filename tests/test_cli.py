@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from score_mia import cli
+from score_mia.files import load_sealed, save_sealed
 
 TINY = Path(__file__).parent / "audit" / "tiny.py"
 
@@ -255,7 +256,7 @@ def test_folders_without_images(tmp_path, capsys):
 
 def test_another_config_in_the_same_workdir(done, capsys):
     line = refused(capsys, "audit", done, "--config.train.steps=70")
-    assert "differs in train.steps" in line
+    assert "a target of 60 training steps, now it is train.steps=70" in line
     assert "choose another --workdir" in line
 
 
@@ -294,8 +295,7 @@ def test_damaged_shard_and_its_cure(copy, done, capsys):
 
 def test_shards_of_another_target_are_refused(copy, capsys):
     manifest = copy / "signals/loss/manifest.json"
-    facts = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(facts | {"target": "0" * 16}))
+    save_sealed(manifest, load_sealed(manifest) | {"target": "0" * 16})
     line = refused(capsys, "attack", copy)
     assert "target=" in line
     manifest.write_text("{")
