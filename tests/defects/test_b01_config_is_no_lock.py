@@ -129,7 +129,7 @@ def test_data_may_move(tmp_path):
 def test_a_mistake_does_not_claim_the_workdir(mistake, tmp_path):
     for act in (audit.describe, audit.run):
         refused(act, plan(**mistake), tmp_path / "run")
-        assert not (tmp_path / "run").exists()
+        assert contents(tmp_path / "run") == {}
 
 
 def test_a_training_that_has_begun_is_held_too(finished, tmp_path):

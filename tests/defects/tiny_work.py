@@ -73,6 +73,6 @@ def refused(act, *arguments) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    paths = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    """Every file below a folder, but who used it last."""
+    paths = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != ".")
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
