@@ -121,10 +121,8 @@ def lease(
             locked = _lock(folder, number, clock(), stack)
             if not locked or _is_shared(folder):
                 stack.enter_context(_beating(folder, number, clock))
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            if isinstance(error, UserError):
-                raise
-            reason = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
+            reason = error.strerror or str(error)
             raise UserError(
                 f"workdir {folder} cannot be used ({reason}); choose another --workdir"
             ) from error

@@ -22,6 +22,7 @@ from score_mia.audit.quality import choose, measure, samples
 from score_mia.audit.work import Work, config_digest, open_work
 from score_mia.build import Plan
 from score_mia.check import Incomplete, UserError
+from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
 from score_mia.engine import collect, seconds
 from score_mia.files import save_json, save_npz, write_atomic
@@ -39,7 +40,7 @@ def _alone(stage: Callable[..., str]) -> Callable[..., str]:
 
     @functools.wraps(stage)
     def run_alone(plan: Plan, workdir: str | Path, *rest: Any) -> str:
-        with lease(workdir, jax.process_index()):
+        with lease(check_workdir(workdir), jax.process_index()):
             return stage(plan, workdir, *rest)
 
     return run_alone

@@ -14,6 +14,7 @@ import numpy as np
 from score_mia.audit.guard import require_same_split, require_same_target
 from score_mia.build import Plan
 from score_mia.check import UserError, require
+from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import load_target
 from score_mia.data.source import Source
 from score_mia.data.split import Split
@@ -146,12 +147,12 @@ def look(plan: Plan, workdir: str | Path) -> Work:
       UserError: the data cannot be read or have changed, the network does not take
         them, or the workdir holds another split or another target.
     """
-    folder = Path(workdir)
+    folder = check_workdir(workdir)
     source = plan.source()
     split = plan.split(source)
     jax.eval_shape(plan.network(source.shape).init, jax.random.key(0))
     path = folder / "split.npz"
-    if _exists(path):
+    if path.exists():
         kept = Split.load(path)
         kept.check(source)
         require_same_split(path, kept, split)
@@ -161,20 +162,6 @@ def look(plan: Plan, workdir: str | Path) -> Work:
         work.conditions(split.ids)
     work.require_same_target(folder / "target")
     return work
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-        return True
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError) as error:  # too long, a NUL, not ours to look into
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"workdir {str(path.parent)[:80]!r} cannot be used ({reason}); choose "
-            "another --workdir"
-        ) from error
 
 
 def config_digest(config: Any) -> str:
