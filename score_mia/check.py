@@ -138,11 +138,11 @@ def extra(name: str) -> str:
 
 def existing(path: str | Path, what: str) -> Path:
     """The path, required to exist; `what` says what it was to be."""
-    path = Path(path).expanduser()
     try:
+        path = Path(path).expanduser()
         there = path.exists()
-    except OSError as error:  # a name that is too long, a folder that cannot be read
-        reason = error.strerror or str(error)
+    except (OSError, RuntimeError) as error:  # a name too long, a home unknown
+        reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{what} {path}: {reason}; check the path") from error
     require(there, f"{what} {path}", "does not exist", "check the path")
     return path

@@ -25,7 +25,7 @@ from score_mia import device
 from score_mia.arrays import Key
 from score_mia.attacks.protocol import Signal
 from score_mia.check import UserError, at_least, require
-from score_mia.files import keep_manifest, load_json, load_npz, save_json
+from score_mia.files import AGAIN, digest, keep_manifest, load_sealed, save_sealed
 from score_mia.progress import Progress
 from score_mia.signals import Signals, concat
 from score_mia.target import Target
@@ -94,7 +94,7 @@ def collect(
       target: on which model.
       source: where the images come from.
       ids: which images [N], in any order, each once.
-      member: [N] whether each was in the training set.
+      member: [N] whether each was in the training set; never read from shards.
       seed: of the audit; row noise is keyed by (seed, id).
       folder: where shards and the manifest are kept.
       engine: tile, shard and device count.
@@ -114,7 +114,8 @@ def collect(
     ids, member = np.asarray(ids, np.int64)[order], np.asarray(member, bool)[order]
     require(len(ids) > 0, label, "there are no images", "give a non-empty split")
     facts = {
-        "signal": f"{type(signal).__name__}{_fields(signal)}",
+        "signal": f"{type(signal).__module__}.{type(signal).__qualname__}"
+        f"{_fields(signal)}",
         "source": source.digest,
         "seed": seed,
         "tile": engine.tile,
@@ -157,12 +158,21 @@ def collect(
             part.save(paths[k])
             _add_seconds(folder, time.perf_counter() - start)
     _wait_for_other_hosts()
-    return concat([_load_part(p, ids[parts[k]], facts) for k, p in enumerate(paths)])
+    found = [
+        _load_part(p, ids[parts[k]], ids[member], names, facts)
+        for k, p in enumerate(paths)
+    ]
+    return concat(found)
 
 
 def seconds(folder: str | Path) -> float:
     """Time that computing the shards of a folder took, over all starts and hosts."""
-    return sum(load_json(p)["seconds"] for p in Path(folder).glob("seconds-*.json"))
+    return sum(map(_read_seconds, sorted(Path(folder).glob("seconds-*.json"))))
+
+
+def _read_seconds(path: Path) -> float:
+    remedy = "delete it and run again: only the time that was spent is then not known"
+    return load_sealed(path, {"seconds": float}, remedy=remedy)["seconds"]
 
 
 def part_name(index: int, count: int) -> str:
@@ -272,23 +282,27 @@ def _check_columns(signal: Signal, values: np.ndarray, names: int) -> None:
         )
 
 
-def _load_part(path: Path, ids: np.ndarray, facts: Mapping[str, Any]) -> Signals:
-    load_npz(path, ("values",))
-    try:
-        part = Signals.load(path)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run again") from (
-            error
-        )
-    same = np.array_equal(part.ids, ids) and dict(part.provenance) == dict(facts)
-    require(same, str(path), "holds other rows than planned", "delete it and run again")
+def _load_part(
+    path: Path,
+    ids: np.ndarray,
+    members: np.ndarray,
+    names: tuple[str, ...],
+    facts: Mapping[str, Any],
+) -> Signals:
+    part = Signals.load(path, members)
+    same = (
+        np.array_equal(part.ids, ids)
+        and part.names == tuple(names)
+        and dict(part.provenance) == dict(facts)
+    )
+    require(same, str(path), "holds other rows than planned", AGAIN)
     return part
 
 
 def _add_seconds(folder: Path, spent: float) -> None:
     path = folder / f"seconds-{jax.process_index():05d}.json"
-    before = load_json(path)["seconds"] if path.exists() else 0.0
-    save_json(path, {"seconds": before + spent})
+    before = _read_seconds(path) if path.exists() else 0.0
+    save_sealed(path, {"seconds": before + spent})
 
 
 def _wait_for_other_hosts() -> None:
@@ -302,4 +316,9 @@ def _fields(signal: Signal) -> str:
     if not dataclasses.is_dataclass(signal):
         return "()"
     fields = {f.name: getattr(signal, f.name) for f in dataclasses.fields(signal)}
-    return json.dumps(fields, sort_keys=True, default=str)
+    return json.dumps(fields, sort_keys=True, default=_in_words)
+
+
+def _in_words(value: Any) -> str:
+    """An array by its digest: in words it would lose its middle and its last digits."""
+    return digest(np.asarray(value)) if hasattr(value, "__array__") else str(value)

@@ -141,7 +141,7 @@ def load_npz(
       UserError: the file is missing, damaged, pickled, lacks one of the keys, or an
         array is not the one that was sealed.
     """
-    path, keys = _existing(path), list(keys)
+    path, keys = existing(path, "file"), list(keys)
     try:
         with (
             open(path, "rb") as file,
@@ -204,12 +204,23 @@ def load_json(path: str | Path, shape: Any = object, *, remedy: str = AGAIN) -> 
     Raises:
       UserError: the file is missing, damaged, or of another shape.
     """
-    path = _existing(path)
+    path = existing(path, "file")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({_reason(error)}); {remedy}") from error
-    require_shape(str(path), value, shape, remedy)
+    return parse_json(str(path), text, shape, remedy=remedy)
+
+
+def parse_json(
+    thing: str, text: str, shape: Any = object, *, remedy: str = AGAIN
+) -> Any:
+    """A JSON text as `load_json` reads a file; `thing` names it in messages."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{thing} is damaged ({_reason(error)}); {remedy}") from error
+    require_shape(thing, value, shape, remedy)
     return value
 
 
@@ -222,6 +233,7 @@ def save_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
 def sealed_text(value: Mapping[str, Any]) -> str:
     """What `save_sealed` writes."""
     plain = json.loads(json.dumps(dict(value), allow_nan=False))
+    plain.pop(SEAL, None)  # of the record that this one was made from
     return _text({**plain, SEAL: json_digest(plain)})
 
 
@@ -327,16 +339,6 @@ def _not_a(value: Any, kind: Any, where: str) -> str:
     return f"{where or 'it'} is {shown}, not {words}"
 
 
-def _existing(path: str | Path) -> Path:
-    try:
-        return existing(path, "file")
-    except OSError as error:
-        raise UserError(
-            f"file {path} cannot be read ({_reason(error)}); give a shorter path, or "
-            "one that may be read"
-        ) from error
-
-
 def _reason(error: BaseException) -> str:
     """What happened, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -381,7 +383,8 @@ def keep_manifest(
         if write:
             save_sealed(path, facts)
         return
-    old = load_sealed(path, remedy=f"delete it and run again: the {what} are kept")
+    remedy = f"delete it and run again: {what} whose own seal holds are kept"
+    old = load_sealed(path, remedy=remedy)
     for name in sorted(facts.keys() | old.keys()):
         require(
             old.get(name) == facts.get(name),

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from score_mia.check import UserError, require
-from score_mia.files import load_npz, save_npz
+from score_mia.files import load_npz, parse_json, save_npz
+
+_META = {"names": [str], "diagnostic_names": [str], "provenance": dict}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +130,10 @@ class Signals:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write one npz atomically: the file is whole or absent."""
+        """Write one npz atomically: the file is whole or absent.
+
+        Who is a member is for the split to say, and is not written.
+        """
         meta = json.dumps(
             {
                 "names": self.names,
@@ -140,18 +145,26 @@ class Signals:
         save_npz(
             path,
             values=self.values,
-            member=self.member,
             ids=self.ids,
             diagnostics=self.diagnostics,
             meta=np.asarray(meta),
         )
 
     @staticmethod
-    def load(path: str | Path) -> Signals:
-        """Read a record written by `save`; `UserError` if it is damaged."""
-        arrays = load_npz(path, ("values", "member", "ids", "diagnostics", "meta"))
-        meta = json.loads(str(arrays.pop("meta")))
+    def load(path: str | Path, members: np.ndarray) -> Signals:
+        """Read a record written by `save`.
+
+        Args:
+          path: the file.
+          members: ids of the training set, other images' among them.
+
+        Raises:
+          UserError: the file is missing, damaged, or no such record.
+        """
+        arrays = load_npz(path, ("values", "ids", "diagnostics", "meta"))
+        meta = parse_json(str(path), str(arrays.pop("meta")), _META)
         return Signals(
+            member=np.isin(arrays["ids"], members),
             names=tuple(meta["names"]),
             diagnostic_names=tuple(meta["diagnostic_names"]),
             provenance=meta["provenance"],

@@ -367,7 +367,10 @@ def test_kept_samples_of_something_else_are_refused(tmp_path):
             kept(tmp_path, 4, **how)
     (path,) = tmp_path.glob("part-*")
     kept_module.save_npz(
-        path, ids=np.arange(4), images=np.zeros((4, 3, 3, 1), np.uint8)
+        path,
+        ids=np.arange(4),
+        images=np.zeros((4, 3, 3, 1), np.uint8),
+        made=np.asarray("one"),
     )
     with pytest.raises(UserError, match="not images of"):
         kept(tmp_path, 4, facts={"target": "one"})

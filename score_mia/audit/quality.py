@@ -11,7 +11,9 @@ chosen one's luck is not counted twice.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from score_mia.audit.work import Work
 from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
 from score_mia.encoders import Encoder, frechet_name
-from score_mia.files import digest, load_json, load_npz, save_json, save_npz
+from score_mia.files import digest, load_npz, load_sealed, save_npz, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.progress import Progress
 from score_mia.sampling import as_picture, generate_kept
@@ -69,10 +71,17 @@ def choose(work: Work) -> Mapping[str, Any] | None:
     metric, config = plan.target.metric, plan.quality
     if metric is None or config is None:
         return None
-    path = work.folder / "selection.json"
-    if path.exists():
-        return load_json(path)
     work.require_trained()
+    path = work.folder / "selection.json"
+    folders = map(work._folder_of, plan.snapshots)
+    facts = {
+        **_decided(work),
+        "by": metric,
+        "snapshots": list(plan.snapshots),
+        "targets": [describe(folder)["digest"]["ema"] for folder in folders],
+    }
+    if (kept := _kept(path, _SELECTION, facts)) is not None:
+        return kept
     members = _features(work, _pictures(work, work.split.members), "members")
     found: list[dict[str, Any]] = []
     for step in plan.snapshots:
@@ -83,9 +92,8 @@ def choose(work: Work) -> Mapping[str, Any] | None:
         made = _features(work, drawn, f"step {step:,}")
         found.append({"step": step, **_distances(made, members, plan.report.level)})
     best = min(found, key=lambda entry: (entry[metric]["value"], entry["step"]))
-    chosen = {"by": metric, "chosen": best["step"], "candidates": found}
-    save_json(path, {**chosen, **_about(config.encoder)})
-    return load_json(path)
+    save_sealed(path, {**facts, "chosen": best["step"], "candidates": found})
+    return load_sealed(path)
 
 
 def measure(work: Work) -> Mapping[str, Any] | None:
@@ -101,44 +109,69 @@ def measure(work: Work) -> Mapping[str, Any] | None:
     if config is None:
         return None
     path = work.folder / "quality.json"
-    facts = {**_about(config.encoder), "target": target_digest(work.target)}
-    if path.exists():
-        kept = load_json(path)
-        if all(kept.get(name) == value for name, value in facts.items()):
-            return kept
+    facts = {**_decided(work), "target": target_digest(work.target)}
+    if (kept := _kept(path, _QUALITY, facts)) is not None:
+        return kept
     drawn = samples(work, work.step, work.target, config.samples, seed=_seed(work))
     inside, outside = _reference(work)
     made = _features(work, drawn, "samples")
     members = _features(work, _pictures(work, inside), "members")
     strangers = _features(work, _pictures(work, outside), "non-members")
     level = work.plan.report.level
-    save_json(
+    save_sealed(
         path,
         {
             **facts,
             "step": describe(work.target_folder)["provenance"]["step"],
-            "seed": _seed(work),
             "features": made.shape[1],
-            "samples": config.samples,
-            "sampler": work.plan.config["sampler"],
             "network_evaluations_per_sample": work.plan.sampler.evaluations(
                 work.plan.sde
             ),
-            "level": level,
             "members": _distances(made, members, level),
             "nonmembers": _distances(made, strangers, level),
             "members_to_nonmembers": _distances(members, strangers, level),
         },
     )
-    return load_json(path)
+    return load_sealed(path)
 
 
-def _about(encoder: Encoder) -> dict[str, Any]:
+_DISTANCES = {"kid": dict, "frechet": dict}
+_SELECTION = {"chosen": int, "candidates": [{"step": int, **_DISTANCES}]}
+_QUALITY = {
+    **{"step": int, "features": int, "network_evaluations_per_sample": int | None},
+    **dict.fromkeys(("members", "nonmembers", "members_to_nonmembers"), _DISTANCES),
+}
+
+
+def _decided(work: Work) -> dict[str, Any]:
+    """What decides the distances, beside the target: kept with them."""
+    config = work.plan.quality
+    assert config is not None
+    encoder = config.encoder
     return {
         "encoder": encoder.name,
         "fingerprint": encoder.fingerprint,
         "frechet_name": frechet_name(encoder),
+        "split": work.split.fingerprint,
+        "seed": _seed(work),
+        "audit_seed": work.plan.seed,
+        "samples": config.samples,
+        "reference": config.reference,
+        "sampler": work.plan.config["sampler"],
+        "level": work.plan.report.level,
     }
+
+
+def _kept(
+    path: Path, shape: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What a file says, if there is one and the same facts decided it."""
+    if not path.exists():
+        return None
+    remedy = "delete it and run again: samples and features are kept"
+    kept = load_sealed(path, shape, remedy=remedy)
+    same = all(kept.get(k) == v for k, v in json.loads(json.dumps(facts)).items())
+    return kept if same else None
 
 
 def _seed(work: Work) -> int:
@@ -189,10 +222,25 @@ def _features(work: Work, pictures: np.ndarray, label: str) -> np.ndarray:
             for k in missing:
                 _encode(encoder, blocks[k], paths[k])
                 progress.advance(len(blocks[k]))
-    return np.concatenate([load_npz(path, ("features",))["features"] for path in paths])
+    return np.concatenate(
+        [_read_features(p, len(b)) for p, b in zip(paths, blocks, strict=True)]
+    )
 
 
-def _encode(encoder: Encoder, pictures: np.ndarray, path: Any) -> None:
+def _read_features(path: Path, rows: int) -> np.ndarray:
+    remedy = "delete it and run again: only these features are computed again"
+    parts = load_npz(path, ("features", "of"), remedy=remedy)
+    features = parts["features"]
+    require(
+        str(parts["of"]) == path.stem and features.ndim == 2 and len(features) == rows,
+        f"{path}",
+        "holds features of other images",
+        remedy,
+    )
+    return features
+
+
+def _encode(encoder: Encoder, pictures: np.ndarray, path: Path) -> None:
     features = encoder.features(pictures.astype(np.float32) / np.float32(255))
     require(
         features.ndim == 2 and len(features) == len(pictures),
@@ -200,7 +248,8 @@ def _encode(encoder: Encoder, pictures: np.ndarray, path: Any) -> None:
         f"returned features of shape {features.shape} for {len(pictures)} images",
         "let it return one row per image",
     )
-    save_npz(path, features=np.asarray(features, np.float32))
+    features = np.asarray(features, np.float32)
+    save_npz(path, features=features, of=np.asarray(path.stem))
 
 
 def _conditions(work: Work, first: int, count: int) -> np.ndarray | None:

@@ -27,9 +27,9 @@ class Source(Protocol):
     Attributes:
       shape: (h, w, c) of every image.
       ids: [N] int64, ascending.
-      digest: of the ids and of every pixel. A split keeps it, so that a changed data
-        set is noticed. It is computed when first asked for (about a second per
-        gigabyte) and then remembered.
+      digest: of the ids, of every pixel and of the class labels, if there are any. A
+        split keeps it, so that a changed data set is noticed. It is computed when
+        first asked for (about a second per gigabyte) and then remembered.
     """
 
     @property
@@ -96,7 +96,8 @@ class ArraySource:
     @cached_property
     def digest(self) -> str:
         blocks = range(0, len(self.pixels), _BLOCK)
-        return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks))
+        labels = () if self.classes is None else ("classes", self.classes)
+        return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks), *labels)
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
         values = self.pixels[self._rows(ids)]

@@ -19,11 +19,12 @@ from jaxtyping import Bool, Int
 
 from score_mia.check import UserError, at_least, existing, require, within
 from score_mia.data.source import Source
-from score_mia.files import DAMAGED, digest, load_npz, save_npz
+from score_mia.files import DAMAGED, digest, load_npz, parse_json, save_npz
 
 _REFERENCE = 1  # second word of the seed of the draw of reference rows
 _COIN = 2  # second word of the seed of the coins
 _SEED_MAX = 2**32 - 1  # of NumPy's RandomState
+_ID_MAX = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +102,8 @@ class Split:
             source.digest == self.digest,
             "split",
             f"was made for data with digest {self.digest}, not {source.digest}",
-            "the images have changed: restore them or start in a new workdir",
+            "the images or their labels have changed: restore them or start in a new "
+            "workdir",
         )
 
     def without(self, ids: Int[np.ndarray, " m"], why: str) -> Split:
@@ -130,8 +132,13 @@ class Split:
     @staticmethod
     def load(path: str | Path) -> Split:
         """Read a split written by `save`; `UserError` if it is missing or damaged."""
-        fields = load_npz(path, ("ids", "member", "reference", "digest", "recipe"))
-        recipe = json.loads(str(fields.pop("recipe")))
+        remedy = "delete it and run again: it is made again as the config says"
+        keys = ("ids", "member", "reference", "digest", "recipe")
+        fields = load_npz(path, keys, remedy=remedy)
+        text = str(fields.pop("recipe"))
+        recipe = parse_json(str(path), text, dict, remedy=remedy)
+        kinds = [fields[k].dtype.kind for k in ("ids", "member", "reference")]
+        require(kinds == ["i", "b", "b"], f"{path}", "is no split", remedy)
         return Split(digest=str(fields.pop("digest")), recipe=recipe, **fields)
 
 
@@ -304,6 +311,21 @@ _KEYS = {
 }
 
 
+def _text_ids(path: Path) -> Int[np.ndarray, " n"]:
+    """Ids from lines of text; what is wrong is told with its line."""
+    ids = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        short = len(text) <= 20 and text.lstrip("+-").isdecimal()
+        if not short or abs(int(text)) > _ID_MAX:
+            raise ValueError(f"line {number} is {shown!r}, no id up to {_ID_MAX}")
+        ids.append(int(text))
+    return np.asarray(ids, np.int64)
+
+
 def _ids(path: str | Path, role: str) -> Int[np.ndarray, " n"]:
     """One list of ids, sorted, without repeats."""
     path = existing(path, f"{role} file")
@@ -321,8 +343,8 @@ def _ids(path: str | Path, role: str) -> Int[np.ndarray, " n"]:
         elif path.suffix == ".npy":
             values = np.lib.format.open_memmap(path, mode="r")
         else:
-            lines = [x.partition("#")[0].strip() for x in path.read_text().splitlines()]
-            values = np.asarray([int(x) for x in lines if x], np.int64)
+            values = _text_ids(path)
+        values = np.asarray(values)
     except UserError:
         raise
     except DAMAGED as error:
@@ -337,6 +359,12 @@ def _ids(path: str | Path, role: str) -> Int[np.ndarray, " n"]:
         "give one list of integers",
     )
     require(len(values) > 0, f"{role} file {path}", "holds no ids", "list some images")
+    require(
+        int(values.max()) <= _ID_MAX,
+        f"{role} file {path}",
+        f"holds the id {int(values.max())}",
+        f"give ids up to {_ID_MAX}",
+    )
     ids = np.unique(values).astype(np.int64)
     twice = len(values) - len(ids)
     require(twice == 0, f"{role} file {path}", f"repeats {twice} ids", "list each once")

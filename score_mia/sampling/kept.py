@@ -1,7 +1,8 @@
 """Samples on disk: drawn once, in parts, and gone on with after a kill.
 
     folder/manifest.json        what was drawn: target, sampler, seed, tile
-    folder/part-00000064.npz    ids and images of one call, named by its first number
+    folder/part-00000064.npz    ids and images of one call, named by its first number,
+                                and a digest of what the manifest says
 
 Image i depends on (target, sampler, seed, i) alone and is always computed in a call of
 the same size, so that neither a kill nor a larger count asked for later changes a bit.
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from score_mia.check import at_least, require
-from score_mia.files import keep_manifest, load_npz, save_npz
+from score_mia.files import json_digest, keep_manifest, load_npz, save_npz
 from score_mia.progress import Progress
 from score_mia.sampling.base import Sampler
 from score_mia.sampling.draw import draw_rows, require_finite
@@ -66,7 +67,8 @@ def generate_kept(
     rows = tile * len(jax.local_devices()[:devices])
     wanted = np.arange(first, first + count)
     mine = wanted[wanted // rows % jax.process_count() == jax.process_index()]
-    held = _held(folder, shape)
+    made = json_digest(about)
+    held = _held(folder, shape, made)
     missing = mine[~np.isin(mine, list(held))]
     if len(missing):
         done = len(mine) - len(missing)
@@ -81,11 +83,17 @@ def generate_kept(
                 )
                 require_finite(drawn)
                 held |= zip(ids.tolist(), as_picture(drawn), strict=True)
-                _save(folder, [i for i in held if i // rows == part], held, rows)
+                numbers = sorted(i for i in held if i // rows == part)
+                save_npz(
+                    folder / f"part-{part * rows:08d}.npz",
+                    ids=np.asarray(numbers),
+                    images=np.stack([held[i] for i in numbers]),
+                    made=np.asarray(made),
+                )
                 progress.advance(len(ids))
     if jax.process_count() > 1:
         _wait_for_other_hosts()
-        held = _held(folder, shape)
+        held = _held(folder, shape, made)
     return np.stack([held[i] for i in wanted.tolist()])
 
 
@@ -100,25 +108,27 @@ def _wait_for_other_hosts() -> None:
     multihost_utils.sync_global_devices("score_mia.sampling.kept")
 
 
-def _save(
-    folder: Path, ids: list[int], held: Mapping[int, np.ndarray], rows: int
-) -> None:
-    ids = sorted(ids)
-    path = folder / f"part-{ids[0] // rows * rows:08d}.npz"
-    save_npz(path, ids=np.asarray(ids), images=np.stack([held[i] for i in ids]))
-
-
-def _held(folder: Path, shape: tuple[int, int, int]) -> dict[int, np.ndarray]:
+def _held(
+    folder: Path, shape: tuple[int, int, int], made: str
+) -> dict[int, np.ndarray]:
     """Every image of the folder by its number."""
     held: dict[int, np.ndarray] = {}
+    remedy = "delete it and run again: only its samples are drawn again"
     for path in sorted(folder.glob("part-*.npz")):
-        part = load_npz(path, ("ids", "images"))
-        images = part["images"]
+        part = load_npz(path, ("ids", "images", "made"), remedy=remedy)
+        images, ids = part["images"], part["ids"]
         require(
-            images.shape == (len(part["ids"]), *shape) and images.dtype == np.uint8,
+            images.shape == (*ids.shape, *shape) and images.dtype == np.uint8,
             str(path),
             f"holds {images.dtype} {images.shape}, not images of {shape}",
-            "delete it and run again",
+            remedy,
         )
-        held |= zip(part["ids"].tolist(), images, strict=True)
+        require(
+            str(part["made"]) == made,
+            str(path),
+            "holds samples of another target or sampler than its folder's manifest.json"
+            " names",
+            remedy,
+        )
+        held |= zip(ids.tolist(), images, strict=True)
     return held

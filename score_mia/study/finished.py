@@ -16,7 +16,7 @@ from score_mia.build import Plan
 from score_mia.check import require
 from score_mia.data.split import Split
 from score_mia.engine import part_name
-from score_mia.files import load_json
+from score_mia.files import load_json, load_sealed
 from score_mia.metrics.intervals import evaluate
 from score_mia.report.content import ColumnContent
 from score_mia.report.curves import ColumnCurves, RocCurve, curves_of, roc_curve
@@ -73,10 +73,11 @@ class Finished:
           UserError: a shard is missing or damaged, or belongs to another target.
         """
         folder = self.folder / "signals" / find(self.plan, attack).name
-        manifest = load_json(folder / "manifest.json")
-        count = manifest["parts"]
+        shape = {"parts": int, "target": str}
+        manifest = load_sealed(folder / "manifest.json", shape)
+        count, members = manifest["parts"], self.split.members
         found = concat(
-            [Signals.load(folder / part_name(k, count)) for k in range(count)]
+            [Signals.load(folder / part_name(k, count), members) for k in range(count)]
         )
         require(
             manifest["target"] == self.metrics["target"]["digest"]

@@ -37,7 +37,7 @@ def done(tmp_path_factory):
 
 def test_every_image_is_measured_with_its_own_class(done):
     (path,) = (done.folder / "signals" / "loss").glob("part-00000-*.npz")
-    kept = Signals.load(path)
+    kept = Signals.load(path, done.split.members)
     (signal,) = (a.signal for a in done.plan.attacks if a.name == "loss")
     target, image = done.target, jnp.asarray(done.source.images(kept.ids[:1])[0])
     (label,) = done.conditions(kept.ids[:1])

@@ -15,6 +15,7 @@ from score_mia.checkpoint import load_target, target_digest
 from score_mia.data import SOURCES
 from score_mia.data.split import Split
 from score_mia.encoders import Pixels
+from score_mia.files import save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.sampling import Ddim, generate
 from score_mia.sde import DDPM
@@ -88,7 +89,7 @@ def test_quality_is_the_distance_of_the_kept_samples(done):
     _, workdir = done
     found = read(workdir / "quality.json")
     metrics = read(workdir / "metrics.json")
-    assert metrics["target"]["quality"] == found
+    assert {**metrics["target"]["quality"], "seal": found["seal"]} == found
     assert (found["encoder"], found["frechet_name"]) == ("pixels", "FD[pixels]")
     assert (found["features"], found["samples"]) == (64, 10)
     assert found["network_evaluations_per_sample"] == 4
@@ -198,7 +199,7 @@ def test_a_second_audit_draws_and_encodes_nothing(done, tmp_path, capsys):
     assert read(workdir / "quality.json") == read(whole / "quality.json")
     # Changed features are noticed although the config names the same encoder.
     kept = read(workdir / "quality.json")
-    (workdir / "quality.json").write_text(json.dumps(kept | {"fingerprint": "other"}))
+    save_sealed(workdir / "quality.json", kept | {"fingerprint": "other"})
     assert run("attack", path, workdir) == 0
     assert read(workdir / "quality.json") == kept
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 
 import numpy as np
 import pytest
@@ -128,7 +129,9 @@ def test_changed_data_are_refused():
     split = shuffled(source, 10)
     split.check(source)
     changed = dataclasses.replace(source, pixels=source.pixels + np.uint8(1))
-    with pytest.raises(UserError, match=r"digest .*images have changed"):
+    with pytest.raises(
+        UserError, match=r"digest .*images or their labels have changed"
+    ):
         split.check(changed)
 
 
@@ -162,6 +165,16 @@ def test_impossible_splits(fields, message):
         ("1\n1\n", "repeats 1 ids"),
         ("# none\n", "holds no ids"),
         ("one\n", "cannot be read"),
+        (
+            "1\n2 # two\n\n3.5\n",
+            r"\(line 4 is '3.5', no id up to 9223372036854775807\)",
+        ),
+        (f"1\n{10**30}\n", r"\(line 2 is '10{30}', no id"),
+        (f"1\n{2**63}\n", r"line 2 is '9223372036854775808', no id"),
+        ("1" * 5000, r"line 1 is '1{37}\.\.\.', no id"),
+        ("1\n1_0\n", "line 2 is '1_0', no id"),
+        ("1\n\u00b2\n", "line 2 is '\u00b2', no id"),
+        ("1\n-5\n", r"1 ids are not in the data \(first: \[-5\]\)"),
     ],
 )
 def test_bad_lists(tmp_path, members, message):
@@ -178,6 +191,18 @@ def test_lists_of_another_kind(tmp_path):
     np.save(tmp_path / "f.npy", np.zeros(3))
     with pytest.raises(UserError, match="holds float64"):
         files(numbered(20), tmp_path / "f.npy", tmp_path / "f.npy")
+    np.save(tmp_path / "u.npy", np.asarray([3, 2**63], np.uint64))
+    with pytest.raises(UserError, match="holds the id 9223372036854775808; give ids"):
+        files(numbered(20), tmp_path / "u.npy", tmp_path / "u.npy")
+    (tmp_path / "l.txt").write_bytes(b"1\n\xff\n")
+    with pytest.raises(UserError, match=r"l.txt cannot be read .*codec"):
+        files(numbered(20), tmp_path / "l.txt", tmp_path / "u.npy")
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("members", "1 2 3")
+    with pytest.raises(UserError, match=r"t.npz: holds \|S5 \(\)"):
+        files(numbered(20), tmp_path / "t.npz")
+    with pytest.raises(UserError, match=r"members file x+: File name too long; check"):
+        files(numbered(20), "x" * 300)
     (tmp_path / "d.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match="cannot be read"):
         files(numbered(20), tmp_path / "d.npz")
