@@ -45,7 +45,7 @@ def report_content(
     return ReportContent(
         title=work.plan.title,
         metrics=metrics,
-        attacks=tuple(_attack(work, a, checked) for a in assessments),
+        attacks=_attacks(work, assessments, metrics, checked),
         **_pictures(work, assessments, samples),
         training=log.read(work.folder / "target" / "train.jsonl"),
         facts=_facts(work, metrics),
@@ -72,6 +72,27 @@ def _pictures(
         return {}
     _, distances = nearest(unit_pictures(samples), unit_pictures(members))
     return {"nearest": NearestContent(distances, len(members))}
+
+
+def _attacks(
+    work: Work,
+    assessments: Sequence[Assessment],
+    metrics: Mapping[str, Any],
+    checked: Checks,
+) -> tuple[AttackContent, ...]:
+    """The attacks in the config's order, those that failed among them."""
+    scored = {a.attack.name: _attack(work, a, checked) for a in assessments}
+    entries = metrics["attacks"]
+    nothing, nobody = np.zeros(0), np.zeros(0, bool)
+    for attack in work.plan.attacks:
+        name = attack.name
+        if name not in scored and "failed" in entries.get(name, {}):
+            title, access = attack_title(attack), attack.signal.access
+            scored[name] = AttackContent(
+                name, title, access, entries[name], nothing, nobody
+            )
+    order = [a.name for a in work.plan.attacks if a.name in scored]
+    return tuple(scored[name] for name in order)
 
 
 def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:

@@ -67,7 +67,7 @@ class AttackContent:
       title: how people call it, e.g. "Loss at one diffusion step".
       access: "samples", "scores" or "gradients".
       metrics: the attack's entry of metrics.json.
-      scores: [N] membership scores, higher = more member-like.
+      scores: [N] membership scores, higher = more member-like; none if it failed.
       member: [N] True for members (the positive class).
       columns: per-step signals, None for an attack with a single number per image.
       diagnostics: means over the evaluation rows, e.g. "standard error (bits/dim)".
@@ -93,6 +93,11 @@ class AttackContent:
             f"scores or columns do not have {rows} rows",
             "give one row per evaluated image",
         )
+
+    @property
+    def failed(self) -> str:
+        """Why there are no numbers; empty for an attack that worked."""
+        return str(self.metrics.get("failed", ""))
 
     @property
     def members(self) -> int:

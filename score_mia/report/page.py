@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from score_mia.files import write_atomic
-from score_mia.report import figure, holds, picture, plates, privacy, table
+from score_mia.report import (
+    controls,
+    figure,
+    holds,
+    marks,
+    picture,
+    plates,
+    privacy,
+    table,
+)
 from score_mia.report.content import AttackContent, ReportContent
 from score_mia.report.curves import measure
 from score_mia.report.glossary import GLOSSARY
@@ -102,7 +112,9 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         "verdict": said,
         "squares": _squares(said),
         "warnings": _warnings(content),
-        "labels": [cell["label"] for cell in attacks[0]["cells"]] if attacks else [],
+        "labels": _labels(attacks),
+        "marks": table.mark_lines(content.metrics, content.titles),
+        "controls": controls.controls(content.metrics),
         "attacks": attacks,
         "remarks": [r for a in content.attacks if (r := _remarks(content, a))],
         "separation": shown("separation"),
@@ -147,19 +159,34 @@ def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _labels(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Headings of the table of attacks."""
+    rows = [attack["cells"] for attack in attacks if not attack["failed"]]
+    return [cell["label"] for cell in rows[0]] if rows else []
+
+
 def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     """One row of the table of attacks."""
     members, nonmembers = counts(content.metrics, attack.metrics)
+    about = {
+        "title": attack.title,
+        "access": ACCESS.get(attack.access, attack.access),
+        "failed": attack.failed,
+    }
+    if attack.failed:
+        return about
     cells = []
     for label, number, percent in table.rows(attack.metrics):
         value, interval = estimate(number, nonmembers, percent)
+        if label == "AUC":
+            value += marks.symbols(attack.metrics)
         found = {"value": value, "interval": interval, "known": known(number)}
         cells.append({"label": label, "aside": aside(number), **found})
     cost = attack.metrics.get("cost", {})
     seconds = quantity(cost.get("seconds"))
-    return {
-        "title": attack.title,
-        "access": ACCESS.get(attack.access, attack.access),
+    error = marks.grid_error(attack.metrics)
+    return about | {
+        "error": f"grid error {error}" if error else "",
         "rows": f"{members:,} members, {nonmembers:,} non-members",
         "cells": cells,
         "evaluations": quantity(cost.get("network_evaluations_per_image")),

@@ -86,7 +86,8 @@ def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
     if not curves.roc:
         return []
     said = []
-    for a in content.attacks:
+    scored = [a for a in content.attacks if not a.failed]
+    for a in scored:
         value, interval = estimate(a.metrics.get("auc"), a.nonmembers, False)
         said.append(f"{a.title}: AUC {value} {interval}")
     words = "; ".join(said) + "."
@@ -109,7 +110,7 @@ def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
         Plate(
             "scores.png",
             "separation",
-            figure.histogram(content.attacks),
+            figure.histogram(scored),
             "Membership scores",
             f"Histograms of the scores of members and non-members. {words}",
             "How the attack scored the images of either group. The less the two "

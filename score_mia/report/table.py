@@ -14,7 +14,10 @@ import numpy as np
 from score_mia.check import printable
 from score_mia.report import privacy
 from score_mia.report.content import AttackContent, ColumnContent
+from score_mia.report.controls import controls
+from score_mia.report.controls import csv_rows as control_rows
 from score_mia.report.curves import RATES, ColumnCurves, RocCurve
+from score_mia.report.marks import grid_error, marks, symbols
 from score_mia.report.text import SPACE, aside, counts, estimate, level, quantity
 from score_mia.report.verdict import reversals
 
@@ -53,21 +56,76 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
     Every number stands beside its 95 % interval; what the non-members cannot resolve
     reads "below resolution (n = 500)". More attacks than fit `width` go below.
     """
+    if not metrics["attacks"]:
+        return "no attack was run\n"
+    out = _attack_blocks(metrics, width)
+    split = metrics.get("split", {})
+    said = [
+        f"{split.get('members', 0):,} members and {split.get('nonmembers', 0):,} "
+        "non-members; intervals are 95 %; members are the positive class.",
+        *failures(metrics),
+        *mark_lines(metrics),
+        *reversals(metrics),
+        privacy.sentence(metrics),
+        *privacy.overruns(metrics),
+    ]
+    for line in said:
+        out += textwrap.wrap(printable(line), width)
+    out += ["", *_control_lines(metrics, width)]
+    return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
+
+
+def failures(metrics: Mapping[str, Any]) -> list[str]:
+    """A line for each attack that gave no numbers."""
+    return [
+        f"{name}: failed ({entry['failed']})"
+        for name, entry in metrics["attacks"].items()
+        if "failed" in entry
+    ]
+
+
+def mark_lines(
+    metrics: Mapping[str, Any], titles: Mapping[str, str] | None = None
+) -> list[str]:
+    """What the marks beside numbers mean, a line for each; attacks by their titles."""
+    return [
+        f"{mark} {(titles or {}).get(name, name)}: {words}."
+        for name, entry in metrics["attacks"].items()
+        for mark, words in marks(entry).items()
+    ]
+
+
+def _control_lines(metrics: Mapping[str, Any], width: int) -> list[str]:
+    """The controls, names to the left of wrapped words."""
+    rows = controls(metrics)
+    left = max(len(row.name) for row in rows) + 2
+    out = []
+    for row in rows:
+        words = f"{row.value}, {row.detail}" if row.detail else row.value
+        lines = textwrap.wrap(
+            printable(words), max(20, width - left), break_on_hyphens=False
+        )
+        out.append(row.name.lower().ljust(left) + lines[0])
+        out += [" " * left + line for line in lines[1:]]
+    return out
+
+
+def _attack_blocks(metrics: Mapping[str, Any], width: int) -> list[str]:
+    """One column an attack that gave numbers; as many side by side as fit."""
     blocks = [
         (printable(name), _lines(metrics, entry))
         for name, entry in metrics["attacks"].items()
         if "failed" not in entry
     ]
-    if not metrics["attacks"]:
-        return "no attack was run\n"
+    out: list[str] = []
+    if not blocks:
+        return out
     labels: list[str] = []
     for _, lines in blocks:
         labels += [label for label, _ in lines if label not in labels]
-    left = max(map(len, labels), default=0)
-    texts = (t for name, ls in blocks for t in (name, *(v for _, v in ls)))
-    cell = max(map(len, texts), default=0)
+    left = max(map(len, labels))
+    cell = max(len(t) for name, ls in blocks for t in (name, *(v for _, v in ls)))
     per = max(1, (width - left) // (cell + 2))
-    out: list[str] = []
     for start in range(0, len(blocks), per):
         part = blocks[start : start + per]
         out.append(_line("", [name for name, _ in part], left, cell))
@@ -77,25 +135,7 @@ def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
                 _line(label, [dict(ls).get(label, "") for _, ls in part], left, cell)
             )
         out.append("")
-    split = metrics.get("split", {})
-    out += textwrap.wrap(
-        f"{split.get('members', 0):,} members and {split.get('nonmembers', 0):,} "
-        "non-members; intervals are 95 %; members are the positive class.",
-        width,
-    )
-    told = (privacy.sentence(metrics), *privacy.overruns(metrics))
-    for line in (*told, *reversals(metrics), *_failures(metrics)):
-        out += textwrap.wrap(printable(line), width)
-    return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
-
-
-def _failures(metrics: Mapping[str, Any]) -> list[str]:
-    """A line for each attack without numbers."""
-    return [
-        f"{name}: failed ({entry['failed']})"
-        for name, entry in metrics["attacks"].items()
-        if "failed" in entry
-    ]
+    return out
 
 
 def _line(label: str, cells: Sequence[str], left: int, cell: int) -> str:
@@ -109,10 +149,16 @@ def _lines(
     lines = []
     for label, number, percent in rows(entry) + threshold_rows(entry):
         value, interval = estimate(number, nonmembers, percent)
+        if label == "AUC":
+            value += symbols(entry)
         text = f"{value} {interval}" if "[" in interval else f"{value} ({interval})"
         lines.append((label, text))
         if aside(number):
             lines.append(("  " + aside(number).split(" up")[0], aside(number)[9:]))
+    accuracy = entry.get("accuracy")
+    if accuracy:
+        said = f"{accuracy['mean']:.2g} (at most {accuracy['max']:.2g})"
+        lines.append(("grid error, bits/dim", said))
     shown = privacy.bound(entry)
     if shown is not None:
         lines.append(("epsilon, at least", f"{shown[0]} (n shows {shown[1]} at most)"))
@@ -129,18 +175,37 @@ def attacks_csv(metrics: Mapping[str, Any]) -> str:
     """One row per attack and measure, in full precision, empty where unknown."""
     header = (
         *("attack", "measure", "fpr", "value", "low", "high", "resolvable"),
-        *("members", "nonmembers"),
+        *("members", "nonmembers", "remark"),
     )
     table: list[Sequence[Any]] = []
     for name, entry in metrics["attacks"].items():
+        if "failed" in entry:
+            blank = [""] * 7
+            table.append((name, "failed", *blank, entry["failed"]))
+            continue
         held = counts(metrics, entry)
+        remark = "; ".join(marks(entry).values()).replace(SPACE, " ")
         for measure, rate, number in measures(entry):
             got = [number.get(key) for key in ("value", "low", "high")]
             resolvable = bool(number.get("resolvable", True))
-            table.append((name, measure, rate, *got, resolvable, *held))
-        for measure, value in {**_bound(entry), **entry.get("cost", {})}.items():
+            about = remark if measure == "auc" else ""
+            table.append((name, measure, rate, *got, resolvable, *held, about))
+        plain = {**_bound(entry), **_accuracy(entry), **entry.get("cost", {})}
+        for measure, value in plain.items():
             table.append((name, measure, "", value, "", "", "", *held))
-    return csv_text(header, table)
+    return csv_text(header, [*table, *control_rows(metrics)])
+
+
+def _accuracy(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The measured error of a likelihood's grid, in bits/dim."""
+    accuracy = entry.get("accuracy")
+    if not accuracy:
+        return {}
+    return {
+        "grid_error_mean_bits_per_dim": accuracy["mean"],
+        "grid_error_max_bits_per_dim": accuracy["max"],
+        "grid_error_images": accuracy["images"],
+    }
 
 
 def _bound(entry: Mapping[str, Any]) -> dict[str, float]:
@@ -253,6 +318,8 @@ _GREEK = {
     "\N{GREEK SMALL LETTER SIGMA}": r"\sigma",
     "∞": r"\infty",
     "≤": r"\leq",
+    "\N{DAGGER}": r"^\dagger",
+    "\N{DOUBLE DAGGER}": r"^\ddagger",
 }
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -277,28 +344,66 @@ def latex(text: str) -> str:
 
 
 def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    """A booktabs table, one row per attack, intervals in brackets below the values."""
-    entries = {n: e for n, e in metrics["attacks"].items() if "failed" not in e}
+    """A booktabs table, one row per attack, intervals in brackets below the values.
+
+    Below them stand what marks mean, the measured errors, and the controls.
+    """
+    entries = metrics["attacks"]
     labels: list[str] = []
     for entry in entries.values():
-        labels += [label for label, _, _ in rows(entry) if label not in labels]
-    body = []
+        if "failed" not in entry:
+            labels += [label for label, _, _ in rows(entry) if label not in labels]
+    body: list[Sequence[str]] = []
     for name, entry in entries.items():
-        _, nonmembers = counts(metrics, entry)
-        cells = {
-            label: estimate(number, nonmembers, percent)
-            for label, number, percent in rows(entry)
-        }
-        got = [cells.get(label, ("", "")) for label in labels]
-        title = latex(titles.get(name, name))
-        body.append([title, *(latex(value) for value, _ in got)])
-        body.append(
-            ["", *(rf"{{\footnotesize {latex(interval)}}}" for _, interval in got)]
-        )
+        body += _tex_rows(metrics, entry, latex(titles.get(name, name)), labels)
+    said = [
+        f"{titles.get(name, name)}: measured error {grid_error(entry)}"
+        for name, entry in entries.items()
+        if grid_error(entry)
+    ]
+    for line in (*mark_lines(metrics, titles), *said):
+        body.append(["", _across(line, len(labels))])
+    for row in controls(metrics):
+        if row.measured:
+            words = f"{row.value}, {row.detail}"
+            body.append([latex(row.name), _across(words, len(labels))])
     note = (
         r"% \usepackage{booktabs}; intervals are 95 %, members are the positive class"
     )
     return f"{note}\n{booktabs(['Attack', *map(latex, labels)], body)}"
+
+
+def _tex_rows(
+    metrics: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    title: str,
+    labels: Sequence[str],
+) -> list[list[str]]:
+    """The rows of one attack: values and intervals, or why it has none."""
+    if "failed" in entry:
+        return [[title, _across(f"failed: {entry['failed']}", len(labels))]]
+    _, nonmembers = counts(metrics, entry)
+    values, intervals = {}, {}
+    for label, number, percent in rows(entry):
+        value, interval = estimate(number, nonmembers, percent)
+        values[label] = latex(value + (symbols(entry) if label == "AUC" else ""))
+        intervals[label] = rf"{{\footnotesize {latex(interval)}}}"
+    return [
+        [title, *(values.get(label, "") for label in labels)],
+        ["", *(intervals.get(label, "") for label in labels)],
+    ]
+
+
+def _across(text: str, columns: int) -> str:
+    """Words that stand in all columns but the first; wrapped, so as not to widen it."""
+    columns = max(1, columns)
+    box = rf"\parbox[t]{{{_INCHES * columns:g}in}}"
+    words = rf"{{\footnotesize\raggedright {latex(text)}\strut}}"
+    return rf"\multicolumn{{{columns}}}{{l}}{{{box}{words}}}"
+
+
+_INCHES = 0.8
+"""Of a column of numbers in LaTeX, about."""
 
 
 def booktabs(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:

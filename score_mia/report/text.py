@@ -84,6 +84,13 @@ def quantity(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def p_text(value: float) -> str:
+    """A p-value as people write it, never zero: "p = 0.43", "p < 0.001"."""
+    if value < 0.001:
+        return f"p{SPACE}<{SPACE}0.001"
+    return f"p{SPACE}={SPACE}{value:.2g}"
+
+
 def distance_text(entry: Mapping[str, Any]) -> str:
     """A distance between two sets of images: "0.012 [0.01, 0.014], n = 256 and 64"."""
     value = f"{entry['value']:.4g}"

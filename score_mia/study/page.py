@@ -9,6 +9,7 @@ from typing import Any
 from score_mia.audit.content import attack_title
 from score_mia.files import write_atomic
 from score_mia.report import figure, picture
+from score_mia.report.controls import controls
 from score_mia.report.glossary import GLOSSARY
 from score_mia.report.page import TEMPLATES, template
 from score_mia.report.table import booktabs, latex
@@ -175,7 +176,13 @@ def _audit(
     failures: Mapping[str, str],
 ) -> dict[str, Any]:
     """One line of the overview."""
-    found = {"name": name, "label": study.labels[name], "link": None, "about": ""}
+    found = {
+        "name": name,
+        "label": study.labels[name],
+        "link": None,
+        "about": "",
+        "controls": "",
+    }
     if name in failures:
         return found | {"kind": "strong", "word": "Failed", "said": failures[name]}
     if name not in finished:
@@ -189,10 +196,14 @@ def _audit(
     )
     target = one.metrics["target"]
     about = f"{target['members']:,} training images, {target['steps']:,} steps"
+    beside = "; ".join(
+        f"{c.name.lower()} {c.value}" for c in controls(one.metrics) if c.measured
+    )
     return found | {
         "link": f"{name}/report/index.html",
         "about": about,
         "kind": said.kind,
         "word": said.word,
         "said": said.finding,
+        "controls": beside,
     }

@@ -51,6 +51,35 @@ def metrics_of(attacks):
     return {"schema": 1, "target": {}, "split": held, "attacks": found}
 
 
+CONTROLS = {
+    "blind": {
+        "auc": {"value": 0.507, "low": 0.431, "high": 0.583, "resolvable": True},
+        "p_value": 0.43,
+        "members": 40,
+        "nonmembers": 150,
+    },
+    "near_duplicates": {
+        "pairs": 3,
+        "exact_pairs": 1,
+        "members": 3,
+        "nonmembers": 2,
+        "threshold": 0.0392,
+    },
+    "shift": {
+        "encoder": "random_conv",
+        "kid": {"value": -0.0012, "low": -0.004, "high": 0.002, "n": [40, 150]},
+    },
+}
+"""The controls' part of metrics.json."""
+FAILURE = "attack 'broken': NaN in 12 of 190 rows; lower the times"
+
+
+def failed(name="broken", title="Loss at one step"):
+    """An attack that gave no numbers."""
+    entry = {"failed": FAILURE, "access": "scores", "reference": "split"}
+    return AttackContent(name, title, "scores", entry, np.zeros(0), np.zeros(0, bool))
+
+
 def bare(*attacks):
     """A report of nothing but numbers."""
     return ReportContent("An audit", metrics_of(attacks), attacks)

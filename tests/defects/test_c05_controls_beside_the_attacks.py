@@ -1,0 +1,98 @@
+"""The README promised a blind classifier in every report; no report showed it.
+
+Without it a reader cannot tell a leak of the model from groups that differ by
+themselves.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from score_mia.report import table, table_text, write
+from score_mia.study.page import _audit
+from tests.report.example import CONTROLS, attack, bare
+from tests.report.test_page import Page
+
+
+def content(**controls):
+    one = bare(attack(n=(20, 60)))
+    return dataclasses.replace(one, metrics={**one.metrics, "controls": controls})
+
+
+def page_of(folder, report):
+    return Page(write(folder, report).read_text(encoding="utf-8")).text
+
+
+SAID = (
+    *("AUC 0.507", "[0.431, 0.583], p = 0.43, 40 members, 150 non-members"),
+    *("3 pairs", "1 of them identical, of 3 members and 2 non-members"),
+    *("KID -0.0012", "[-0.004, 0.002], n = 40 and 150, seen by random_conv"),
+)
+
+
+def flat(text):
+    return " ".join(text.replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def test_the_page_the_terminal_and_latex_show_the_controls(tmp_path):
+    report = content(**CONTROLS)
+    page = page_of(tmp_path, report)
+    assert page.index("Controls:") < page.index("How well members stand out")
+    terminal = flat(table_text(report.metrics))
+    tex = flat((tmp_path / "attacks.tex").read_text().replace("~", " "))
+    for words in SAID:
+        for text in (page, terminal, tex):
+            assert words in text
+    assert max(map(len, table_text(report.metrics).splitlines())) <= 80
+
+
+def test_the_csv_has_the_controls_in_full_precision():
+    text = table.attacks_csv(content(**CONTROLS).metrics)
+    rows = {(r["attack"], r["measure"]): r for r in csv.DictReader(io.StringIO(text))}
+    blind = rows["control: Blind classifier", "auc"]
+    auc = CONTROLS["blind"]["auc"]
+    assert [float(blind[k]) for k in ("value", "low", "high")] == [
+        auc[k] for k in ("value", "low", "high")
+    ]
+    assert (blind["members"], blind["nonmembers"]) == ("40", "150")
+    assert float(rows["control: Blind classifier", "p_value"]["value"]) == 0.43
+    shift = rows["control: Shift of the groups", "kid[random_conv]"]
+    assert [float(shift[k]) for k in ("value", "low", "high")] == [
+        -0.0012,
+        -0.004,
+        0.002,
+    ]
+    pairs = rows["control: Near-duplicates", "pairs"]
+    assert float(pairs["value"]) == 3
+
+
+@pytest.mark.parametrize("missing", ["blind", "near_duplicates", "shift", "p_value"])
+def test_older_files_without_a_control_say_so(tmp_path, missing):
+    entries = json.loads(json.dumps(CONTROLS))
+    (entries["blind"] if missing == "p_value" else entries).pop(missing)
+    report = content(**entries)
+    page = page_of(tmp_path, report)
+    expected = int(missing != "p_value")
+    assert page.count("not measured") == expected
+    assert table_text(report.metrics).count("not measured") == expected
+    assert "None" not in (tmp_path / "attacks.tex").read_text()
+
+
+def test_no_controls_at_all_is_told(tmp_path):
+    report = bare(attack(n=(20, 60)))
+    assert page_of(tmp_path, report).count("not measured") == 3
+    assert table_text(report.metrics).count("not measured") == 3
+
+
+def test_a_study_tells_the_controls_of_each_audit():
+    metrics = {**content(**CONTROLS).metrics, "target": {"members": 3, "steps": 4}}
+    one = SimpleNamespace(plan=SimpleNamespace(attacks=()), metrics=metrics)
+    audit = _audit.__wrapped__ if hasattr(_audit, "__wrapped__") else _audit
+    study = SimpleNamespace(labels={"a": "A"})
+    assert "blind classifier AUC 0.507" in audit("a", study, {"a": one}, {})["controls"]
