@@ -7,6 +7,7 @@ where the numbers came from, the report only shows them.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,19 @@ class ColumnContent:
             f"is no column of {k}",
             "give the index of a column or None",
         )
+
+    def words(self, index: int) -> str:
+        """A column in words, e.g. "loss at diffusion step 143"."""
+        return self.in_words(self.names[index])
+
+    def in_words(self, text: str) -> str:
+        """A text with every column's name in it said in words."""
+        clock = self.time_label.removesuffix(" t")
+        return _COLUMN.sub(rf"\1 at {clock} \2", text)
+
+
+_COLUMN = re.compile(r"\b([A-Za-z_]\w*)@([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+"""A column's name in a text, e.g. "loss@143"."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

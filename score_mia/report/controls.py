@@ -31,14 +31,20 @@ class Control:
     meaning: str
     measured: bool
 
+    @property
+    def text(self) -> str:
+        """Number and detail on one line."""
+        between = " " if self.detail.startswith("[") else ", "
+        return f"{self.value}{between}{self.detail}" if self.detail else self.value
+
 
 BLIND = "Blind classifier"
 DUPLICATES = "Near-duplicates"
 SHIFT = "Shift of the groups"
 _MEANING = {
     BLIND: (
-        "Told members from non-members by the images alone, without the model. Away "
-        "from 0.5 the groups differ by themselves, and attacks may only show that."
+        "Tells members from non-members by the images alone; it never saw the model. "
+        "Away from 0.5 the groups differ by themselves, and attacks may only show that."
     ),
     DUPLICATES: (
         "Non-members that nearly repeat a member look like members to any attack, and "

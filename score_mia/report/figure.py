@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import html
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -161,11 +162,59 @@ def roc(
     and the largest TPR that a guarantee leaves at each FPR; `titles` is what the legend
     calls the curves, if not by their keys.
     """
+    strong = is_strong(curves)
+    many = len(curves) > MANY
     with styled():
-        fig, ((axes,),) = figure(high=4.4)
+        ratios = {"height_ratios": [3, 2]} if strong else None
+        fig, grid = figure(
+            high=4.4 + 2.2 * strong + 0.12 * len(curves) * many,
+            rows=1 + strong,
+            sharex=True,
+            gridspec_kw=ratios,
+        )
+        axes = grid[0, 0]
         roc_axes(axes, curves, ceiling=ceiling, titles=titles)
-        axes.legend(loc="lower right")
+        if strong:
+            _missed(grid[1, 0], curves)
+            axes.set_xlabel("")
+        if many:
+            handles, labels = axes.get_legend_handles_labels()
+            fig.legend(handles, labels, loc="outside lower center", ncols=2)
+        else:
+            axes.legend(loc="lower right")
         return fig
+
+
+def is_strong(curves: Mapping[str, RocCurve]) -> bool:
+    """Whether an attack recognises so many that a log axis crushes its curve."""
+    return any(np.any(c.tpr[c.fpr <= 0.1] > STRONG) for c in curves.values())
+
+
+STRONG = 0.9
+"""A TPR above which log axes crush curves, so that what they miss is drawn, too."""
+MANY = 3
+"""With more attacks than this legends stand outside and bands are paler."""
+
+
+def _missed(axes: Axes, curves: Mapping[str, RocCurve]) -> None:
+    """The share of members missed, 1 - TPR, on a log axis: less is further up."""
+    floor = 0.5 * min(1 / c.members for c in curves.values())
+    for i, c in enumerate(curves.values()):
+        colour = PAPER[SERIES[i % len(SERIES)]]
+        missed, low, high = (np.maximum(1 - v, floor) for v in (c.tpr, c.high, c.low))
+        band = {"color": colour, "alpha": _band(len(curves)), "lw": 0}
+        axes.fill_between(c.fpr, low, high, step="post", **band)
+        look = {"color": colour, "lw": 1.9, "ls": DASHES[i % len(DASHES)]}
+        axes.plot(c.fpr, missed, drawstyle="steps-post", **look)
+    axes.set(yscale="log", ylim=(1, 0.8 * floor))
+    axes.set(xlabel="false-positive rate", ylabel="members missed")
+    percent(axes.yaxis, log=True)
+    axes.grid(True)
+
+
+def _band(curves: int) -> float:
+    """Opacity of a band: many bands over each other would hide the curves."""
+    return 0.15 if curves <= MANY else 0.06
 
 
 def roc_axes(
@@ -197,7 +246,8 @@ def roc_axes(
     diagonal = np.array([max(left, bottom), 1.0])
     axes.plot(diagonal, diagonal, color=PAPER["soft"], lw=1, ls=":", label="chance")
     for i, (name, c) in enumerate(curves.items()):
-        _step_curve(axes, c, (titles or {}).get(name, name), i, bottom / 10)
+        label, pale = (titles or {}).get(name, name), _band(len(curves))
+        _step_curve(axes, c, label, i, bottom / 10, pale)
     if ceiling is not None:
         rates = np.geomspace(left, 1.0, 200)
         look = {"color": PAPER["ink"], "lw": 1.2, "ls": (0, (3, 1, 1, 1))}
@@ -209,12 +259,14 @@ def roc_axes(
     axes.grid(True)
 
 
-def _step_curve(axes: Axes, c: RocCurve, name: str, i: int, floor: float) -> None:
+def _step_curve(
+    axes: Axes, c: RocCurve, name: str, i: int, floor: float, pale: float
+) -> None:
     colour = PAPER[SERIES[i % len(SERIES)]]
     # An achieved TPR holds until the next false positive is allowed: steps to the
     # right. Zero has no place on a log axis and is drawn below its end.
     tpr, low, high = (np.maximum(v, floor) for v in (c.tpr, c.low, c.high))
-    axes.fill_between(c.fpr, low, high, step="post", color=colour, alpha=0.15, lw=0)
+    axes.fill_between(c.fpr, low, high, step="post", color=colour, alpha=pale, lw=0)
     axes.plot(
         c.fpr,
         tpr,
@@ -291,18 +343,25 @@ def _mark_chosen(above: Axes, below: Axes, columns: ColumnContent, x: float) -> 
     for axes in (above, below):
         axes.axvline(x, color=PAPER["orange"], lw=1.2, ls=(0, (4, 2)))
     above.set_title(
-        f"chosen on reference data: {columns.names[columns.chosen_index]}",
+        f"chosen on reference data: {columns.words(columns.chosen_index)}",
         color=PAPER["orange"],
         fontsize=9.5,
         loc="right",
     )
 
 
-def histogram(attacks: Sequence[AttackContent]) -> Figure:
-    """Membership scores of members and non-members, each group summing to 100 %."""
+def histogram(
+    attacks: Sequence[AttackContent], wide: float = WIDE, least: float = 2.9
+) -> Figure:
+    """Membership scores of members and non-members, each group summing to 100 %.
+
+    Args:
+      attacks: a panel each.
+      wide, least: inches of its width, and of its height at the least.
+    """
     with styled():
         high = 0.6 + 1.9 * len(attacks)
-        fig, grid = figure(high=max(high, 2.9), rows=len(attacks))
+        fig, grid = figure(wide, max(high, least), rows=len(attacks))
         for axes, attack in zip(grid[:, 0], attacks, strict=True):
             _histogram(axes, attack)
             axes.set_title(attack.title, loc="left")
@@ -334,8 +393,51 @@ def _histogram(axes: Axes, attack: AttackContent) -> None:
         dash = "-" if label == "members" else DASHES[1]
         axes.stairs(share, edges, color=PAPER[role], lw=1.5, ls=dash, label=name)
     axes.set(xlim=(low, high), ylabel="share of group")
-    axes.ticklabel_format(axis="x", useOffset=False, style="plain")
+    _few_ticks(axes, low, high)
     percent(axes.yaxis, log=False)
+
+
+def _few_ticks(axes: Axes, low: float, high: float) -> None:
+    """At most six ticks with no more digits than their distance needs.
+
+    Numbers that are all small or all large are told in a power of ten, named at the
+    axis's end, so that no label runs into the next.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    largest = max(abs(low), abs(high))
+    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    power = power if not -3 < power < 5 else 0
+    ticks = MaxNLocator(nbins=5).tick_values(low, high)
+    step = (ticks[1] - ticks[0]) / 10.0**power
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    # A step of 0.25 needs one digit more than its size tells.
+    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)
+
+    def text(value: float, _: Any = None) -> str:
+        return f"{value / 10.0**power:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+    axes.set_xticks([t for t in ticks if low <= t <= high])
+    axes.xaxis.set_major_formatter(text)
+    if power:
+        small = str(power).translate(_SUPERSCRIPT)
+        axes.text(
+            *(1.0, 1.02, f"axis in units of 10{small}"),
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom",
+            color=PAPER["soft"],
+            fontsize=9,
+        )
+
+
+_SUPERSCRIPT = str.maketrans(
+    "-0123456789",
+    "\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ZERO}\N{SUPERSCRIPT ONE}"
+    "\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT THREE}\N{SUPERSCRIPT FOUR}"
+    "\N{SUPERSCRIPT FIVE}\N{SUPERSCRIPT SIX}\N{SUPERSCRIPT SEVEN}"
+    "\N{SUPERSCRIPT EIGHT}\N{SUPERSCRIPT NINE}",
+)
 
 
 def training(records: Sequence[Mapping[str, Any]]) -> Figure | None:

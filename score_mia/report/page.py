@@ -92,7 +92,10 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
     def shown(group: str) -> list[dict[str, Any]]:
         return [
             {
-                "svg": Markup(figure.svg(p.figure, p.file, p.alt)),
+                "svgs": [
+                    Markup(figure.svg(part, f"{p.file}-{i}", p.alt))
+                    for i, part in enumerate(p.parts or (p.figure,))
+                ],
                 **{"title": p.title, "caption": p.caption},
             }
             for p in drawn.values()
@@ -201,6 +204,7 @@ def _remarks(content: ReportContent, attack: AttackContent) -> dict[str, Any] | 
     lines = []
     chosen = attack.metrics.get("chosen")
     if chosen:
+        chosen = attack.columns.in_words(chosen) if attack.columns else chosen
         lines.append(f"Chosen: {chosen}")
     rows = len(attack.member)
     _, nonmembers = counts(content.metrics, attack.metrics)

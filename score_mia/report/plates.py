@@ -23,7 +23,10 @@ SAMPLES = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plate:
-    """A figure with its file, its words, and its group (the section it stands in)."""
+    """A figure with its file, its words, and its group (the section it stands in).
+
+    `parts` are shown in its place on the page, side by side where there is room.
+    """
 
     file: str
     group: str
@@ -31,6 +34,7 @@ class Plate:
     title: str
     alt: str
     caption: str
+    parts: tuple[Figure, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +52,9 @@ def plates(content: ReportContent, curves: Curves) -> dict[str, Plate]:
     stepped = [a for a in content.attacks if a.name in curves.columns]
     taken: set[str] = set()
     for number, attack in enumerate(stepped):
+        name = f"{attack.title}, by" if len(stepped) > 1 else "By"
         ending = f"-{_free(slug(attack.name), taken)}" if number else ""
-        found += _steps(attack, curves.columns[attack.name], ending)
+        found += _steps(attack, curves.columns[attack.name], name, ending)
     losses = figure.training(content.training)
     if losses is not None:
         last = max(content.training, key=lambda r: r["step"])
@@ -91,32 +96,43 @@ def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
         value, interval = estimate(a.metrics.get("auc"), a.nonmembers, False)
         said.append(f"{a.title}: AUC {value} {interval}")
     words = "; ".join(said) + "."
+    drawn = figure.roc(curves.roc, _ceiling(content.metrics), content.titles)
+    many = len(scored) > figure.MANY
     return [
         Plate(
             "roc.png",
             "separation",
-            figure.roc(
-                curves.roc,
-                _ceiling(content.metrics),
-                content.titles,
-            ),
+            drawn,
             "Recognised members against wrong accusations",
             f"ROC curves on logarithmic axes. {words}",
             "Receiver operating characteristic; bands are pointwise 95 % intervals. "
             "The further above the dotted line of guessing, and the further to the "
             "left, the worse the leak. Nothing can be measured in the shaded part."
+            + _missed(curves)
             + _under(content.metrics),
         ),
         Plate(
             "scores.png",
             "separation",
-            figure.histogram(scored),
+            # As high as the curves beside it, so that neither card is half empty.
+            figure.histogram(scored, least=2.9 if many else drawn.get_figheight()),
             "Membership scores",
             f"Histograms of the scores of members and non-members. {words}",
             "How the attack scored the images of either group. The less the two "
             "shapes overlap, the more surely a single image can be told.",
+            tuple(figure.histogram([a], wide=4.0) for a in scored) if many else (),
         ),
     ]
+
+
+def _missed(curves: Curves) -> str:
+    """What the lower panel shows, where there is one."""
+    if not figure.is_strong(curves.roc):
+        return ""
+    return (
+        " Below, the share of members missed at the same threshold, which tells "
+        "attacks apart that recognise nearly all; a curve at the top edge misses none."
+    )
 
 
 def _ceiling(metrics: Mapping[str, Any]) -> Any:
@@ -136,13 +152,15 @@ def _under(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _steps(attack: AttackContent, curves: ColumnCurves, ending: str) -> list[Plate]:
+def _steps(
+    attack: AttackContent, curves: ColumnCurves, name: str, ending: str
+) -> list[Plate]:
     columns = attack.columns
     assert columns is not None
     best = int(np.nanargmax(curves.auc[0]))
     value, low, high = curves.auc[:, best]
     where = (
-        f"AUC is highest at {columns.names[best]}: {value:.3f} [{low:.3f}, {high:.3f}]"
+        f"AUC is highest for {columns.words(best)}: {value:.3f} [{low:.3f}, {high:.3f}]"
     )
     missing = [level(f) for f, v in curves.tpr.items() if v is None]
     lost = (
@@ -165,7 +183,7 @@ def _steps(attack: AttackContent, curves: ColumnCurves, ending: str) -> list[Pla
             f"tpr_by_step{ending}.png",
             "steps",
             figure.by_step(columns, curves, "time"),
-            f"By {columns.time_label}",
+            f"{name} {columns.time_label}",
             f"{attack.title} at every {columns.time_label}. {where}.",
             basis + chosen,
         ),
@@ -173,7 +191,7 @@ def _steps(attack: AttackContent, curves: ColumnCurves, ending: str) -> list[Pla
             f"tpr_by_log_snr{ending}.png",
             "steps",
             figure.by_step(columns, curves, "log_snr"),
-            "By log-SNR",
+            f"{name} log-SNR",
             f"{attack.title} against the logarithm of signal to noise. {where}.",
             f"{basis} Noise grows to the right.",
         ),

@@ -101,9 +101,8 @@ def _control_lines(metrics: Mapping[str, Any], width: int) -> list[str]:
     left = max(len(row.name) for row in rows) + 2
     out = []
     for row in rows:
-        words = f"{row.value}, {row.detail}" if row.detail else row.value
         lines = textwrap.wrap(
-            printable(words), max(20, width - left), break_on_hyphens=False
+            printable(row.text), max(20, width - left), break_on_hyphens=False
         )
         out.append(row.name.lower().ljust(left) + lines[0])
         out += [" " * left + line for line in lines[1:]]
@@ -365,8 +364,7 @@ def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
         body.append(["", _across(line, len(labels))])
     for row in controls(metrics):
         if row.measured:
-            words = f"{row.value}, {row.detail}"
-            body.append([latex(row.name), _across(words, len(labels))])
+            body.append([latex(row.name), _across(row.text, len(labels))])
     note = (
         r"% \usepackage{booktabs}; intervals are 95 %, members are the positive class"
     )

@@ -288,5 +288,7 @@ def test_a_column_that_is_never_finite_leaves_the_rest(tmp_path):
     report = bare(dataclasses.replace(good, columns=columns))
     assert isinstance(columns, ColumnContent)
     page = Page(write(tmp_path, report).read_text(encoding="utf-8"))
-    assert "AUC is highest at loss@" in " ".join(page.values("aria-label"))
+    assert "AUC is highest for loss at diffusion step " in " ".join(
+        page.values("aria-label")
+    )
     assert metrics_of(report.attacks) == report.metrics
