@@ -299,7 +299,7 @@ def _ends(target: Target) -> tuple[Scalar, Scalar]:
 def _node(target: Target, u: Scalar) -> _Node:
     s = jnp.exp(u) - _KNEE
     # Rounding may leave s at or below nought at the clean end; the clock stops at t0.
-    t = target.sde.clock(-2.0 * jnp.log(jnp.maximum(s, 1e-30)))
+    t = target.sde.time_at(-2.0 * jnp.log(jnp.maximum(s, 1e-30)))
     return _Node(t, target.sde.alpha(t), s + _KNEE)
 
 

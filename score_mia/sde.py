@@ -3,10 +3,10 @@
     x_t = alpha(t) x_0 + std(t) eps,   eps ~ N(0, I),   t0 <= t <= t1.
 
 Time ascends in noise for every process. Everything else (drift, diffusion, posterior
-step, clock, prior) follows from the two functions, so nothing here or elsewhere asks
-which process it has. Sources: Song et al. 2021 (2011.13456) for VP, sub-VP and VE;
-Ho et al. 2020 (2006.11239) for DDPM; Song & Ermon 2019 (1907.05600) for SMLD; Karras
-et al. 2022 (2206.00364) for EDM.
+step, inverse, prior) follows from the two functions. One line more, `clock`, says how
+times are spread; so nothing here or elsewhere asks which process it has. Sources: Song
+et al. 2021 (2011.13456) for VP, sub-VP and VE; Ho et al. 2020 (2006.11239) for DDPM;
+Song & Ermon 2019 (1907.05600) for SMLD; Karras et al. 2022 (2206.00364) for EDM.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
@@ -24,18 +24,23 @@ from jaxtyping import Array, Float
 
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.check import at_least, require
+from score_mia.clock import Clock, KarrasClock, LogSnrClock, UniformClock, spread
 
 
 @dataclasses.dataclass(frozen=True)
 class SDE(abc.ABC):
-    """A noising process on `t0 <= t <= t1`; subclasses say `alpha` and `std`.
+    """A noising process on `t0 <= t <= t1`; subclasses say `log_alpha` and `std`.
 
     Attributes:
       t0: first time, the least noise a network is asked about.
       t1: last time, where x_t is (nearly) the prior.
       discrete_steps: number of steps of a discrete model, whose times are the
         integers 0 ... discrete_steps - 1; None for a continuous one.
+      clock: how times are spread where nothing else is asked for: `times`, the grids
+        of samplers, training. A process that says nothing has them even in log-SNR.
     """
+
+    clock: ClassVar[Clock] = LogSnrClock()
 
     @property
     @abc.abstractmethod
@@ -106,7 +111,7 @@ class SDE(abc.ABC):
         return a, b, jnp.sqrt(var_s * gained / var_t)
 
     @final
-    def clock(self, log_snr: ScalarLike) -> Scalar:
+    def time_at(self, log_snr: ScalarLike) -> Scalar:
         """The time at which the log signal-to-noise ratio has this value.
 
         Bisection between t0 and t1 (log-SNR falls monotonically in t); values
@@ -134,25 +139,30 @@ class SDE(abc.ABC):
         return jnp.sum(-0.5 * (x / std) ** 2 - jnp.log(std) - 0.5 * np.log(2 * np.pi))
 
     @final
-    def times(self, count: int | None = None) -> np.ndarray:
-        """Times spread evenly over the clock, float32 [count].
+    def times(self, count: int | None = None) -> Float[np.ndarray, " n"]:
+        """Ascending times spread by the process's clock, float32 [count].
 
-        A discrete model has its own times, all of them by default, else `count` of
-        them evenly chosen; a continuous one has 1,000 uniform ones by default.
+        Args:
+          count: how many; None for all steps of a discrete model, and 1,000 times of
+            a continuous one. Where a discrete model's clock is not even in t, times
+            that round to one step are merged, and fewer come back.
+
+        Raises:
+          UserError: a discrete model has fewer steps.
         """
         steps = self.discrete_steps
         if count is None:
             count = steps or 1000
         at_least("times", count, 1)
-        if steps is None:
-            return np.linspace(self.t0, self.t1, count, dtype=np.float32)
         require(
-            count <= steps,
+            steps is None or count <= steps,
             f"times={count}",
             f"are more than the model's {steps} discrete steps",
             f"give {steps} or fewer",
         )
-        return np.round(np.linspace(0, steps - 1, count)).astype(np.float32)
+        if steps is not None and count == steps:
+            return np.arange(steps, dtype=np.float32)
+        return spread(self, self.clock, count)
 
 
 def _derivative(f: Callable[[Scalar], Scalar], t: ScalarLike) -> Scalar:
@@ -180,6 +190,8 @@ class VP(SDE):
     beta_min: float = 0.1
     beta_max: float = 20.0
     start: float = 1e-5
+
+    clock: ClassVar[Clock] = UniformClock()
 
     def __post_init__(self) -> None:
         _check_bounds("beta_min", self.beta_min, "beta_max", self.beta_max)
@@ -222,6 +234,8 @@ class VE(SDE):
     sigma_max: float = 50.0
     start: float = 1e-5
 
+    clock: ClassVar[Clock] = UniformClock()
+
     def __post_init__(self) -> None:
         _check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
 
@@ -255,6 +269,8 @@ class SMLD(SDE):
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     steps: int = 1000
+
+    clock: ClassVar[Clock] = UniformClock()
 
     def __post_init__(self) -> None:
         _check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
@@ -309,6 +325,8 @@ class DDPM(SDE):
     beta_max: float = 20.0
     steps: int = 1000
 
+    clock: ClassVar[Clock] = UniformClock()
+
     def __post_init__(self) -> None:
         _check_bounds("beta_min", self.beta_min, "beta_max", self.beta_max)
         at_least("steps", self.steps, 2)
@@ -349,6 +367,8 @@ class EDM(SDE):
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+
+    clock: ClassVar[Clock] = KarrasClock()
 
     def __post_init__(self) -> None:
         _check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)

@@ -52,10 +52,19 @@ def memorising_target(
     images: np.ndarray,
     parameterisation: Parameterisation | None = None,
     codec: Codec | None = None,
+    width: float = 0.0,
 ) -> Target:
-    """The exact target of a finite training set: images [n, h, w, c] in [0, 1]."""
+    """The exact target of a finite training set: images [n, h, w, c] in [0, 1].
+
+    With a `width`, that of an equal mixture of N(image, width^2 I) in the target's
+    space: like a trained network, it tells images apart at noise from about that on
+    and no lower.
+    """
     codec = codec or Codec()
-    params = {"images": codec.encode(jnp.asarray(images, jnp.float32))}
+    params = {
+        "images": codec.encode(jnp.asarray(images, jnp.float32)),
+        "width": jnp.float32(width),
+    }
     return _target(sde, parameterisation, codec, params, memorising_eps)
 
 
@@ -98,11 +107,12 @@ def gaussian_eps(params, x, alpha, std):
 
 
 def memorising_eps(params, x, alpha, std):
-    """(x - alpha x0_hat) / std, x0_hat the softmax-weighted training images."""
+    """std sum_i w_i (x - alpha x_i) / v, v = std^2 + alpha^2 width^2, w the softmax."""
     distance = x[None] - alpha * params["images"]
-    logits = -0.5 * jnp.sum(distance**2, axis=(1, 2, 3)) / std**2
+    variance = std**2 + (alpha * params["width"]) ** 2
+    logits = -0.5 * jnp.sum(distance**2, axis=(1, 2, 3)) / variance
     # Averaging the differences, not the images, keeps a member's own term exact.
-    return jnp.tensordot(jax.nn.softmax(logits), distance, axes=1) / std
+    return jnp.tensordot(jax.nn.softmax(logits), distance, axes=1) * std / variance
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,9 +32,9 @@ class Loss:
     a column, so there is none.
 
     Attributes:
-      times: a number of times spread evenly, or the times themselves on the process's
-        own clock; None for all steps of a discrete model and 1,000 uniform times of
-        a continuous one.
+      times: a number of times, spread by the process's own clock, or the times
+        themselves; None for all steps of a discrete model and 1,000 times of a
+        continuous one.
       draws: noises per time, averaged.
       chunk: bound on memory: (time, draw) pairs computed at once for each image.
     """
@@ -66,7 +66,7 @@ class Loss:
         # t0 and t1 may be rounded by float32, and so are the times.
         low, high = float(np.float32(sde.t0)), float(np.float32(sde.t1))
         for given, t in zip(self.times, times, strict=True):
-            within("times", float(given) if low <= t <= high else float(t), low, high)
+            within("times", float(t) if low <= t <= high else float(given), low, high)
             require(
                 sde.discrete_steps is None or float(t).is_integer(),
                 f"times={given}",
@@ -80,13 +80,19 @@ class Loss:
         return float(len(self.at(sde)) * self.draws)
 
     def names(self, sde: SDE) -> tuple[str, ...]:
-        """ "loss@200" for a step, "loss@0.2100" for a continuous time."""
-        digits = 4 if sde.discrete_steps is None else 0
-        names = tuple(f"loss@{t:.{digits}f}" for t in self.at(sde))
+        """ "loss@200" for a step, "loss@0.2100" for a continuous time.
+
+        Four decimals where the process's clock is even in t, else four significant
+        digits ("loss@0.003341", "loss@80").
+        """
+        digits = ".4g" if sde.discrete_steps is None else ".0f"
+        if sde.discrete_steps is None and sde.clock.even:
+            digits = ".4f"
+        names = tuple(f"loss@{t:{digits}}" for t in self.at(sde))
         require(
             len(set(names)) == len(names),
             f"times={self.times!r}",
-            f"are closer than {10.0**-digits:g}, so that columns share a name",
+            "are so close that columns share a name of four digits",
             "give fewer times",
         )
         return names

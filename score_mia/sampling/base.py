@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
@@ -15,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of, positive
+from score_mia.clock import KarrasClock, LogSnrClock, spread
 from score_mia.sde import SDE
 from score_mia.target import Target
 
@@ -60,24 +60,6 @@ class Row(NamedTuple):
         return self.to_std == 0.0
 
 
-@functools.lru_cache(maxsize=64)
-def grid(sde: SDE, steps: int, spacing: str, rho: float) -> np.ndarray:
-    """Descending times, float32 [n <= steps]; see `Sampler`. Cached: do not write."""
-    if spacing == "time":
-        return sde.times(steps)[::-1]
-    # The times are constants of the program even when it is being traced.
-    with jax.ensure_compile_time_eval():
-        ends = np.asarray([sde.log_snr(sde.t1), sde.log_snr(sde.t0)], np.float64)
-        if spacing == "karras":
-            ends = np.exp(-0.5 * ends) ** (1.0 / rho)
-        u = np.linspace(ends[0], ends[1], steps)
-        log_snr = u if spacing == "log_snr" else -2.0 * rho * np.log(u)
-        clock = jax.jit(jax.vmap(sde.clock))
-        t = np.array(clock(jnp.asarray(log_snr, jnp.float32)), np.float32)
-    t[0], t[-1] = sde.t1, sde.t0
-    return t if sde.discrete_steps is None else np.unique(np.round(t))[::-1]
-
-
 @dataclasses.dataclass(frozen=True)
 class Sampler(abc.ABC):
     """How to draw an image: the times to stand on, and the way between them.
@@ -85,8 +67,8 @@ class Sampler(abc.ABC):
     Attributes:
       steps: times the sampler stands on; None for all of a discrete model's and 1,000
         of a continuous one's.
-      spacing: "time" (uniform on the process's clock), "log_snr" (uniform in it) or
-        "karras" (uniform in (std/alpha)^(1/rho), Karras et al., Eq. 5). A discrete
+      spacing: "time" (as the process's own clock spreads them), "log_snr" (even in it)
+        or "karras" (even in (std/alpha)^(1/rho), Karras et al., Eq. 5). A discrete
         model's times are rounded to its own, and those that coincide are merged.
       rho: exponent of the karras spacing.
       denoise: move from t0 on to the clean image; else stop at x_t0.
@@ -106,8 +88,11 @@ class Sampler(abc.ABC):
     @final
     def times(self, sde: SDE) -> Float[np.ndarray, " n"]:
         """The times it stands on, from t1 down to t0, float32."""
-        count = self.steps or sde.discrete_steps or 1000
-        return grid(sde, count, self.spacing, float(self.rho))
+        if self.spacing == "time":
+            return sde.times(self.steps)[::-1]
+        even = self.spacing == "log_snr"
+        clock = LogSnrClock() if even else KarrasClock(float(self.rho))
+        return spread(sde, clock, self.steps or sde.discrete_steps or 1000)[::-1]
 
     @abc.abstractmethod
     def evaluations(self, sde: SDE) -> int | None:

@@ -184,7 +184,7 @@ def log_snr_at(sde: SDE, times: Float[np.ndarray, " k"]) -> Float[np.ndarray, " 
 def times_on(sde: SDE, steps: Steps, audit: str) -> list[float]:
     """The times of an exhibit that needs no column: any that the process has."""
     if steps.log_snr:
-        exact = [float(sde.clock(level)) for level in steps.log_snr]
+        exact = [float(sde.time_at(level)) for level in steps.log_snr]
         whole = sde.discrete_steps is not None
         return list(dict.fromkeys(float(round(t)) if whole else t for t in exact))
     times = []

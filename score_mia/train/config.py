@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from score_mia.check import at_least, one_of, positive, require, within
+from score_mia.clock import CLOCKS, Clock
 from score_mia.train.accounting import ACCOUNTANTS, ADJACENCIES
 from score_mia.train.loss import Objective
 
@@ -128,7 +129,7 @@ class TrainConfig:
     cutout: int = 0
     weighting: str = "noise"
     reduce_mean: bool = True
-    time_law: str = "uniform"
+    time_law: str | None = None
     draws: int = 1
     log_every: int = 100
     checkpoint_every: int = 1000
@@ -185,9 +186,18 @@ class TrainConfig:
             draws=self.draws,
         )
 
-    def science(self) -> dict[str, Any]:
-        """The fields that decide the parameters after a given number of steps."""
-        told = dataclasses.asdict(self)
+    def record(self, clock: Clock) -> dict[str, Any]:
+        """All fields as plain values, with the law of times that was trained by.
+
+        Args:
+          clock: the process's own, whose law it is where the config names none.
+        """
+        own = clock.law if CLOCKS.get(clock.law) == clock else repr(clock)
+        return {**dataclasses.asdict(self), "time_law": self.time_law or own}
+
+    def science(self, clock: Clock) -> dict[str, Any]:
+        """Of `record`, what decides the parameters after a given number of steps."""
+        told = self.record(clock)
         for name in (*_OPERATIONAL, *(f for f in _LATER if not told[f])):
             del told[name]
         if self.dp is not None:

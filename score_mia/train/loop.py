@@ -43,6 +43,7 @@ from score_mia.checkpoint import (
 from score_mia.data.loader import Batches, PoissonBatches
 from score_mia.files import digest
 from score_mia.progress import Progress
+from score_mia.sde import SDE
 from score_mia.target import Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
@@ -96,10 +97,10 @@ def train(
     trusted = _names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, labels, p.shape)
-    identity = run_identity(spec, config, images, labels)
+    identity = run_identity(spec, config, p.sde, images, labels)
     about = {
         **(provenance or {}),
-        "train": dataclasses.asdict(config),
+        "train": config.record(p.sde.clock),
         "identity": identity,
         "members": len(images),
     }
@@ -385,11 +386,13 @@ def _check_data(
 def run_identity(
     spec: Mapping[str, Any],
     config: TrainConfig,
+    sde: SDE,
     images: np.ndarray,
     labels: np.ndarray | None,
 ) -> str:
     """Digest of everything that decides the result."""
-    told = json.dumps([spec, config.science()], sort_keys=True, default=dict)
+    science = config.science(sde.clock)
+    told = json.dumps([spec, science], sort_keys=True, default=dict)
     extra = () if labels is None else (np.asarray(labels),)
     return digest(told, images, *extra)
 

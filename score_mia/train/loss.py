@@ -16,11 +16,11 @@ from jaxtyping import Array, Bool
 
 from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of
+from score_mia.clock import CLOCKS
 from score_mia.sde import SDE
 from score_mia.target import Target
 
-# EDM's training law and data scale (Karras et al. 2022, Table 1).
-LOG_NOISE_MEAN, LOG_NOISE_STD, SIGMA_DATA = -1.2, 1.2, 0.5
+SIGMA_DATA = 0.5  # EDM's scale of the data (Karras et al. 2022, Table 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Objective:
         2101.09258, Eq. 7).
         "edm": 1 + (std/alpha / 0.5)^2 (Karras et al. 2022, Table 1).
       reduce_mean: mean over dimensions; False: half the sum (as score_sde names it).
-      time_law: "uniform" on [t0, t1] (on the integers 0 ... steps - 1 for a discrete
-        process), or "log_normal": log(std/alpha) ~ N(-1.2, 1.2^2), as EDM draws it.
+      time_law: None for the law of the process's own clock; else "uniform" on [t0, t1]
+        (on the integers 0 ... steps - 1 for a discrete process), "log_snr" (uniform in
+        it) or "log_normal": log(std/alpha) ~ N(-1.2, 1.2^2), as EDM draws it.
       flip: mirror the image with probability one half, anew for each draw.
       cutout: side in pixels of a grey square around a random pixel, anew for each draw
         and cut off at the border (DeVries & Taylor 2017); 0 for none.
@@ -46,14 +47,15 @@ class Objective:
 
     weighting: str = "noise"
     reduce_mean: bool = True
-    time_law: str = "uniform"
+    time_law: str | None = None
     flip: bool = False
     cutout: int = 0
     draws: int = 1
 
     def __post_init__(self) -> None:
         one_of("weighting", self.weighting, ("noise", "likelihood", "edm"))
-        one_of("time_law", self.time_law, ("uniform", "log_normal"))
+        if self.time_law is not None:
+            one_of("time_law", self.time_law, CLOCKS)
         at_least("draws", self.draws, 1)
         at_least("cutout", self.cutout, 0)
 
@@ -89,14 +91,8 @@ class Objective:
 
     def time(self, sde: SDE, key: Key) -> Scalar:
         """A random time of the process."""
-        steps = sde.discrete_steps
-        if self.time_law == "log_normal":
-            z = jax.random.normal(key, ())
-            t = sde.clock(-2.0 * (LOG_NOISE_MEAN + LOG_NOISE_STD * z))
-            return t if steps is None else jnp.round(t)
-        if steps is None:
-            return jax.random.uniform(key, (), minval=sde.t0, maxval=sde.t1)
-        return jax.random.randint(key, (), 0, steps).astype(jnp.float32)
+        clock = sde.clock if self.time_law is None else CLOCKS[self.time_law]
+        return clock.draw(sde, key)
 
     def weight(self, sde: SDE, t: Scalar) -> Scalar:
         """The factor on the squared noise error at time t."""

@@ -149,16 +149,16 @@ def test_bridge_is_smld_ancestral_step():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_clock_inverts_log_snr(name):
+def test_time_at_inverts_log_snr(name):
     sde = SDES[name]()
     t = _inside(sde)
     log_snr = _at(sde.log_snr, t)
     assert np.all(np.diff(log_snr) < 0), "log-SNR must fall along the clock"
-    back = _at(sde.clock, log_snr)
+    back = _at(sde.time_at, log_snr)
     np.testing.assert_allclose(_at(sde.log_snr, back), log_snr, atol=2e-5, rtol=2e-6)
     np.testing.assert_allclose(back, t, rtol=1e-4)
-    assert sde.clock(1e6) == np.float32(sde.t0)
-    assert sde.clock(-1e6) == np.float32(sde.t1)
+    assert sde.time_at(1e6) == np.float32(sde.t0)
+    assert sde.time_at(-1e6) == np.float32(sde.t1)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
+from score_mia.clock import UniformClock
 from score_mia.parameterisation import Noise
 from score_mia.sde import VE
 from score_mia.target import Target
@@ -81,7 +82,7 @@ def test_the_objective_cuts_anew_in_each_draw_and_leaves_the_rest_as_it_was():
 def test_cutout_is_a_field_of_the_config():
     config = TrainConfig(steps=1, cutout=4)
     assert config.objective.cutout == 4
-    assert config.science()["cutout"] == 4
-    assert "cutout" not in TrainConfig(steps=1).science()
+    assert config.science(UniformClock())["cutout"] == 4
+    assert "cutout" not in TrainConfig(steps=1).science(UniformClock())
     with pytest.raises(UserError, match="cutout=-1: is below 0"):
         TrainConfig(steps=1, cutout=-1)

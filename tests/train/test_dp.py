@@ -20,6 +20,7 @@ import pytest
 from score_mia import device
 from score_mia.check import UserError
 from score_mia.checkpoint import assemble, describe, load_target, parts
+from score_mia.clock import UniformClock
 from score_mia.registry import make
 from score_mia.train import accounting, dp
 from score_mia.train.accounting import Mechanism
@@ -340,12 +341,12 @@ def test_noise_calibrated_for_some_steps_is_not_for_others():
     config = dataclasses.replace(
         private(epsilon=5.0, noise_multiplier=None, accountant="rdp"), steps=40
     )
-    longer = dataclasses.replace(config, steps=50)
-    assert config.science() != longer.science()
+    longer, clock = dataclasses.replace(config, steps=50), UniformClock()
+    assert config.science(clock) != longer.science(clock)
     given = dataclasses.replace(CONFIG, steps=40)
-    assert given.science() == CONFIG.science()
-    assert private(microbatch=1).science() == CONFIG.science()
-    assert private(control="clip_only").science() != CONFIG.science()
+    assert given.science(clock) == CONFIG.science(clock)
+    assert private(microbatch=1).science(clock) == CONFIG.science(clock)
+    assert private(control="clip_only").science(clock) != CONFIG.science(clock)
     few, many = (dp.mechanism(c, 24).noise_multiplier for c in (config, longer))
     assert few < many
     told = dp.record(config, dp.mechanism(config, 24), 40)
