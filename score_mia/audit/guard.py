@@ -16,6 +16,7 @@ import numpy as np
 from score_mia.build import Plan
 from score_mia.check import UserError, require
 from score_mia.checkpoint import describe, is_unsealed, state_record
+from score_mia.clock import Clock
 from score_mia.data.split import Split
 from score_mia.files import digest
 from score_mia.train.config import TrainConfig
@@ -68,7 +69,9 @@ def require_same_target(
     changes = differences(spec, plan.spec(shape))
     imported = about.get("imported") is not None
     if not imported:
-        changes += differences(_science(about), plan.train.science(), "train")
+        clock = plan.sde.clock
+        now = plan.train.science(clock)
+        changes += differences(_science(about, clock), now, "train")
     if changes:
         raise UserError(
             f"{folder}: holds a target that differs in {_told(changes)}; {ELSEWHERE}, "
@@ -134,10 +137,10 @@ def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
     return record["spec"], record, False
 
 
-def _science(about: Mapping[str, Any]) -> dict[str, Any]:
+def _science(about: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
     """What decided a training, of the settings that are kept with it."""
     try:
-        return TrainConfig.of(about["train"]).science()
+        return TrainConfig.of(about["train"]).science(clock)
     except (UserError, KeyError, TypeError) as error:
         raise UserError(
             f"the target was trained with settings that this version does not know "

@@ -190,14 +190,16 @@ class TrainConfig:
         """All fields as plain values, with the law of times that was trained by.
 
         Args:
-          clock: the process's own, whose law it is where the config names none.
+          clock: the process's own, whose law it is where the config names none; None
+            stays for the law of a user's own clock.
         """
-        own = clock.law if CLOCKS.get(clock.law) == clock else repr(clock)
+        own = clock.law if CLOCKS.get(clock.law) == clock else None
         return {**dataclasses.asdict(self), "time_law": self.time_law or own}
 
     def science(self, clock: Clock) -> dict[str, Any]:
         """Of `record`, what decides the parameters after a given number of steps."""
         told = self.record(clock)
+        told["time_law"] = told["time_law"] or repr(clock)
         for name in (*_OPERATIONAL, *(f for f in _LATER if not told[f])):
             del told[name]
         if self.dp is not None:
