@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def jit(function: Callable, *, parameters: int = 0, **options: Any) -> Any:
     if known and parameters < _LARGE:
         options = {"compiler_options": _CPU_OPTIONS, **options}
     return jax.jit(function, **options)
+
+
+def name() -> str:
+    """Number and kind of the devices, e.g. "1 x cpu (x86_64)"."""
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    where = f" ({platform.machine()})" if kind == "cpu" else ""
+    return f"{len(devices)} x {kind}{where}"
 
 
 def size(params: Any) -> int:

@@ -167,12 +167,30 @@ def collect(
 
 def seconds(folder: str | Path) -> float:
     """Time that computing the shards of a folder took, over all starts and hosts."""
-    return sum(map(_read_seconds, sorted(Path(folder).glob("seconds-*.json"))))
+    return sum(_spent(p)["seconds"] for p in sorted(Path(folder).glob(_SPENT)))
 
 
-def _read_seconds(path: Path) -> float:
+def devices(folder: str | Path) -> list[str]:
+    """On what the shards of a folder were computed, over all starts and hosts."""
+    paths = Path(folder).glob(_SPENT)
+    return sorted({name for path in paths for name in _spent(path)["devices"]})
+
+
+def is_whole(folder: str | Path) -> bool:
+    """Whether every shard that the manifest of a folder speaks of is there."""
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        return False
+    count = load_sealed(path, {"parts": int})["parts"]
+    return all((path.parent / part_name(k, count)).exists() for k in range(count))
+
+
+_SPENT = "seconds-*.json"
+
+
+def _spent(path: Path) -> dict[str, Any]:
     remedy = "delete it and run again: only the time that was spent is then not known"
-    return load_sealed(path, {"seconds": float}, remedy=remedy)["seconds"]
+    return load_sealed(path, {"seconds": float, "devices": [str]}, remedy=remedy)
 
 
 def part_name(index: int, count: int) -> str:
@@ -301,8 +319,9 @@ def _load_part(
 
 def _add_seconds(folder: Path, spent: float) -> None:
     path = folder / f"seconds-{jax.process_index():05d}.json"
-    before = _read_seconds(path) if path.exists() else 0.0
-    save_sealed(path, {"seconds": before + spent})
+    before = _spent(path) if path.exists() else {"seconds": 0.0, "devices": []}
+    names = sorted({*before["devices"], device.name()})
+    save_sealed(path, {"seconds": before["seconds"] + spent, "devices": names})
 
 
 def _wait_for_other_hosts() -> None:

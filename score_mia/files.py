@@ -383,8 +383,8 @@ def keep_manifest(
         if write:
             save_sealed(path, facts)
         return
-    remedy = f"delete it and run again: {what} whose own seal holds are kept"
-    old = load_sealed(path, remedy=remedy)
+    again = f"delete it and run again: {what} whose own seal holds are kept"
+    old = load_sealed(path, remedy=again)
     for name in sorted(facts.keys() | old.keys()):
         require(
             old.get(name) == facts.get(name),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from score_mia import device
 from score_mia.attacks.protocol import Attack
 from score_mia.audit.assess import Assessment, Failure, assess, attempt
 from score_mia.audit.checks import Checks, checks
@@ -21,11 +21,11 @@ from score_mia.audit.guard import members_digest
 from score_mia.audit.quality import choose, measure, samples
 from score_mia.audit.work import Work, config_digest, open_work
 from score_mia.build import Plan
-from score_mia.check import Incomplete, UserError
+from score_mia.check import Incomplete, UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
-from score_mia.engine import collect, seconds
-from score_mia.files import save_json, save_npz, write_atomic
+from score_mia.engine import collect, devices, is_whole, seconds
+from score_mia.files import load_json, save_json, save_npz, write_atomic
 from score_mia.lease import lease
 from score_mia.metrics.roc import paper_compatible
 from score_mia.report import table_text, write
@@ -81,9 +81,9 @@ def attack(plan: Plan, workdir: str | Path) -> str:
 
 @_alone
 def report(plan: Plan, workdir: str | Path) -> str:
-    """Write the report of an attacked target; only missing signals are computed."""
+    """Write the report of an attacked target again, from the signals that are kept."""
     work = open_work(plan, workdir)
-    return _report(work, *_attack(work))
+    return _report(work, *_attack(work, compute=False))
 
 
 @_alone
@@ -129,14 +129,25 @@ def _provenance(work: Work) -> dict[str, Any]:
     }
 
 
-def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
-    """Signals of every attack, their assessments, metrics.json, and the checks."""
+def _attack(
+    work: Work, *, compute: bool = True
+) -> tuple[list[Assessment], dict[str, Any], Checks]:
+    """Signals of every attack, their assessments, metrics.json, and the checks.
+
+    Args:
+      work: the run.
+      compute: whether to compute signals that are missing; if not, they are refused,
+        and an attack that failed has failed still.
+    """
     plan, split = work.plan, work.split
     selection = choose(work)
     digest = target_digest(work.target)
     results: dict[str, Assessment | Failure] = {}
     for one in plan.attacks:
         folder = work.folder / "signals" / one.name
+        if not compute and not is_whole(folder):
+            results[one.name] = _failed_before(work, one)
+            continue
         read = functools.partial(_signals, work, one, folder, digest)
         judge = functools.partial(_judged, work, one, folder)
         results[one.name] = attempt(one, read, judge, folder / "failed.txt")
@@ -155,12 +166,40 @@ def _attack(work: Work) -> tuple[list[Assessment], dict[str, Any], Checks]:
         "split": split.counts,
         "level": plan.report.level,
         "seed": plan.seed,
-        "device": device_name(),
+        "device": _devices(work),
         "attacks": {name: result.entry for name, result in results.items()},
         "controls": checked.controls,
     }
-    save_json(work.folder / "metrics.json", metrics)
+    if metrics != _kept_metrics(work):
+        save_json(work.folder / "metrics.json", metrics)
     return assessments, metrics, checked
+
+
+def _kept_metrics(work: Work) -> dict[str, Any]:
+    """What metrics.json says; nothing if it is missing or damaged."""
+    try:
+        return load_json(work.folder / "metrics.json", {"attacks": {str: dict}})
+    except UserError:
+        return {"attacks": {}}
+
+
+def _failed_before(work: Work, one: Attack) -> Failure:
+    """The failure of an attack without signals that metrics.json tells of."""
+    reason = _kept_metrics(work)["attacks"].get(one.name, {}).get("failed")
+    require(
+        isinstance(reason, str),
+        f"attack {one.name!r}",
+        f"has not all of its signals in {work.folder / 'signals'}",
+        "run 'attack' with this workdir first",
+    )
+    return Failure(one, str(reason))
+
+
+def _devices(work: Work) -> str:
+    """On what the signals of all attacks were computed."""
+    folders = (work.folder / "signals" / one.name for one in work.plan.attacks)
+    names = {name for folder in folders for name in devices(folder)}
+    return ", ".join(sorted(names)) or device.name()
 
 
 def _signals(work: Work, one: Attack, folder: Path, digest: str) -> Signals:
@@ -256,11 +295,3 @@ def versions() -> dict[str, str]:
     """Versions of score_mia and of what its numbers depend on."""
     names = ("score_mia", "jax", "flax", "optax", "diffrax", "numpy", "scikit-learn")
     return {name: importlib.metadata.version(name) for name in names}
-
-
-def device_name() -> str:
-    """Number and kind of the devices, e.g. "1 x cpu (x86_64)"."""
-    devices = jax.devices()
-    kind = devices[0].device_kind
-    where = f" ({platform.machine()})" if kind == "cpu" else ""
-    return f"{len(devices)} x {kind}{where}"

@@ -18,7 +18,7 @@ from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import load_target
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.files import digest, load_json, save_json
+from score_mia.files import digest, load_json, load_sealed, save_json
 from score_mia.target import Target
 
 
@@ -51,7 +51,7 @@ class Work:
             return plan.target.step or plan.train.steps
         path = self.folder / "selection.json"
         require(path.exists(), f"{path}", "does not exist", "run 'attack' or 'audit'")
-        chosen = load_json(path, {"chosen": int}, remedy=_CHOOSE)["chosen"]
+        chosen = load_sealed(path, {"chosen": int}, remedy=_CHOOSE)["chosen"]
         require(chosen in plan.snapshots, f"{path}", f"names step {chosen}", _CHOOSE)
         return chosen
 
