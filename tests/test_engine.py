@@ -141,7 +141,7 @@ def test_resumption_reuses_shards_and_changes_no_bit(target, whole, tmp_path):
 
 def test_another_run_in_the_same_folder_is_refused(target, tmp_path):
     run(target, tmp_path, devices=1)
-    with pytest.raises(UserError, match=r"seed=7, now it is 8.*another workdir"):
+    with pytest.raises(UserError, match=r"seed=7, now it is 8.*another name or delete"):
         run(target, tmp_path, seed=8)
     with pytest.raises(UserError, match="signal="):
         run(target, tmp_path, signal=Probe(time=0.3))

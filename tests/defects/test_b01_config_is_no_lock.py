@@ -29,7 +29,7 @@ OTHER_TARGETS = {
     "split.members": dict(split__members=20),
     "split.seed": dict(split__seed=1),
     "split.reference": dict(split__reference=0.25),
-    "images have changed": dict(data__dataset="fashion_mnist", data__size=8),
+    "have changed": dict(data__dataset="fashion_mnist", data__size=8),
 }
 
 
@@ -113,7 +113,7 @@ def test_data_may_move(tmp_path):
     (tmp_path / "here.npy").rename(tmp_path / "there.npy")
     open_work(plan(**two), tmp_path / "run")
     np.save(tmp_path / "there.npy", 1 - images)
-    assert "images have changed" in refused(open_work, plan(**two), tmp_path / "run")
+    assert "have changed" in refused(open_work, plan(**two), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
