@@ -1,12 +1,15 @@
 """What could make an audit's numbers mean less than they seem: checked and reported.
 
-Near-duplicates across the split, a classifier that never saw the model, and the error
-of the likelihood's grid. Results are kept in checks.json.
+Near-duplicates across the split, a classifier that never saw the model, how far apart
+the two groups are by themselves, and the error of the likelihood's grid. Results are
+kept in checks.json, sealed, with what they were made from: a changed digit is refused,
+and the checks of another split, target or setting are made anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,11 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.likelihood import Likelihood
+from score_mia.attacks.protocol import Attack
 from score_mia.audit.work import Work
-from score_mia.data.sanitise import blind, near_duplicates
-from score_mia.files import load_json, save_json
+from score_mia.checkpoint import target_digest
+from score_mia.data.sanitise import blind_features, near_duplicates
+from score_mia.encoders.plain import RandomConv
+from score_mia.files import load_sealed, save_sealed
 from score_mia.likelihood import Adaptive, grid_error
-from score_mia.metrics.intervals import evaluate
+from score_mia.metrics.crossfit import cross_fitted
+from score_mia.metrics.image import kid
+
+VERSION = 2
+"""Of the checks themselves: those of an older version are made anew."""
+
+_SHIFT_IMAGES = 2000
+"""Most images of either group whose distance is measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +41,8 @@ class Checks:
     Attributes:
       warnings: what makes the audit's numbers less trustworthy.
       notes: attack name -> lines about its own accuracy.
-      controls: entries for metrics.json: the blind classifier's AUC.
+      controls: entries for metrics.json: "blind", "near_duplicates", "shift". One that
+        so few images cannot show is left out.
     """
 
     warnings: tuple[str, ...]
@@ -37,62 +51,142 @@ class Checks:
 
 
 def checks(work: Work) -> Checks:
-    """Run the checks, or read what an earlier run found."""
-    path = work.folder / "checks.json"
-    if not path.exists():
-        save_json(path, _run(work))
-    found = load_json(path)
-    duplicates, outside = found["near_duplicates"], found["blind"]
-    warnings = []
+    """Run the checks, or read what an earlier run found.
+
+    Raises:
+      UserError: checks.json is damaged or was changed.
+    """
+    path, facts = work.folder / "checks.json", _facts(work)
+    kept = load_sealed(path) if path.exists() else {}
+    if kept.get("facts") != facts:
+        save_sealed(path, {"facts": facts, **_run(work)})
+        kept = load_sealed(path)
+    notes: dict[str, tuple[str, ...]] = {n: (line,) for n, line in kept["grid"].items()}
+    duplicates = {k: v for k, v in kept["near_duplicates"].items() if k != "listed"}
+    controls = {"near_duplicates": duplicates, "blind": kept["blind"]}
+    controls["shift"] = kept["shift"]
+    controls = {name: entry for name, entry in controls.items() if entry is not None}
+    return Checks(tuple(warnings(controls)), notes, controls)
+
+
+def warnings(controls: Mapping[str, Any]) -> list[str]:
+    """What the controls of an audit say against its numbers, in words."""
+    lines = []
+    duplicates = controls["near_duplicates"]
     if duplicates["pairs"]:
-        warnings.append(
+        lines.append(
             f"{duplicates['nonmembers']} non-members nearly repeat a member "
             f"({duplicates['exact_pairs']} pairs are identical, RMSE below "
             f"{duplicates['threshold']:.3f}): they pull every attack towards chance."
         )
-    auc = outside["auc"]
-    if auc["low"] > 0.5:
-        warnings.append(
-            "A classifier that never saw the model tells members from non-members with "
-            f"AUC {auc['value']:.2f} [{auc['low']:.2f}, {auc['high']:.2f}]: the two "
-            "groups differ by themselves, and attacks may only be showing that."
+    if "blind" in controls:
+        lines += _blind_warnings(controls["blind"])
+    shift = controls.get("shift")
+    if shift is not None and shift["kid"]["low"] > 0:
+        distance = shift["kid"]
+        lines.append(
+            "The members and the non-members are two different kinds of images: their "
+            f"KID by {shift['encoder']} is {distance['value']:.3g} "
+            f"[{distance['low']:.3g}, {distance['high']:.3g}], where two halves of one "
+            "set have 0. Attacks may only be showing that."
         )
-    notes: dict[str, tuple[str, ...]] = {
-        n: (line,) for n, line in found["grid"].items()
+    return lines
+
+
+def _blind_warnings(entry: Mapping[str, Any]) -> list[str]:
+    auc = entry["auc"]
+    measured = (
+        f"AUC {auc['value']:.2f} [{auc['low']:.2f}, {auc['high']:.2f}] "
+        f"(p = {entry['p_value']:.2g})"
+    )
+    if auc["low"] > 0.5:
+        return [
+            "A classifier that never saw the model tells members from non-members with "
+            f"{measured}: the two groups differ by themselves, and attacks may only be "
+            "showing that."
+        ]
+    if auc["high"] < 0.5:
+        return [
+            "A classifier that never saw the model takes members for non-members more "
+            f"often than chance allows, {measured}. Groups drawn independently do not "
+            "do that: look for images that come in pairs, one in either group, or for "
+            "a mistake in the split or the data."
+        ]
+    return []
+
+
+def _facts(work: Work) -> dict[str, Any]:
+    """All that decides what the checks find."""
+    report = work.plan.report
+    return {
+        "version": VERSION,
+        "split": work.split.fingerprint,
+        "source": work.source.digest,
+        "target": target_digest(work.target),
+        "seed": work.plan.seed,
+        "level": report.level,
+        "near_duplicates": report.near_duplicates,
+        "grid": [repr(a.signal) for a in _gridded(work)],
+        "grid_check": report.grid_check,
     }
-    return Checks(tuple(warnings), notes, {"blind": outside})
 
 
 def _run(work: Work) -> dict[str, Any]:
-    plan, split = work.plan, work.split
-    duplicates = near_duplicates(work.source, split, plan.report.near_duplicates)
-    record = blind(work.source, split, seed=plan.seed)
-    entry = evaluate(
-        record.column("blind").astype(float),
-        record.member,
-        level=plan.report.level,
-        replicates=plan.report.replicates,
-        seed=plan.seed,
+    duplicates = near_duplicates(
+        work.source, work.split, work.plan.report.near_duplicates
     )
+    listed = duplicates.listed(work.source)
     return {
-        "near_duplicates": duplicates.summary(),
-        "blind": {
-            "auc": entry["auc"],
-            "members": int(record.member.sum()),
-            "nonmembers": int((~record.member).sum()),
-        },
+        "near_duplicates": {**duplicates.summary(), "listed": listed},
+        "blind": _blind(work),
+        "shift": _shift(work),
         "grid": _grid(work),
     }
+
+
+def _blind(work: Work) -> dict[str, Any] | None:
+    """The classifier on all images of the split; None if a class has one image."""
+    if min(len(work.split.members), len(work.split.nonmembers)) < 2:
+        return None
+    features = blind_features(work.source, work.split, seed=work.plan.seed)
+    result = cross_fitted(
+        features.values,
+        features.member,
+        level=work.plan.report.level,
+        seed=work.plan.seed,
+    )
+    return {
+        "auc": result.auc.to_json(),
+        "p_value": result.p_value,
+        "members": int(features.member.sum()),
+        "nonmembers": int((~features.member).sum()),
+    }
+
+
+def _shift(work: Work) -> dict[str, Any] | None:
+    """KID between the images that attacks are judged on; None with fewer than three.
+
+    By untrained filters: they need no file, see texture and coarse structure, and two
+    halves of one set have KID 0 by any encoder.
+    """
+    split, encoder = work.split, RandomConv()
+    generator = np.random.RandomState(work.plan.seed)
+    groups = []
+    for rows in (split.member, ~split.member):
+        ids = generator.permutation(split.ids[rows & ~split.reference])[:_SHIFT_IMAGES]
+        if len(ids) < 3:
+            return None
+        groups.append(encoder.features(work.source.images(np.sort(ids))))
+    distance = kid(*groups, level=work.plan.report.level)
+    return {"encoder": encoder.name, "kid": distance.to_json()}
 
 
 def _grid(work: Work) -> dict[str, str]:
     """For each likelihood attack, the measured error of its grid in words."""
     count, split = work.plan.report.grid_check, work.split
     lines = {}
-    for attack in work.plan.attacks:
-        signal = attack.signal
-        if not isinstance(signal, Likelihood) or signal.solver != "fixed" or not count:
-            continue
+    for attack in _gridded(work):
+        signal: Any = attack.signal
         half = -(-count // 2)
         ids = np.asarray([*split.members[:half], *split.nonmembers[: count - half]])
         error = grid_error(
@@ -110,3 +204,14 @@ def _grid(work: Work) -> dict[str, str]:
             f"on average, {error.max:.4f} at most."
         )
     return lines
+
+
+def _gridded(work: Work) -> list[Attack]:
+    """The attacks whose grid is checked."""
+    if not work.plan.report.grid_check:
+        return []
+    return [
+        attack
+        for attack in work.plan.attacks
+        if isinstance(attack.signal, Likelihood) and attack.signal.solver == "fixed"
+    ]

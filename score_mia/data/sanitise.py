@@ -3,18 +3,18 @@
 Two checks on a split: near-duplicates across its border (a non-member that nearly is a
 member is one, for the model), and a classifier that never sees the model (a "blind"
 baseline; if it beats chance the classes differ by distribution and every attack's
-figure is inflated).
+figure is inflated), whose features are made here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from score_mia.check import UserError, at_least, one_of, require
+from score_mia.check import UserError, at_least, require
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.signals import Signals
@@ -50,6 +50,34 @@ class Duplicates:
             "members": len(np.unique(self.members)),
             "nonmembers": len(np.unique(self.nonmembers)),
         }
+
+    def listed(self, source: Source, most: int = 1000) -> list[dict[str, Any]]:
+        """The closest pairs as JSON: ids, distance, and file names if there are any."""
+        names = getattr(source, "names", None)
+
+        def files(**ids: np.int64) -> dict[str, str]:
+            if names is None:
+                return {}
+            rows = np.searchsorted(source.ids, list(ids.values()))
+            return {
+                f"{role}_file": names[row] for role, row in zip(ids, rows, strict=True)
+            }
+
+        order = np.lexsort((self.nonmembers, self.members, self.rmse))[:most]
+        return [
+            {
+                "member": int(a),
+                "nonmember": int(b),
+                "rmse": float(rmse),
+                **files(member=a, nonmember=b),
+            }
+            for a, b, rmse in zip(
+                self.members[order],
+                self.nonmembers[order],
+                self.rmse[order],
+                strict=True,
+            )
+        ]
 
     def drop(self, split: Split) -> Split:
         """The split without the non-members that repeat a member.
@@ -146,36 +174,38 @@ def _rmse(
     return out
 
 
-def blind(
+def blind_features(
     source: Source,
     split: Split,
-    classifier: Literal["logistic", "forest"] = "logistic",
-    folds: int = 5,
+    *,
     components: int = 50,
     limit: int = 5000,
     seed: int = 0,
 ) -> Signals:
-    """Membership scores of a classifier that sees the pixels and never the model.
+    """What a classifier that never sees the model may know of each image.
 
-    Cross-fitted: each image is scored by a classifier fitted on the labels of the other
-    folds, on principal components of the pixels. Evaluate it like any attack; an
-    interval of the AUC that lies above 0.5 means that the classes differ by
-    distribution.
+    The principal components of the pixels and their squares: the former show shifts of
+    brightness, colour and content, the latter of contrast, sharpness and noise, which
+    leave every mean as it was. They are found on all images at once and see no label.
+    `score_mia.metrics.crossfit.cross_fitted` fits the classifier and judges it; an AUC
+    interval above 0.5 means that the classes differ by distribution.
 
     Args:
       source: the images.
-      split: the classes; reference and evaluation images alike take part.
-      classifier: "logistic" (linear) or "forest" (extremely randomised trees).
-      folds: number of parts, at most the size of the smaller class.
+      split: the classes; reference and evaluation images alike take part, because
+        both were drawn as one, and more images see a smaller difference.
       components: principal components kept.
       limit: at most so many images of each class, chosen at random.
-      seed: of the choice, the folds and the fit.
+      seed: of the choice and of the decomposition.
 
     Returns:
-      A record with the one column "blind", higher = more member-like.
+      A record with the columns "pc@0" ... and "pc@0 squared" ....
+
+    Raises:
+      UserError: a class of fewer than two images.
     """
-    one_of("classifier", classifier, ("logistic", "forest"))
-    at_least("folds", folds, 2)
+    from sklearn.decomposition import PCA
+
     at_least("components", components, 1)
     at_least("limit", limit, 2)
     split.check(source)
@@ -192,38 +222,14 @@ def blind(
     ids = np.concatenate(chosen)
     member = np.arange(len(ids)) < len(chosen[0])
     pixels = source.images(ids).reshape(len(ids), -1)
-    folds = min(folds, smaller)
     kept = min(components, *pixels.shape)
-    scores = _cross_fitted(pixels, member, classifier, folds, kept, seed)
-    provenance = {"signal": "blind", "classifier": classifier, "seed": seed}
-    return Signals.of(scores[:, None], member, ids, ("blind",), provenance=provenance)
-
-
-def _cross_fitted(
-    pixels: Float[np.ndarray, "n d"],
-    member: np.ndarray,
-    classifier: str,
-    folds: int,
-    components: int,
-    seed: int,
-) -> Float[np.ndarray, " n"]:
-    from sklearn.decomposition import PCA
-    from sklearn.ensemble import ExtraTreesClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if classifier == "logistic":
-        last = LogisticRegression(C=0.1, max_iter=1000)
-    else:
-        # Not HistGradientBoosting: its OpenMP threads made 400 rows take 55 s on two
-        # busy cores.
-        last = ExtraTreesClassifier(200, min_samples_leaf=5, random_state=seed)
-    # The components are found once, on all images: they see no label.
-    pca: Any = PCA(components, svd_solver="randomized", random_state=seed)
+    pca: Any = PCA(kept, svd_solver="randomized", random_state=seed)
     values = pca.fit_transform(pixels)
-    model = make_pipeline(StandardScaler(), last)
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    fit: Any = cross_val_predict
-    return fit(model, values, member, cv=parts, method="predict_proba")[:, 1]
+    names = [f"pc@{i}" for i in range(kept)]
+    return Signals.of(
+        np.concatenate([values, values**2], axis=1),
+        member,
+        ids,
+        (*names, *(f"{name} squared" for name in names)),
+        provenance={"signal": "blind", "seed": seed},
+    )

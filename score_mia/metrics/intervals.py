@@ -311,17 +311,27 @@ def _auc(
     value, variance = delong(scores, member)
     pairs = min(int(np.sum(member)), int(np.sum(~member)))
     exact = _around_atom(tally(scores, member), value, level)
-    if pairs * min(value, 1 - value) < _FEW or not np.isfinite(variance):
-        limits = clopper_pearson(min(value * pairs, pairs), pairs, level)
-    else:
-        logit = special.logit(value)
-        z = special.ndtri((1 + level) / 2)
-        reach = z * np.sqrt(variance) / (value * (1 - value))
-        limits = (
-            float(special.expit(logit - reach)),
-            float(special.expit(logit + reach)),
-        )
+    limits = auc_limits(value, variance, pairs, level)
     return _joined(value, limits, resampled, exact)
+
+
+def auc_limits(
+    value: float, variance: float, pairs: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Limits of an AUC: normal on the logit scale, binomial near 0 and 1.
+
+    Args:
+      value: the AUC.
+      variance: its estimated variance; infinite if unknown.
+      pairs: the size of the smaller class.
+      level: of the interval.
+    """
+    if pairs * min(value, 1 - value) < _FEW or not np.isfinite(variance):
+        return clopper_pearson(min(value * pairs, pairs), pairs, level)
+    logit = special.logit(value)
+    z = special.ndtri((1 + level) / 2)
+    reach = z * np.sqrt(variance) / (value * (1 - value))
+    return float(special.expit(logit - reach)), float(special.expit(logit + reach))
 
 
 def _around_atom(count: Tally, value: float, level: float) -> tuple[float, float]:
