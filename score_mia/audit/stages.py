@@ -162,6 +162,7 @@ def _attack(
     metrics = {
         "schema": SCHEMA,
         "title": plan.title,
+        "config": config_digest(plan.config),
         "target": facts,
         "split": split.counts,
         "level": plan.report.level,
@@ -171,6 +172,8 @@ def _attack(
         "controls": checked.controls,
     }
     if metrics != _kept_metrics(work):
+        # A page never stands beside other numbers than its own.
+        (work.folder / "report" / "index.html").unlink(missing_ok=True)
         save_json(work.folder / "metrics.json", metrics)
     return assessments, metrics, checked
 

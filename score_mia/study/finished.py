@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from score_mia.audit.assess import Assessment, assess
-from score_mia.audit.work import Work, open_work
+from score_mia.audit.work import Work, config_digest, open_work
 from score_mia.build import Plan
-from score_mia.check import require
+from score_mia.check import UserError, require
 from score_mia.data.split import Split
 from score_mia.engine import part_name
 from score_mia.files import load_json, load_sealed
@@ -170,9 +170,13 @@ class Finished:
 
 def is_finished(plan: Plan, folder: Path) -> bool:
     """Whether the folder holds this very audit, with its report and all its attacks."""
-    files = [folder / name for name in ("config.json", "metrics.json", "split.npz")]
-    if not all(path.exists() for path in (*files, folder / "report" / "index.html")):
+    needed = ("split.npz", "metrics.json", "report/index.html")
+    if not all((folder / name).exists() for name in needed):
         return False
-    if load_json(files[0]) != plan.config:
-        return False
-    return not any("failed" in e for e in load_json(files[1])["attacks"].values())
+    shape = {"config": str, "attacks": {str: dict}}
+    try:
+        metrics = load_json(folder / "metrics.json", shape)
+    except UserError:
+        return False  # damaged, or of an older version: the audit writes it again
+    failed = any("failed" in entry for entry in metrics["attacks"].values())
+    return metrics["config"] == config_digest(plan.config) and not failed

@@ -13,6 +13,7 @@ import pytest
 from score_mia import audit, device, engine
 from score_mia.check import Incomplete
 from score_mia.files import load_sealed, save_sealed
+from score_mia.study.finished import is_finished
 
 from .tiny_work import config, contents, plan, refused
 
@@ -43,6 +44,20 @@ def test_a_report_leaves_metrics_as_they_are(finished, tmp_path, elsewhere):
     path.unlink()  # as after a kill: written again, and the same
     audit.report(plan(), folder)
     assert path.read_bytes() == (finished / "metrics.json").read_bytes()
+
+
+def test_a_page_never_stands_beside_other_numbers(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    page, other = folder / "report" / "index.html", plan(title="Another title")
+    assert is_finished(plan(), folder)
+    audit.attack(plan(), folder)
+    assert page.exists()
+    audit.attack(other, folder)
+    assert not page.exists()
+    audit.report(other, folder)
+    assert page.exists()
+    assert is_finished(other, folder)
+    assert not is_finished(plan(), folder)
 
 
 def test_devices_are_those_of_the_signals(finished, tmp_path, monkeypatch):
