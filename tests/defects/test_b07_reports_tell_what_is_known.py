@@ -86,7 +86,7 @@ def test_an_attack_that_failed_has_failed_in_the_report_too(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     value = metrics(folder)
     value["attacks"]["again"] = {"failed": "oh; no", "access": "scores"}
-    (folder / "metrics.json").write_text(json.dumps(value))
+    save_sealed(folder / "metrics.json", value)
     with pytest.raises(Incomplete, match="attack 'again' failed") as caught:
         audit.report(plan(attacks__again=config().attacks.loss), folder)
     assert "report: " in caught.value.done
