@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from score_mia.check import printable
+
 _LINE_SECONDS = 15.0
 
 
@@ -23,10 +25,10 @@ class Progress:
     """
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
-        self.label, self.total, self.unit = label, total, unit
+        self.label, self.total, self.unit = printable(label), total, unit
         self.done = self._already = done
         self._start = self._printed = time.monotonic()
-        self._bar: Any = _bar(label, total, done) if sys.stderr.isatty() else None
+        self._bar: Any = _bar(self.label, total, done) if sys.stderr.isatty() else None
         self._figures: dict[str, str] = {}
 
     def __enter__(self) -> Progress:
@@ -56,7 +58,8 @@ class Progress:
         self._start = self._printed = time.monotonic()
 
     def note(self, text: str) -> None:
-        """Print one line above the bar."""
+        """Print one line above the bar; nothing in it can drive the terminal."""
+        text = printable(text)
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:

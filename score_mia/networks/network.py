@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +21,10 @@ from score_mia.check import UserError, require
 from score_mia.networks.layers import Draws
 
 Apply = Callable[..., Float[Array, "b h w c"]]
-"""`apply(params, x [b,h,w,c], label [b], condition=None, *, dropout_key=None)`."""
+"""`apply(params, x [b,h,w,c], label [b], condition=None, *, dropout_key=None)`.
+
+A network that draws nothing may leave `dropout_key` out.
+"""
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image."""
@@ -35,7 +39,7 @@ class Network:
       apply: `apply(params, x [b,h,w,c], label [b], condition=None, *,
         dropout_key=None) -> [b,h,w,c]`. Hashable, and equal for equal
         specifications, so that programs compiled for one serve the other. Without
-        `dropout_key` nothing is random.
+        `dropout_key` nothing is random; training gives one to a network that takes it.
     """
 
     init: Callable[[Key], Params]
@@ -49,6 +53,13 @@ class Spec(Protocol):
     def module(self, shape: Shape, draws: Draws) -> Any:
         """A new NNX module, called as `module(x, label, condition, dropout_key)`."""
         ...
+
+
+def with_dropout(apply: Apply, key: Key) -> Apply:
+    """The network with its dropout on, if it takes a key for it."""
+    arguments = inspect.signature(apply).parameters.values()
+    takes = any(a.name == "dropout_key" or a.kind is a.VAR_KEYWORD for a in arguments)
+    return functools.partial(apply, dropout_key=key) if takes else apply
 
 
 def functional(spec: Spec, shape: Iterable[int]) -> Network:

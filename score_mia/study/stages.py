@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from score_mia import audit
-from score_mia.check import UserError, one_of
+from score_mia.check import UserError, one_of, printable
 from score_mia.study.config import Study
 from score_mia.study.exhibit import Built
 from score_mia.study.finished import Finished, is_finished
@@ -118,4 +118,4 @@ def _one_line(error: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"study: {text}", file=sys.stderr, flush=True)
+    print(f"study: {printable(text)}", file=sys.stderr, flush=True)

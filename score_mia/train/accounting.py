@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from score_mia.check import UserError, one_of, positive, require
+from score_mia.check import UserError, extra, one_of, positive, require
 from score_mia.metrics.epsilon import gaussian_mu
 
 ACCOUNTANTS = ("pld", "rdp")
@@ -234,6 +234,4 @@ def _dp_accounting() -> Any:
 
 def missing(error: ImportError) -> UserError:
     """The one line for a library of the extra "dp" that is not installed."""
-    return UserError(
-        f"private training needs {error.name}; pip install 'score_mia[dp]'"
-    )
+    return UserError(f"private training needs {error.name}; {extra('dp')}")

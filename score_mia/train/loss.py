@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool
 from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of
 from score_mia.clock import CLOCKS
+from score_mia.networks.network import with_dropout
 from score_mia.sde import SDE
 from score_mia.target import Target
 
@@ -76,7 +77,7 @@ class Objective:
     ) -> Scalar:
         """One time, one noise: weight(t) |eps(x_t, t) - noise|^2."""
         k_time, k_noise, k_flip, k_dropout = jax.random.split(key, 4)
-        apply = functools.partial(target.apply, dropout_key=k_dropout)
+        apply = with_dropout(target.apply, k_dropout)
         target = dataclasses.replace(target, apply=apply)
         if self.flip:
             image = jnp.where(jax.random.bernoulli(k_flip), image[:, ::-1], image)
