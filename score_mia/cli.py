@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _run(argv)
     except Incomplete as error:
-        print(error.done)
+        _print(error.done)
         _say(_one_line(error))
         return 1
     except UserError as error:

@@ -6,17 +6,18 @@ import json
 import time
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from score_mia.audit.ready import conditional, example, require_ready
 from score_mia.audit.work import look
 from score_mia.build import Plan
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
 from score_mia.networks.network import Network
-from score_mia.train import dp
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3
@@ -35,12 +36,10 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
       UserError: see `work.look`.
     """
     source, split = _data(plan, workdir)
-    if plan.train.dp is not None:
-        dp.mechanism(plan.train, len(split.members))
     network = plan.network(source.shape)
     params = jax.eval_shape(network.init, jax.random.key(0))
     weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    forward = _flops(network, source.shape)
+    forward = _flops(network, example(source.shape, conditional(plan)))
     rate = _rate() * _EFFICIENCY
     lines = [
         json.dumps(plan.config, indent=2),
@@ -71,15 +70,15 @@ def _data(plan: Plan, workdir: str | Path | None) -> tuple[Source, Split]:
         work = look(plan, workdir)
         return work.source, work.split
     source = plan.source()
-    return source, plan.split(source)
+    split = plan.split(source)
+    require_ready(plan, source, split, plan.attacks)
+    return source, split
 
 
-def _flops(network: Network, shape: tuple[int, int, int]) -> float:
+def _flops(network: Network, arguments: tuple[Any, Any, Any]) -> float:
     """Floating point operations of one forward pass of one image, by XLA's count."""
     params = jax.eval_shape(network.init, jax.random.key(0))
-    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    label = jax.ShapeDtypeStruct((1,), jnp.float32)
-    lowered = jit(lambda p, x, t: network.apply(p, x, t)).lower(params, x, label)
+    lowered = jit(lambda p, *rest: network.apply(p, *rest)).lower(params, *arguments)
     return float((lowered.cost_analysis() or {}).get("flops", 0.0))
 
 

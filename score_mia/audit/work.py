@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from score_mia.audit.guard import require_same_split, require_same_target
+from score_mia.audit.ready import conditional, require_ready
 from score_mia.build import Plan
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
@@ -93,7 +93,7 @@ class Work:
     @property
     def conditional(self) -> bool:
         """Whether the network is told each image's class."""
-        return bool(self.plan.config["network"].get("classes"))
+        return conditional(self.plan)
 
     def conditions(self, ids: np.ndarray) -> np.ndarray:
         """Class labels of these images, for a network that is told them.
@@ -150,7 +150,6 @@ def look(plan: Plan, workdir: str | Path) -> Work:
     folder = check_workdir(workdir)
     source = plan.source()
     split = plan.split(source)
-    jax.eval_shape(plan.network(source.shape).init, jax.random.key(0))
     path = folder / "split.npz"
     if path.exists():
         kept = Split.load(path)
@@ -160,6 +159,9 @@ def look(plan: Plan, workdir: str | Path) -> Work:
     work = Work(plan, folder, source, split)
     if work.conditional:
         work.conditions(split.ids)
+    signals = folder / "signals"
+    new = [a for a in plan.attacks if not (signals / a.name).exists()]
+    require_ready(plan, source, split, new)
     work.require_same_target(folder / "target")
     return work
 

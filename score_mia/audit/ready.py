@@ -1,0 +1,143 @@
+"""What can be told before anything is trained, once the data are there.
+
+A config is checked by itself in `build.plan`. Here its parts meet: the network and the
+images, the training and its members, the rules and the reference data. What would fail
+after hours of training is tried in seconds, on shapes and on made-up numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_mia.attacks.protocol import Attack
+from score_mia.audit.assess import assess
+from score_mia.build import Plan
+from score_mia.check import UserError, require
+from score_mia.data.source import Source
+from score_mia.data.split import Split
+from score_mia.networks.network import Network, with_dropout
+from score_mia.signals import Signals
+from score_mia.train import dp
+
+_MOST = 4_000_000
+"""Made-up numbers that a rule is tried on; more are not worth the wait."""
+_REPLICATES = 100
+
+
+def require_ready(
+    plan: Plan, source: Source, split: Split, attacks: Sequence[Attack]
+) -> None:
+    """Refuse what could only fail later.
+
+    Args:
+      plan: what is to be done.
+      source, split: its data.
+      attacks: those whose signals are still to be computed.
+
+    Raises:
+      UserError: the network does not take the images, or is called otherwise than the
+        house calls it; a cutout larger than an image; no such private training; more
+        images to compare samples with than there are; a rule that cannot be fitted on
+        the reference data it is to get, or that does not know its columns.
+    """
+    check_network(plan.network(source.shape), source.shape, conditional(plan))
+    side, cutout = min(source.shape[:2]), plan.train.cutout
+    require(
+        cutout <= side,
+        f"train.cutout={cutout}",
+        f"is larger than the images, whose side is {side}",
+        f"give {side} or less; 0 for none",
+    )
+    if plan.train.dp is not None:
+        dp.mechanism(plan.train, len(split.members))
+    for attack in attacks:
+        _rehearse(attack, plan, split)
+
+
+def conditional(plan: Plan) -> bool:
+    """Whether the network is told each image's class."""
+    return bool(plan.config["network"].get("classes"))
+
+
+def check_network(
+    network: Network, shape: tuple[int, int, int], conditional: bool
+) -> Any:
+    """Call the network on shapes alone, as training and attacks will.
+
+    Args:
+      network: of images of this shape.
+      shape: (h, w, c).
+      conditional: whether it is told classes.
+
+    Returns:
+      Shapes of its parameters.
+
+    Raises:
+      UserError: it cannot be called so, or returns another shape than it was given.
+    """
+    key = jax.random.key(0)
+    x, label, condition = example(shape, conditional)
+    params = jax.eval_shape(network.init, key)
+    try:
+        jax.eval_shape(network.apply, params, x, label, condition)
+        apply = with_dropout(network.apply, key)
+        result = jax.eval_shape(apply, params, x, label, condition)
+    except TypeError as error:
+        raise UserError(
+            f"network: apply cannot be called ({' '.join(str(error).split())}); give "
+            "it apply(params, x, label, condition=None, *, dropout_key=None)"
+        ) from error
+    require(
+        getattr(result, "shape", None) == x.shape,
+        "network",
+        f"returns {getattr(result, 'shape', type(result).__name__)} for images of "
+        f"shape {x.shape}",
+        "let it return one number for each of x",
+    )
+    return params
+
+
+def example(
+    shape: tuple[int, int, int], conditional: bool
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
+    """Shapes of one image, its label, and its class or None, as a batch of one."""
+    return (
+        jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+        jax.ShapeDtypeStruct((1,), jnp.float32),
+        jax.ShapeDtypeStruct((1,), jnp.int32) if conditional else None,
+    )
+
+
+def _rehearse(attack: Attack, plan: Plan, split: Split) -> None:
+    """Assess an attack on signals that say nothing, which is a legitimate result."""
+    names = tuple(attack.signal.names(plan.sde))
+    diagnostics = tuple(attack.signal.diagnostics)
+    columns = len(names) + len(diagnostics)
+    if len(split.ids) * columns > _MOST:
+        return
+    values = np.random.RandomState(0).standard_normal((len(split.ids), columns))
+    values = values.astype(np.float32)
+    signals = Signals.of(
+        values[:, : len(names)],
+        split.member,
+        split.ids,
+        names,
+        values[:, len(names) :],
+        diagnostics,
+        {},
+    )
+    quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
+    try:
+        assess(attack, signals, split, dataclasses.replace(plan, report=quick), 0.0)
+    except UserError as error:
+        raise UserError(f"attacks.{attack.name}: {error}") from error
+    except Exception:
+        # A user's own rule may expect numbers of its own signal; if it fails on these
+        # too, the attack is reported as failed and the others are whole.
+        return
