@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from score_mia.check import require
-from score_mia.report.text import distinct
+from score_mia.report.text import distinct, without_folders
 
 Pictures = Shaped[np.ndarray, "_ _ _ _"]
 """Pictures [n, h, w, c]: uint8, or floats in [0, 1]; one, three or four channels."""
@@ -111,7 +111,7 @@ class AttackContent:
     @property
     def failed(self) -> str:
         """Why there are no numbers; empty for an attack that worked."""
-        return str(self.metrics.get("failed", ""))
+        return without_folders(str(self.metrics.get("failed", "")))
 
     @property
     def members(self) -> int:

@@ -18,7 +18,15 @@ from score_mia.report.controls import controls
 from score_mia.report.controls import csv_rows as control_rows
 from score_mia.report.curves import RATES, ColumnCurves, RocCurve
 from score_mia.report.marks import grid_error, marks, symbols
-from score_mia.report.text import SPACE, aside, counts, estimate, level, quantity
+from score_mia.report.text import (
+    SPACE,
+    aside,
+    counts,
+    estimate,
+    level,
+    quantity,
+    without_folders,
+)
 from score_mia.report.verdict import reversals
 
 Row = tuple[str, Mapping[str, Any] | None, bool]
@@ -180,7 +188,7 @@ def attacks_csv(metrics: Mapping[str, Any]) -> str:
     for name, entry in metrics["attacks"].items():
         if "failed" in entry:
             blank = [""] * 7
-            table.append((name, "failed", *blank, entry["failed"]))
+            table.append((name, "failed", *blank, without_folders(entry["failed"])))
             continue
         held = counts(metrics, entry)
         remark = "; ".join(marks(entry).values()).replace(SPACE, " ")
@@ -352,6 +360,7 @@ def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     for entry in entries.values():
         if "failed" not in entry:
             labels += [label for label, _, _ in rows(entry) if label not in labels]
+    labels = labels or [""]  # of failed attacks only: room for their reasons
     body: list[Sequence[str]] = []
     for name, entry in entries.items():
         body += _tex_rows(metrics, entry, latex(titles.get(name, name)), labels)
@@ -379,7 +388,8 @@ def _tex_rows(
 ) -> list[list[str]]:
     """The rows of one attack: values and intervals, or why it has none."""
     if "failed" in entry:
-        return [[title, _across(f"failed: {entry['failed']}", len(labels))]]
+        reason = without_folders(entry["failed"])
+        return [[title, _across(f"failed: {reason}", len(labels))]]
     _, nonmembers = counts(metrics, entry)
     values, intervals = {}, {}
     for label, number, percent in rows(entry):
@@ -394,7 +404,6 @@ def _tex_rows(
 
 def _across(text: str, columns: int) -> str:
     """Words that stand in all columns but the first; wrapped, so as not to widen it."""
-    columns = max(1, columns)
     box = rf"\parbox[t]{{{_INCHES * columns:g}in}}"
     words = rf"{{\footnotesize\raggedright {latex(text)}\strut}}"
     return rf"\multicolumn{{{columns}}}{{l}}{{{box}{words}}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,20 @@ def distinct(titles: Mapping[str, str]) -> dict[str, str]:
     """
     counts = Counter(titles.values())
     return {k: t if counts[t] == 1 else f"{t} ({k})" for k, t in titles.items()}
+
+
+def without_folders(text: str) -> str:
+    """A text with every path in it cut down to its last part.
+
+    What a report says of a failure must not tell where things lie on a machine.
+    """
+    return _RELATIVE.sub("", _ABSOLUTE.sub("", text))
+
+
+_ABSOLUTE = re.compile(
+    r"(?<![\w/\\])(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?:[^\s/\\:;,'\"()]+[/\\])*(?=[\w.])"
+)
+_RELATIVE = re.compile(r"(?<![\w./-])(?:[\w.-]+/){2,}(?=[\w.])")
 
 
 def share(value: float) -> str:

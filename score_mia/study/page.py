@@ -59,6 +59,7 @@ def write(
             "css": _css(),
             "audits": [_audit(n, study, finished, failures) for n in study.audits],
             "exhibits": shown,
+            "pictures": _pictures(study, built),
             "glossary": GLOSSARY,
             "formats": FORMATS,
         }
@@ -68,6 +69,15 @@ def write(
     page = folder / "index.html"
     write_atomic(page, lambda file: file.write(html.encode()))
     return page
+
+
+def _pictures(study: Study, built: Mapping[str, Built]) -> list[tuple[str, int]]:
+    """Exhibits that show real images or samples, and how many."""
+    return [
+        (heading(study.exhibits[name]), sum(len(s.pictures) for s in one.strips))
+        for name, one in built.items()
+        if one.strips
+    ]
 
 
 def heading(exhibit: Exhibit) -> str:

@@ -55,6 +55,7 @@ def policy(text):
 
 def study_page():
     values = {"title": "t", "css": "", "audits": [], "exhibits": [], "glossary": ()}
+    values["pictures"] = []
     return template("study.html.j2").render(values | {"formats": ()})
 
 

@@ -15,13 +15,15 @@ import pytest
 
 from score_mia import build, study
 from score_mia.audit.checks import checks
-from score_mia.audit.content import report_content
+from score_mia.audit.content import _dropped, _entry, report_content
 from score_mia.audit.stages import run
 from score_mia.audit.work import open_work
 from score_mia.check import UserError
 from score_mia.files import save_json
 from score_mia.report import NearestContent, write
+from score_mia.report.text import without_folders
 from score_mia.study.finished import Finished
+from score_mia.study.page import _pictures
 from tests.audit.tiny import get_config as tiny
 from tests.report.example import full
 from tests.report.test_page import Page
@@ -95,6 +97,41 @@ def test_a_report_made_again_without_pictures_removes_the_old_ones(tmp_path):
     assert not {p.name for p in tmp_path.glob("*.png")} & {
         *("samples.png", "perturbed.png")
     }
+
+
+def test_a_study_says_which_exhibits_hold_images(audits):
+    made = study.EXHIBITS["samples"](count=4)
+    one = study.Study("", {}, {}, {"a": made, "b": made})
+    built = {"a": made.build([audits["off"]]), "b": made.build([audits["on"]])}
+    assert _pictures(one, built) == [("Samples of the targets", 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see /home/me/runs/a b/failed.txt", "see a b/failed.txt"),
+        ("see /work/x/signals/loss/failed.txt; go", "see failed.txt; go"),
+        ("runs/x/signals/part-00000.npz: damaged", "part-00000.npz: damaged"),
+        (r"C:\Users\me\scan.png", "scan.png"),
+        ("~/patients/0001.png is no image", "0001.png is no image"),
+        ("0.1 bits/dim and 1/n; a/b", "0.1 bits/dim and 1/n; a/b"),
+    ],
+)
+def test_folders_of_the_machine_are_not_told(text, expected):
+    assert without_folders(text) == expected
+
+
+def test_a_config_entry_tells_no_folder():
+    said = _entry({"name": "folder", "path": "/home/me/patients", "size": 64})
+    assert said == "folder (path patients, size 64)"
+
+
+def test_lost_images_are_counted_and_not_named(audits):
+    whole = audits["off"].assessment("loss")
+    one = dataclasses.replace(whole, dropped=np.array([4711]))
+    (line,) = _dropped([one])
+    assert "1 images" in line
+    assert "4711" not in line
 
 
 def test_content_gathered_without_pictures_holds_none(audits):

@@ -10,12 +10,16 @@ import csv
 import dataclasses
 import io
 import json
-from types import SimpleNamespace
 
 import pytest
 
+from score_mia import build
+from score_mia.files import save_json
 from score_mia.report import table, table_text, write
+from score_mia.study import Study
+from score_mia.study.finished import Finished
 from score_mia.study.page import _audit
+from tests.audit.tiny import get_config as tiny
 from tests.report.example import CONTROLS, attack, bare
 from tests.report.test_page import Page
 
@@ -92,9 +96,9 @@ def test_no_controls_at_all_is_told(tmp_path):
     assert table_text(report.metrics).count("not measured") == 3
 
 
-def test_a_study_tells_the_controls_of_each_audit():
+def test_a_study_tells_the_controls_of_each_audit(tmp_path):
     metrics = {**content(**CONTROLS).metrics, "target": {"members": 3, "steps": 4}}
-    one = SimpleNamespace(plan=SimpleNamespace(attacks=()), metrics=metrics)
-    audit = _audit.__wrapped__ if hasattr(_audit, "__wrapped__") else _audit
-    study = SimpleNamespace(labels={"a": "A"})
-    assert "blind classifier AUC 0.507" in audit("a", study, {"a": one}, {})["controls"]
+    one = Finished("a", "A", build.plan(tiny()), tmp_path)
+    save_json(tmp_path / "metrics.json", metrics)
+    said = _audit("a", Study("", {}, {"a": "A"}, {}), {"a": one}, {})["controls"]
+    assert "blind classifier AUC 0.507" in said
