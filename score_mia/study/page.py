@@ -207,7 +207,7 @@ def _audit(
     target = one.metrics["target"]
     about = f"{target['members']:,} training images, {target['steps']:,} steps"
     beside = "; ".join(
-        f"{c.name.lower()} {c.value}" for c in controls(one.metrics) if c.measured
+        f"{c.name.lower()} {c.text}" for c in controls(one.metrics) if c.measured
     )
     return found | {
         "link": f"{name}/report/index.html",

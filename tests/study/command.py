@@ -47,12 +47,13 @@ def evaluation(folder, name, attack="loss"):
     """Values [n, K] and membership of the rows that are no reference, from files."""
     split = np.load(folder / name / "split.npz")
     used = dict(zip(split["ids"].tolist(), ~split["reference"], strict=True))
+    inside = dict(zip(split["ids"].tolist(), split["member"], strict=True))
     values, member = [], []
     for path in sorted((folder / name / "signals" / attack).glob("part-*.npz")):
         part = np.load(path)
         keep = np.array([used[i] for i in part["ids"].tolist()])
         values.append(part["values"][keep])
-        member.append(part["member"][keep])
+        member.append(np.array([inside[i] for i in part["ids"][keep].tolist()]))
     return np.concatenate(values).astype(float), np.concatenate(member)
 
 
