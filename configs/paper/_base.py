@@ -214,7 +214,7 @@ def _smoke(config: dict, model: str) -> None:
     config["train"].update(steps=10, batch=8, warmup=5, **every)
     attacks = config["attacks"]
     attacks["loss"]["signal"]["times"] = loss_times(model, 2)
-    attacks["likelihood"]["signal"].update(probes=1, steps=2)
+    attacks["likelihood"]["signal"].update(probes=1, evaluations=6)
     attacks["likelihood_as_published"]["signal"].update(rtol=1e-2, atol=1e-2)
     config["sampler"] = dict(config["sampler"], steps=5)
     config["quality"] = dict(samples=16, encoder="pixels")

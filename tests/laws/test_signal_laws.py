@@ -24,7 +24,7 @@ SDES = {"vp": VP(), "ve": VE(sigma_max=5.0), "ddpm": DDPM(), "smld": SMLD()}
 
 CHEAP = {
     "loss": {"times": 6, "draws": 2},
-    "likelihood": {"probes": 2, "steps": 4},
+    "likelihood": {"probes": 2, "evaluations": 12},
 }
 """Fields that keep a signal small here; one of another size is run as it is."""
 
