@@ -3,8 +3,9 @@
 `gaussian_target`: data N(m, C) has an exact score for any process, so likelihoods,
 losses and samplers have closed forms. `memorising_target`: the exact score of a finite
 training set, a model that memorises perfectly without being trained; every attack must
-separate its members. Both are ordinary `Target`s: their network functions invert the
-given parameterisation, so that this, too, is under test.
+separate its members. `mixture_target`: a mixture of Gaussians, or what memorises
+up to some noise, with the density in closed form. All are ordinary `Target`s: their
+network functions invert the given parameterisation, so that this, too, is under test.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from score_mia.parameterisation import Noise, Parameterisation
 from score_mia.sde import SDE
@@ -66,6 +68,87 @@ def memorising_target(
         "width": jnp.float32(width),
     }
     return _target(sde, parameterisation, codec, params, memorising_eps)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture of K Gaussians in the target's space, in float64.
+
+    Attributes:
+      mean: [K, d].
+      basis, variance: [K, d, d] and [K, d], the eigenvectors (columns) and eigenvalues
+        of each covariance.
+      weight: [K], of sum 1.
+    """
+
+    mean: np.ndarray
+    basis: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+
+    def sample(self, count: int, seed: int) -> np.ndarray:
+        """Draws [count, d]."""
+        rng = np.random.default_rng(seed)
+        k = rng.choice(len(self.weight), count, p=self.weight)
+        z = rng.normal(size=(count, self.mean.shape[1])) * np.sqrt(self.variance[k])
+        return self.mean[k] + np.einsum("nij,nj->ni", self.basis[k], z)
+
+    def log_prob(self, x: np.ndarray, alpha: float, std: float) -> np.ndarray:
+        """Log density [n] in nats of x_t at x [n, d]."""
+        away = x[:, None] - alpha * self.mean
+        z = np.einsum("kdi,nkd->nki", self.basis, away)
+        variance = alpha**2 * self.variance + std**2
+        terms = np.sum(z**2 / variance + np.log(2 * np.pi * variance), axis=2)
+        return scipy.special.logsumexp(np.log(self.weight) - 0.5 * terms, axis=1)
+
+
+def spikes(x: np.ndarray, width: float) -> Mixture:
+    """What memorises the points x [n, d] up to noise of this standard deviation."""
+    n, d = x.shape
+    basis = np.broadcast_to(np.eye(d), (n, d, d))
+    return Mixture(x, basis, np.full((n, d), width**2), np.full(n, 1 / n))
+
+
+def random_mixture(d: int, seed: int = 0) -> Mixture:
+    """Three Gaussians, none isotropic, eigenvalues from 0.003 to 0.5."""
+    rng = np.random.default_rng(seed)
+    basis = [np.linalg.qr(rng.normal(size=(d, d)))[0] for _ in range(3)]
+    variance = [rng.permutation(np.geomspace(0.003, 0.5, d)) for _ in range(3)]
+    return Mixture(
+        0.4 * rng.normal(size=(3, d)),
+        np.array(basis),
+        np.array(variance),
+        np.array([0.55, 0.3, 0.15]),
+    )
+
+
+def mixture_target(sde: SDE, mixture: Mixture) -> Target:
+    """The exact target of a mixture, told the noise, images in [-1, 1]."""
+    fields = dataclasses.asdict(mixture)
+    params = {name: jnp.asarray(a, jnp.float32) for name, a in fields.items()}
+    return _target(sde, None, None, params, mixture_eps)
+
+
+def mixture_log_prob(target: Target, t: float) -> Callable[[Any], Any]:
+    """x -> log p_t(x) in nats for a target of a mixture, in JAX."""
+    alpha, std = target.sde.alpha(t), target.sde.std(t)
+    return lambda x: jax.nn.logsumexp(_mixture_terms(target.params, x, alpha, std)[0])
+
+
+def _mixture_terms(p, x, alpha, std):
+    """Log of each component's part of p_t(x) [K], its z [K, d] and variances [K, d]."""
+    away = x.ravel()[None] - alpha * p["mean"]
+    z = jnp.einsum("kdi,kd->ki", p["basis"], away)
+    variance = alpha**2 * p["variance"] + std**2
+    terms = jnp.sum(z**2 / variance + jnp.log(2 * np.pi * variance), axis=1)
+    return jnp.log(p["weight"]) - 0.5 * terms, z, variance
+
+
+def mixture_eps(params, x, alpha, std):
+    """std times each component's whitened distance, weighted by its responsibility."""
+    terms, z, variance = _mixture_terms(params, x, alpha, std)
+    each = jnp.einsum("kdi,ki->kd", params["basis"], std * z / variance)
+    return (jax.nn.softmax(terms) @ each).reshape(x.shape)
 
 
 def random_gaussian(

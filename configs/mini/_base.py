@@ -155,7 +155,9 @@ def target(name: str, arg: str = "") -> ConfigDict:
                 reference="split",
             ),
             likelihood=dict(
-                signal=dict(name="likelihood", probes=1, evaluations=6 if smoke else 48),
+                signal=dict(
+                    name="likelihood", probes=1, evaluations=6 if smoke else 48
+                ),
                 rule=dict(name="column", column="log_prob"),
             ),
         ),

@@ -1,4 +1,4 @@
-"""How the flow is solved: Adams-Bashforth, Runge-Kutta, or diffrax with error control."""
+"""How the flow is solved: Adams-Bashforth, Runge-Kutta, or diffrax, controlled."""
 
 from __future__ import annotations
 

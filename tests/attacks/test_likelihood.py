@@ -20,26 +20,29 @@ KEY = jax.random.key(3)
 
 
 def test_row_is_log_prob_then_what_it_cost():
-    signal = Likelihood(probes=3, steps=5)
-    value, evaluations, error, bits = map(float, signal(TARGET, IMAGE, KEY))
-    found = log_prob(TARGET, IMAGE, KEY, probes=3, solver=FixedGrid(5))
+    signal = Likelihood(probes=3, evaluations=30)
+    value, evaluations, width, grid, bits = map(float, signal(TARGET, IMAGE, KEY))
+    found = log_prob(TARGET, IMAGE, KEY, probes=3, solver=FixedGrid(30))
     assert value == pytest.approx(float(found.log_prob), rel=1e-6)
     assert evaluations == 30.0
     unit = IMAGE.size * np.log(2)
-    assert error == pytest.approx(float(found.standard_error) / unit, rel=1e-5)
+    assert grid == pytest.approx(abs(float(found.grid_error)) / unit, rel=1e-4)
+    students = 4.302653  # of two degrees of freedom, at 97.5 %
+    reach = students * float(found.standard_error) / unit
+    assert width == pytest.approx(reach + grid, rel=1e-5)
     assert bits == pytest.approx(8 - value / unit, rel=1e-5)
-    assert signal.diagnostics[1:] == ("standard_error", "bits_per_dim")
+    assert signal.diagnostics[1:] == ("half_width_95", "grid_error", "bits_per_dim")
 
 
 def test_forward_passes_are_counted_before_the_run():
-    assert Likelihood(probes=1, steps=8).forwards(VP()) == 96.0
+    assert Likelihood(probes=1, evaluations=48).forwards(VP()) == 96.0
     assert Likelihood(solver="adaptive").forwards(VP()) is None
 
 
 def test_fields_choose_the_solver():
-    assert Likelihood(steps=4, method="rk4").integrator() == FixedGrid(4, "rk4")
+    assert Likelihood(evaluations=16, method="rk4").integrator() == FixedGrid(16, "rk4")
     adaptive = Likelihood(solver="adaptive", rtol=1e-3, clock="time").integrator()
-    assert adaptive == Adaptive("dopri5", 1e-3, 1e-5, 4096, "time")
+    assert adaptive == Adaptive("tsit5", 1e-3, 1e-5, 4096, "time")
 
 
 @pytest.mark.parametrize(

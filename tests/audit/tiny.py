@@ -27,7 +27,9 @@ def get_config(arg: str = "") -> ConfigDict:
                     rule=dict(name="best"),
                     reference="split",
                 ),
-                likelihood=dict(signal=dict(name="likelihood", probes=1, evaluations=6)),
+                likelihood=dict(
+                    signal=dict(name="likelihood", probes=1, evaluations=6)
+                ),
             ),
             sampler=dict(name="ddim", steps=4),
             engine=dict(tile=4, shard=16, devices=1),
