@@ -27,7 +27,7 @@ from score_mia.likelihood import Adaptive, grid_error
 from score_mia.metrics.crossfit import cross_fitted
 from score_mia.metrics.image import kid
 
-VERSION = 2
+VERSION = 3
 """Of the checks themselves: those of an older version are made anew."""
 
 _SHIFT_IMAGES = 2000
@@ -43,11 +43,14 @@ class Checks:
       notes: attack name -> lines about its own accuracy.
       controls: entries for metrics.json: "blind", "near_duplicates", "shift". One that
         so few images cannot show is left out.
+      accuracy: attack name -> {"mean", "max", "images"} of its grid's error against a
+        tight solve, bits/dim.
     """
 
     warnings: tuple[str, ...]
     notes: dict[str, tuple[str, ...]]
     controls: dict[str, Any]
+    accuracy: dict[str, dict[str, Any]]
 
 
 def checks(work: Work) -> Checks:
@@ -61,12 +64,18 @@ def checks(work: Work) -> Checks:
     if kept.get("facts") != facts:
         save_sealed(path, {"facts": facts, **_run(work)})
         kept = load_sealed(path)
-    notes: dict[str, tuple[str, ...]] = {n: (line,) for n, line in kept["grid"].items()}
+    notes: dict[str, tuple[str, ...]]
+    notes = {name: (_grid_note(error),) for name, error in kept["grid"].items()}
     duplicates = {k: v for k, v in kept["near_duplicates"].items() if k != "listed"}
     controls = {"near_duplicates": duplicates, "blind": kept["blind"]}
     controls["shift"] = kept["shift"]
     controls = {name: entry for name, entry in controls.items() if entry is not None}
-    return Checks(tuple(warnings(controls)), notes, controls)
+    accuracy = {
+        name: {key: error[key] for key in ("mean", "max", "images")}
+        for name, error in kept["grid"].items()
+        if error["mean"] is not None
+    }
+    return Checks(tuple(warnings(controls)), notes, controls, accuracy)
 
 
 def warnings(controls: Mapping[str, Any]) -> list[str]:
@@ -181,10 +190,10 @@ def _shift(work: Work) -> dict[str, Any] | None:
     return {"encoder": encoder.name, "kid": distance.to_json()}
 
 
-def _grid(work: Work) -> dict[str, str]:
-    """For each likelihood attack, the measured error of its grid in words."""
+def _grid(work: Work) -> dict[str, dict[str, Any]]:
+    """For each likelihood attack, its grid's error in bits/dim by a tight solve."""
     count, split = work.plan.report.grid_check, work.split
-    lines = {}
+    measured = {}
     for attack in _gridded(work):
         signal: Any = attack.signal
         half = -(-count // 2)
@@ -197,13 +206,30 @@ def _grid(work: Work) -> dict[str, str]:
             reference=Adaptive(),
             condition=jnp.asarray(work.conditions(ids)) if work.conditional else None,
         )
-        lines[attack.name] = (
-            f"Grid of {error.grid_evaluations:.0f} evaluations against an adaptive "
-            f"solve (rtol = atol = 1e-5, {error.reference_evaluations:.0f} evaluations)"
-            f", same probe, {len(ids)} images: |difference| {error.mean:.4f} bits/dim "
-            f"on average, {error.max:.4f} at most."
+        finite = np.isfinite(error.mean)
+        measured[attack.name] = {
+            "mean": error.mean if finite else None,
+            "max": error.max if finite else None,
+            "images": len(ids),
+            "evaluations": error.grid_evaluations,
+            "reference_evaluations": error.reference_evaluations,
+        }
+    return measured
+
+
+def _grid_note(error: Mapping[str, Any]) -> str:
+    """A measured error in words."""
+    if error["mean"] is None:
+        return (
+            f"The grid of {error['evaluations']:.0f} evaluations could not be checked: "
+            f"the adaptive solve gave no number for one of {error['images']} images."
         )
-    return lines
+    return (
+        f"Grid of {error['evaluations']:.0f} evaluations against an adaptive solve "
+        f"(rtol = atol = 1e-5, {error['reference_evaluations']:.0f} evaluations), same "
+        f"probe, {error['images']} images: |difference| {error['mean']:.4f} bits/dim "
+        f"on average, {error['max']:.4f} at most."
+    )
 
 
 def _gridded(work: Work) -> list[Attack]:

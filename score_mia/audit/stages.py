@@ -154,6 +154,8 @@ def _attack(
     assessments = [a for a in results.values() if isinstance(a, Assessment)]
     _require_some(results)
     checked = checks(work)
+    for result in assessments:
+        result.hold_against(checked.accuracy.get(result.attack.name))
     facts = _target_facts(work, digest)
     facts["snapshot"] = {"rule": plan.target.snapshot, **(selection or {})}
     quality = measure(work)

@@ -42,8 +42,9 @@ def solve(
       directions: [n, *x.shape] of the divergence's estimate, or a whole basis.
       condition: handed to the network.
     """
-    method = _fixed if isinstance(solver, FixedGrid) else _adaptive
-    return method(solver, target, x, directions, condition)
+    if isinstance(solver, FixedGrid):
+        return _fixed(solver, target, x, directions, condition)
+    return _adaptive(solver, target, x, directions, condition)
 
 
 def _flow(

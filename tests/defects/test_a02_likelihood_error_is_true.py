@@ -14,9 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_mia import build
 from score_mia.attacks.likelihood import Likelihood
+from score_mia.audit.assess import GRID_ERROR, assess
 from score_mia.likelihood import FixedGrid, log_prob
 from score_mia.sde import SDES, VP
+from score_mia.signals import Signals
+from tests.audit.tiny import get_config
 from tests.oracles import (
     gaussian_target,
     mixture_log_prob,
@@ -140,3 +144,36 @@ def test_interval_of_few_probes_covers(probes):
     trace = jax.jit(jax.vmap(Likelihood(divergence="exact"), (None, 0, 0)))
     exact = np.asarray(trace(target, images, keys)[:, 4])
     assert np.mean(np.abs(np.asarray(row[:, 4]) - exact) < width) > 0.93
+
+
+def assessed(told):
+    """The tiny audit's likelihood on made-up signals with this grid error."""
+    plan = build.plan(get_config())
+    attack = next(a for a in plan.attacks if a.name == "likelihood")
+    split = plan.split(plan.source())
+    values = np.random.default_rng(0).normal(size=(len(split.ids), 1))
+    errors = np.full((len(split.ids), 1), told, np.float32)
+    errors[~split.reference] *= 2  # what is reported on, unlike the reference rows
+    signals = Signals.of(
+        values, split.member, split.ids, ("log_prob",), errors, (GRID_ERROR,)
+    )
+    return assess(attack, signals, split, plan, 1.0)
+
+
+def test_the_entry_tells_the_grid_error_of_all_its_rows():
+    entry = assessed(-0.01).entry
+    rows = entry["n_members"] + entry["n_nonmembers"]
+    assert entry["accuracy"]["images"] == rows
+    assert entry["accuracy"]["mean"] == pytest.approx(0.02)
+    assert "accuracy" not in assessed(np.nan).entry
+
+
+def test_a_measured_error_above_the_told_one_is_taken():
+    result = assessed(0.001)
+    entry = dict(result.entry)
+    result.hold_against(None)
+    result.hold_against({"mean": 0.0005, "max": 0.9, "images": 4})
+    assert result.entry == entry
+    worse = {"mean": 0.3, "max": 0.9, "images": 4}
+    result.hold_against(worse)
+    assert result.entry == {**entry, "accuracy": worse}
