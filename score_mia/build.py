@@ -368,7 +368,7 @@ def _check_snapshot(plan: Plan) -> None:
     )
 
 
-def _attack(name: str, spec: Mapping[str, Any], sde: SDE) -> Attack:
+def _attack(name: str, spec: Any, sde: SDE) -> Attack:
     file_name("attack", name)
     check_value("attacks", name, spec, Mapping)
     fields: dict[str, Any] = {

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{hint}known: {', '.join(known)}"
 
 
-def one_of(name: str, value: str, known: Iterable[str]) -> None:
+def one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Require that `value` is one of the known names."""
     known = list(known)
     require(

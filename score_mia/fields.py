@@ -14,7 +14,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -53,26 +53,33 @@ def check_value(owner: str, field: str, value: Any, hint: Any) -> None:
     Raises:
       UserError: it is not, in one line with the value and what to give.
     """
-    beyond = _beyond(value)
-    if beyond is not None:
-        raise UserError(f"{owner}: {field}={value!r} {beyond}; give another number")
+    for name, number, problem in _beyond(field, value):
+        raise UserError(f"{owner}: {name}={number!r} {problem}; give another number")
     if not _fits(value, hint):
         raise UserError(
             f"{owner}: {field}={_short(value)} is {_kind(value)}; give {_wanted(hint)}"
         )
 
 
-def _beyond(value: Any) -> str | None:
-    """What is wrong with a number, or with one in a list, whatever is declared."""
+def _beyond(name: str, value: Any) -> Iterator[tuple[str, Any, str]]:
+    """Numbers that nothing here can hold, within lists and mappings too.
+
+    Yields:
+      Dotted name, value, and what is wrong with it.
+    """
     if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, list | tuple):
-        return next((b for b in map(_beyond, value) if b is not None), None)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return None
-    if isinstance(value, numbers.Integral):
-        return "does not fit into 64 bits" if abs(int(value)) > _MOST else None
-    return None if math.isfinite(value) else "is no finite number"
+        for key, inner in value.items():
+            yield from _beyond(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _beyond(name, inner)
+    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return
+    elif isinstance(value, numbers.Integral):
+        if abs(int(value)) > _MOST:
+            yield name, value, "does not fit into 64 bits"
+    elif not math.isfinite(value):
+        yield name, value, "is no finite number"
 
 
 def _fits(value: Any, hint: Any) -> bool:

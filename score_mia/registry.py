@@ -79,6 +79,8 @@ def make(family: str, table: Mapping[str, Callable], spec: Any, **given: Any) ->
         raise UserError(f"{family}: the entry {dict(spec)!r} has no 'name'; add one")
     part = lookup(family, table, name)
     owner = f"{family} {name!r}"
+    if not callable(part):
+        raise UserError(f"{owner} is {part!r}; name a class or a function")
     fields = _checked(owner, part, fields, given)
     try:
         return part(**fields, **given)

@@ -42,8 +42,8 @@ def require_ready(
 
     Raises:
       UserError: the network does not take the images, or is called otherwise than the
-        house calls it; a cutout larger than an image; no such private training; more
-        images to compare samples with than there are; a rule that cannot be fitted on
+        house calls it; a cutout larger than an image; labels that do not fit the
+        network's classes; no such private training; a rule that cannot be fitted on
         the reference data it is to get, or that does not know its columns.
     """
     check_network(plan.network(source.shape), source.shape, conditional(plan))
@@ -54,6 +54,8 @@ def require_ready(
         f"is larger than the images, whose side is {side}",
         f"give {side} or less; 0 for none",
     )
+    if conditional(plan):
+        class_labels(plan, source, split.ids)
     if plan.train.dp is not None:
         dp.mechanism(plan.train, len(split.members))
     for attack in attacks:
@@ -63,6 +65,29 @@ def require_ready(
 def conditional(plan: Plan) -> bool:
     """Whether the network is told each image's class."""
     return bool(plan.config["network"].get("classes"))
+
+
+def class_labels(plan: Plan, source: Source, ids: np.ndarray) -> np.ndarray:
+    """Class labels of these images, for a network that is told them.
+
+    Raises:
+      UserError: the data set has no labels, or one beyond the network's classes.
+    """
+    classes = int(plan.config["network"]["classes"])
+    labels = source.labels(ids)
+    if labels is None:
+        raise UserError(
+            f"network.classes={classes}: the data set has no class labels; set it "
+            "to 0, or give data with labels"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    require(
+        low >= 0 and high < classes,
+        f"network.classes={classes}",
+        f"do not hold the data set's labels, which run from {low} to {high}",
+        f"set it to {high + 1} or more" if low >= 0 else "count labels from 0",
+    )
+    return labels
 
 
 def check_network(

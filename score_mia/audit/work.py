@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from score_mia.audit.guard import require_same_split, require_same_target
-from score_mia.audit.ready import conditional, require_ready
+from score_mia.audit.ready import class_labels, conditional, require_ready
 from score_mia.build import Plan
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
@@ -101,21 +101,7 @@ class Work:
         Raises:
           UserError: the data set has no labels, or one beyond the network's classes.
         """
-        classes = int(self.plan.config["network"]["classes"])
-        labels = self.source.labels(ids)
-        if labels is None:
-            raise UserError(
-                f"network.classes={classes}: the data set has no class labels; set it "
-                "to 0, or give data with labels"
-            )
-        low, high = int(labels.min()), int(labels.max())
-        require(
-            low >= 0 and high < classes,
-            f"network.classes={classes}",
-            f"do not hold the data set's labels, which run from {low} to {high}",
-            f"set it to {high + 1} or more" if low >= 0 else "count labels from 0",
-        )
-        return labels
+        return class_labels(self.plan, self.source, ids)
 
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:
         """The first `most` images of these ids, [n, h, w, c] in [0, 1]."""
@@ -157,8 +143,6 @@ def look(plan: Plan, workdir: str | Path) -> Work:
         require_same_split(path, kept, split)
         split = kept
     work = Work(plan, folder, source, split)
-    if work.conditional:
-        work.conditions(split.ids)
     signals = folder / "signals"
     new = [a for a in plan.attacks if not (signals / a.name).exists()]
     require_ready(plan, source, split, new)

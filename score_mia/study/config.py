@@ -83,7 +83,7 @@ def plan(config: Any) -> Study:
     return Study(title, plans, distinct(labels), exhibits)
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def _plain(config: Any) -> Any:
     """JSON values in the order written, which a ConfigDict tells by `to_json` alone."""
     try:
         text = config.to_json() if hasattr(config, "to_json") else json.dumps(config)
