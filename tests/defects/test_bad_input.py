@@ -251,7 +251,7 @@ FILES = {
     "bytes": (b"\xff\xfe\x00", "config"),
     "empty": (b"", "get_config"),
     "takes no argument": (b"def get_config(a, b):\n    return {}\n", "get_config()"),
-    "unknown": (b"def get_config():\n    return dict(audit={})\n", "no section 'audit'"),
+    "unknown": (b"def get_config():\n    return dict(at={})\n", "no section 'at'"),
     "circular": (b"def get_config():\n    c = {}\n    c['c'] = c\n    return c\n",
                  "config"),
     "objects": (b"def get_config():\n    return dict(data=object())\n", "use numbers"),
