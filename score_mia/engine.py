@@ -113,25 +113,13 @@ def collect(
     order = np.argsort(ids, kind="stable")
     ids, member = np.asarray(ids, np.int64)[order], np.asarray(member, bool)[order]
     require(len(ids) > 0, label, "there are no images", "give a non-empty split")
-    facts = {
-        "signal": f"{type(signal).__module__}.{type(signal).__qualname__}"
-        f"{_fields(signal)}",
-        "source": source.digest,
-        "seed": seed,
-        "tile": engine.tile,
-        **(provenance or {}),
-    }
+    facts = {**signal_facts(signal, source, seed, engine), **(provenance or {})}
     names = signal.names(target.sde)
-    # Whole tiles: a row has the same place in its tile however the rows are cut.
-    parts = _parts(len(ids), -(-engine.shard // engine.tile) * engine.tile)
-    told = {**facts, "rows": len(ids), "parts": len(parts)}
-    keep_manifest(
-        folder,
-        "signals",
-        told,
-        write=jax.process_index() == 0,
-        remedy="give the new attack another name",
-    )
+    shard = _shard(folder, engine)
+    parts = _parts(len(ids), shard)
+    told = {**facts, "rows": len(ids), "parts": len(parts), "shard": shard}
+    first = jax.process_index() == 0
+    keep_manifest(folder, "signals", told, write=first, remedy=_RENAME)
     paths = [folder / part_name(k, len(parts)) for k in range(len(parts))]
     mine = range(jax.process_index(), len(parts), jax.process_count())
     missing = [k for k in mine if not paths[k].exists()]
@@ -163,6 +151,49 @@ def collect(
         for k, p in enumerate(paths)
     ]
     return concat(found)
+
+
+def signal_facts(
+    signal: Signal, source: Images, seed: int, engine: Engine
+) -> dict[str, Any]:
+    """What decides a signal's numbers, beside the target; kept in the manifest."""
+    name = f"{type(signal).__module__}.{type(signal).__qualname__}"
+    return {
+        "signal": f"{name}{_fields(signal)}",
+        "source": source.digest,
+        "seed": seed,
+        "tile": engine.tile,
+    }
+
+
+def require_same_signals(
+    folder: str | Path, rows: int, facts: Mapping[str, Any]
+) -> None:
+    """Refuse a folder whose signals are others, as `collect` will; nothing is written.
+
+    Args:
+      folder: where an attack's signals are kept, if there are any.
+      rows: how many images there are now.
+      facts: those of `signal_facts`.
+    """
+    path = Path(folder) / "manifest.json"
+    if path.exists():
+        now = {**load_sealed(path), "rows": rows, **facts}
+        keep_manifest(folder, "signals", now, write=False, remedy=_RENAME)
+
+
+_RENAME = "give the new attack another name"
+
+
+def _shard(folder: Path, engine: Engine) -> int:
+    """Rows a file: those that a folder was begun with, else the engine's.
+
+    Whole tiles: a row has the same place in its tile however the rows are cut.
+    """
+    path = folder / "manifest.json"
+    if path.exists():
+        return load_sealed(path, {"shard": int})["shard"]
+    return -(-engine.shard // engine.tile) * engine.tile
 
 
 def seconds(folder: str | Path) -> float:

@@ -68,6 +68,7 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
 def _data(plan: Plan, workdir: str | Path | None) -> tuple[Source, Split]:
     if workdir is not None:
         work = look(plan, workdir)
+        work.require_same_signals()
         return work.source, work.split
     source = plan.source()
     split = plan.split(source)

@@ -50,6 +50,7 @@ def _alone(stage: Callable[..., str]) -> Callable[..., str]:
 def run(plan: Plan, workdir: str | Path) -> str:
     """Train, attack, report; returns the table and the path of the HTML file."""
     work = open_work(plan, workdir)
+    work.require_same_signals()  # told before training, not after
     _train(work)
     return _report(work, *_attack(work))
 

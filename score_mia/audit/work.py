@@ -18,6 +18,7 @@ from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import load_target
 from score_mia.data.source import Source
 from score_mia.data.split import Split
+from score_mia.engine import require_same_signals, signal_facts
 from score_mia.files import digest, load_json, load_sealed, save_json
 from score_mia.target import Target
 
@@ -102,6 +103,14 @@ class Work:
           UserError: the data set has no labels, or one beyond the network's classes.
         """
         return class_labels(self.plan, self.source, ids)
+
+    def require_same_signals(self) -> None:
+        """Refuse an attack whose folder holds the signals of another."""
+        plan, source = self.plan, self.source
+        for one in plan.attacks:
+            facts = signal_facts(one.signal, source, plan.seed, plan.engine)
+            folder = self.folder / "signals" / one.name
+            require_same_signals(folder, len(self.split.ids), facts)
 
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:
         """The first `most` images of these ids, [n, h, w, c] in [0, 1]."""

@@ -53,7 +53,7 @@ def test_another_target_or_split_is_refused_by_the_field(
 SAME_TARGET = {
     "title": dict(title="Another title"),
     "report": dict(report__replicates=120, report__near_duplicates=0.0),
-    "engine": dict(engine__devices=2),
+    "engine": dict(engine__devices=2, engine__shard=8),
     "sampler": dict(sampler=dict(name="ancestral")),
     "quality": dict(quality=dict(encoder="pixels", samples=8)),
     "operation": dict(train__log_every=7, train__checkpoint_every=5),
@@ -99,9 +99,13 @@ def test_an_added_attack_computes_what_is_missing(finished, tmp_path):
 
 def test_a_changed_signal_is_refused_under_its_old_name(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
-    line = refused(audit.attack, plan(attacks__loss__signal__times=3), folder)
-    assert "signals/loss" in line
-    assert "another name" in line
+    other = plan(attacks__loss__signal__times=3)
+    for act in (audit.attack, audit.run, audit.describe):
+        line = refused(act, other, folder)
+        assert "signals/loss" in line
+        assert "another name" in line
+    audit.attack(plan(engine__shard=8), folder)  # how they are cut is no difference
+    assert contents(folder / "signals") == contents(finished / "signals")
 
 
 def test_data_may_move(tmp_path):
