@@ -112,12 +112,13 @@ def _blind(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _duplicates(entry: Mapping[str, Any]) -> tuple[str, str]:
-    pairs = entry["pairs"]
+    pairs, near = entry["pairs"], f"RMSE below {entry['threshold']:.3f}"
+    if not pairs:
+        return "none", near
     return (
         f"{pairs:,} pair{'' if pairs == 1 else 's'}",
-        f"{entry['exact_pairs']:,} of them identical, of {entry['members']:,} members "
-        f"and {entry['nonmembers']:,} non-members, RMSE below "
-        f"{entry['threshold']:.3f}",
+        f"{entry['exact_pairs']:,} identical, of {entry['members']:,} members and "
+        f"{entry['nonmembers']:,} non-members, {near}",
     )
 
 

@@ -83,7 +83,7 @@ def estimate(
     ("below resolution", "n = 500"): no number is ever printed for it.
     """
     if not known(entry):
-        n = f"n{SPACE}={SPACE}{nonmembers}" if nonmembers is not None else "n unknown"
+        n = f"n{SPACE}={SPACE}{nonmembers:,}" if nonmembers is not None else "n unknown"
         return "below resolution", n
     assert entry is not None
     value = share(entry["value"]) if percent else unit(entry["value"])

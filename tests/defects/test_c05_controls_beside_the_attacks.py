@@ -35,7 +35,7 @@ def page_of(folder, report):
 
 SAID = (
     *("AUC 0.507", "[0.431, 0.583], p = 0.43, 40 members, 150 non-members"),
-    *("3 pairs", "1 of them identical, of 3 members and 2 non-members"),
+    *("3 pairs", "1 identical, of 3 members and 2 non-members, RMSE below 0.039"),
     *("KID -0.0012", "[-0.004, 0.002], n = 40 and 150, seen by random_conv"),
 )
 
@@ -88,6 +88,13 @@ def test_older_files_without_a_control_say_so(tmp_path, missing):
     assert page.count("not measured") == expected
     assert table_text(report.metrics).count("not measured") == expected
     assert "None" not in (tmp_path / "attacks.tex").read_text()
+
+
+def test_no_near_duplicates_are_none():
+    none = {"pairs": 0, "exact_pairs": 0, "members": 0, "nonmembers": 0}
+    entry = {**none, "threshold": 0.0392}
+    text = table_text(content(near_duplicates=entry).metrics)
+    assert "near-duplicates      none, RMSE below 0.039\n" in text
 
 
 def test_no_controls_at_all_is_told(tmp_path):
