@@ -67,7 +67,7 @@ def cross_fitted(
     The interval is normal on the logit scale, with DeLong's variance of the folds'
     AUCs times what the permutations' variance exceeds that of independent scores by;
     binomial where next to no pair is wrong. Simulated coverage at 95 % between equal
-    groups: 94-97 % (tests/defects/test_a03_blind_interval.py).
+    groups: 95 % (tests/defects/test_a03_blind_interval.py).
 
     Args:
       features: of each row; a column that is constant is left out.
