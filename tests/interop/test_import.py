@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
 from score_mia import cli
-from score_mia.checkpoint import describe, load_target
+from score_mia.checkpoint import describe, load_target, target_digest
+from tests.defects.tiny_work import unseal
 from tests.interop.golden import case
 
 CONFIG = """
@@ -42,8 +44,8 @@ def run(capsys, command, folder, *flags, config="config.py"):
     return status, *capsys.readouterr()
 
 
-def refused(capsys, folder, *flags):
-    status, _, err = run(capsys, "import", folder, *flags)
+def refused(capsys, folder, *flags, command="import"):
+    status, _, err = run(capsys, command, folder, *flags)
     said = [line for line in err.splitlines() if line.startswith("score-mia: ")]
     assert status == 2
     assert len(said) == 1, err
@@ -60,7 +62,7 @@ def folder(tmp_path_factory):
 
 
 def test_from_a_file_to_a_report(folder, capsys):
-    assert "--checkpoint is missing" in refused(capsys, folder)
+    assert "--checkpoint: is missing" in refused(capsys, folder)
     golden = case("smld", folder)
     flag = f"--checkpoint={golden.path}"
     status, out, err = run(capsys, "import", folder, flag)
@@ -92,6 +94,24 @@ def test_from_a_file_to_a_report(folder, capsys):
     assert about["imported"]["sha256"] in page
     assert "with the non-members as the positive class" in page
     check_published_numbers(folder / "run", metrics)
+
+
+def test_the_same_file_mends_a_target(folder, capsys, tmp_path):
+    golden = case("smld", folder)
+    (tmp_path / "config.py").write_text(CONFIG.format(spec=golden.spec))
+    flag, target = f"--checkpoint={golden.path}", tmp_path / "run" / "target"
+    assert run(capsys, "import", tmp_path, flag)[0] == 0
+    digest = target_digest(load_target(target))
+    spoils = (
+        lambda: shutil.rmtree(next(target.glob("ema-*"))),
+        lambda: unseal(target / "target.json"),
+    )
+    for spoil in spoils:
+        spoil()
+        said = refused(capsys, tmp_path, command="attack")
+        assert "run 'import' again with the same file" in said
+        assert run(capsys, "import", tmp_path, flag)[0] == 0
+        assert target_digest(load_target(target)) == digest
 
 
 def check_published_numbers(workdir, metrics):
