@@ -284,11 +284,12 @@ def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:
       UserError: there is none, it is damaged, or changed since it was written.
     """
     path = Path(folder) / "target.json"
+    snapshot = path.parent.parent.name == "snapshots"
     require(
         path.is_file(),
         f"target {folder}",
         "does not exist (no target.json)",
-        "train it first, or check the path",
+        _remedy(path) if snapshot else "train it first, or check the path",
     )
     remedy = _remedy(path)
     about = load_json(path, _DESCRIPTION, remedy=remedy)
