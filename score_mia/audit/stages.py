@@ -25,7 +25,7 @@ from score_mia.check import Incomplete, UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
 from score_mia.engine import collect, devices, is_whole, seconds
-from score_mia.files import load_json, save_json, save_npz, write_atomic
+from score_mia.files import load_sealed, save_npz, save_sealed, write_atomic
 from score_mia.lease import lease
 from score_mia.metrics.roc import paper_compatible
 from score_mia.report import table_text, write
@@ -177,14 +177,14 @@ def _attack(
     if metrics != _kept_metrics(work):
         # A page never stands beside other numbers than its own.
         (work.folder / "report" / "index.html").unlink(missing_ok=True)
-        save_json(work.folder / "metrics.json", metrics)
+        save_sealed(work.folder / "metrics.json", metrics)
     return assessments, metrics, checked
 
 
 def _kept_metrics(work: Work) -> dict[str, Any]:
     """What metrics.json says; nothing if it is missing or damaged."""
     try:
-        return load_json(work.folder / "metrics.json", {"attacks": {str: dict}})
+        return load_sealed(work.folder / "metrics.json", {"attacks": {str: dict}})
     except UserError:
         return {"attacks": {}}
 

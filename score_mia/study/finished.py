@@ -16,7 +16,7 @@ from score_mia.build import Plan
 from score_mia.check import UserError, require
 from score_mia.data.split import Split
 from score_mia.engine import part_name
-from score_mia.files import load_json, load_sealed
+from score_mia.files import load_sealed
 from score_mia.metrics.intervals import evaluate
 from score_mia.report.content import ColumnContent
 from score_mia.report.curves import ColumnCurves, RocCurve, curves_of, roc_curve
@@ -44,7 +44,7 @@ class Finished:
     @cached_property
     def metrics(self) -> Mapping[str, Any]:
         """metrics.json."""
-        return load_json(self.folder / "metrics.json")
+        return _metrics(self.folder)
 
     @cached_property
     def split(self) -> Split:
@@ -173,10 +173,15 @@ def is_finished(plan: Plan, folder: Path) -> bool:
     needed = ("split.npz", "metrics.json", "report/index.html")
     if not all((folder / name).exists() for name in needed):
         return False
-    shape = {"config": str, "attacks": {str: dict}}
     try:
-        metrics = load_json(folder / "metrics.json", shape)
+        metrics = _metrics(folder)
     except UserError:
         return False  # damaged, or of an older version: the audit writes it again
     failed = any("failed" in entry for entry in metrics["attacks"].values())
     return metrics["config"] == config_digest(plan.config) and not failed
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    shape = {"config": str, "target": {"digest": str}, "attacks": {str: dict}}
+    again = "delete it and run the study again: it is made again from what is kept"
+    return load_sealed(folder / "metrics.json", shape, remedy=again)

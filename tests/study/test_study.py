@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from score_mia import audit, study
+from score_mia.files import save_sealed
 from score_mia.metrics.roc import tpr_at_fpr
 from score_mia.report.page import TEMPLATES
 from score_mia.sde import DDPM
@@ -303,7 +304,7 @@ def test_frontier_draws_the_ceiling_and_marks_controls(copy):
         path = copy / name / "metrics.json"
         facts = json.loads(path.read_text())
         facts["target"]["privacy"] = about
-        path.write_text(json.dumps(facts))
+        save_sealed(path, facts)
     exhibit = study.EXHIBITS["frontier"](fpr=0.1)
     built = exhibit.build([finished(copy, "smld"), finished(copy, "ddpm")])
     private, control = csv.DictReader(io.StringIO(built.csv))
@@ -458,7 +459,7 @@ def test_signals_of_another_target_are_not_shown(copy, tmp_path, capsys):
     path = copy / "smld" / "metrics.json"
     facts = json.loads(path.read_text())
     facts["target"]["digest"] = "0" * 16
-    path.write_text(json.dumps(facts))
+    save_sealed(path, facts)
     assert run(copy, config=variant(tmp_path, LESS)) == 2
     err = capsys.readouterr().err
     assert "exhibit 'roc'" in err
