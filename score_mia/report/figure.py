@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import html
 import io
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from score_mia.report.content import AttackContent, ColumnContent
 from score_mia.report.curves import ColumnCurves, RocCurve
 from score_mia.report.text import level
+from score_mia.report.ticks import few_ticks, percent, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -393,51 +393,8 @@ def _histogram(axes: Axes, attack: AttackContent) -> None:
         dash = "-" if label == "members" else DASHES[1]
         axes.stairs(share, edges, color=PAPER[role], lw=1.5, ls=dash, label=name)
     axes.set(xlim=(low, high), ylabel="share of group")
-    _few_ticks(axes, low, high)
+    few_ticks(axes, low, high)
     percent(axes.yaxis, log=False)
-
-
-def _few_ticks(axes: Axes, low: float, high: float) -> None:
-    """At most six ticks with no more digits than their distance needs.
-
-    Numbers that are all small or all large are told in a power of ten, named at the
-    axis's end, so that no label runs into the next.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    largest = max(abs(low), abs(high))
-    power = math.floor(math.log10(largest)) if largest > 0 else 0
-    power = power if not -3 < power < 5 else 0
-    ticks = MaxNLocator(nbins=5).tick_values(low, high)
-    step = (ticks[1] - ticks[0]) / 10.0**power
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    # A step of 0.25 needs one digit more than its size tells.
-    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)
-
-    def text(value: float, _: Any = None) -> str:
-        return f"{value / 10.0**power:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-    axes.set_xticks([t for t in ticks if low <= t <= high])
-    axes.xaxis.set_major_formatter(text)
-    if power:
-        small = str(power).translate(_SUPERSCRIPT)
-        axes.text(
-            *(1.0, 1.02, f"axis in units of 10{small}"),
-            transform=axes.transAxes,
-            ha="right",
-            va="bottom",
-            color=PAPER["soft"],
-            fontsize=9,
-        )
-
-
-_SUPERSCRIPT = str.maketrans(
-    "-0123456789",
-    "\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ZERO}\N{SUPERSCRIPT ONE}"
-    "\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT THREE}\N{SUPERSCRIPT FOUR}"
-    "\N{SUPERSCRIPT FIVE}\N{SUPERSCRIPT SIX}\N{SUPERSCRIPT SEVEN}"
-    "\N{SUPERSCRIPT EIGHT}\N{SUPERSCRIPT NINE}",
-)
 
 
 def training(records: Sequence[Mapping[str, Any]]) -> Figure | None:
@@ -504,15 +461,3 @@ def _picture(axes: Axes, picture: np.ndarray) -> None:
         axes.imshow(picture[..., 0], cmap="gray", vmin=0, vmax=1)
     else:
         axes.imshow(np.clip(picture, 0, 1))
-
-
-def plain(value: float, _: Any = None) -> str:
-    """A tick's number with a true minus sign."""
-    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
-
-
-def percent(axis: Any, *, log: bool) -> None:
-    """Ticks in per cent; on a log axis without minor ones."""
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.6g} %")
-    if log:
-        axis.set_minor_formatter(lambda value, _: "")

@@ -19,11 +19,11 @@ from score_mia.report.figure import (
     banded,
     clock_axis,
     figure,
-    percent,
     roc_axes,
     styled,
 )
 from score_mia.report.text import level
+from score_mia.report.ticks import percent
 from score_mia.study.exhibit import Cell, Row, Table
 
 if TYPE_CHECKING:
