@@ -22,6 +22,7 @@ from score_mia.likelihood import (
     Adaptive,
     FixedGrid,
     Solver,
+    Still,
     bits_per_dim,
     log_prob,
 )
@@ -42,9 +43,10 @@ class Likelihood:
         it have several bits.
       probe: "rademacher" or "gaussian".
       divergence: "hutchinson", or "exact" for small images.
-      solver: "fixed" (equal work for every image) or "adaptive" (diffrax).
-      evaluations: of the fixed grid.
-      method: of the solver; None for its default, "adams" or "tsit5".
+      solver: "fixed" (equal work for every image), "adaptive" (diffrax), or "still"
+        (no flow: see `score_mia.likelihood.Still`).
+      evaluations: of the fixed grid, or of the still one.
+      method: of the fixed or adaptive solver; None for "adams" or "tsit5".
       rtol, atol, max_steps: of the adaptive solver.
       clock: of the adaptive solver: "log_sigma", or "time" as published.
       dequantise: add uniform noise below one grey level.
@@ -81,7 +83,9 @@ class Likelihood:
 
     def integrator(self) -> Solver:
         """The solver that the fields describe."""
-        one_of("solver", self.solver, ("fixed", "adaptive"))
+        one_of("solver", self.solver, ("fixed", "adaptive", "still"))
+        if self.solver == "still":
+            return Still(self.evaluations)
         if self.solver == "fixed":
             return FixedGrid(self.evaluations, self.method or "adams")
         method = self.method or "tsit5"

@@ -31,6 +31,7 @@ from score_mia.likelihood.methods import (
     Adaptive,
     FixedGrid,
     Solver,
+    Still,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "LogProb",
     "Prior",
     "Solver",
+    "Still",
     "bits_per_dim",
     "grid_error",
     "log_prob",

@@ -11,7 +11,14 @@ from jaxtyping import Array
 
 from score_mia.arrays import Scalar
 from score_mia.likelihood.clock import Clock, Node
-from score_mia.likelihood.methods import ADAPTIVE, Adaptive, FixedGrid, Solver, turns
+from score_mia.likelihood.methods import (
+    ADAPTIVE,
+    Adaptive,
+    FixedGrid,
+    Solver,
+    Still,
+    turns,
+)
 from score_mia.target import Target
 
 
@@ -44,6 +51,8 @@ def solve(
     """
     if isinstance(solver, FixedGrid):
         return _fixed(solver, target, x, directions, condition)
+    if isinstance(solver, Still):
+        return _still(solver, target, x, directions, condition)
     return _adaptive(solver, target, x, directions, condition)
 
 
@@ -98,6 +107,36 @@ def _fixed(
     evaluations = jnp.float32(grid.evaluations)
     x1 = clock.end().scale * z
     return Solution(x1, gains, _rescaling(clock, x), evaluations, error)
+
+
+def _still(
+    grid: Still, target: Target, x: Array, directions: Array, condition: Any
+) -> Solution:
+    """Each node for itself; the gain of a probe has the path's part in it."""
+    clock = Clock(target)
+    first, last = clock.ends()
+    places, weights, doubts = grid.rule()
+    h = last - first
+    nodes = jax.vmap(clock.at)(first + h * jnp.asarray(places, jnp.float32))
+    y = x / target.sde.alpha(target.sde.t0)
+    share = 1.0 if len(directions) == x.size else 1.0 / len(directions)
+
+    def evaluate(carry, inputs):
+        gains, error, path = carry
+        node, weight, doubt = inputs
+        z = y / node.spread
+        slope, dot = _flow(_field(target, node, condition), z, directions)
+        eps = node.spread * (slope / node.rate + node.pull * z)
+        cost = node.rate * jnp.sum(eps**2) / node.s
+        error += h * doubt * (jnp.sum(dot) * share - cost)
+        return (gains + h * weight * dot, error, path - h * weight * cost), None
+
+    none = jnp.zeros(len(directions)), jnp.zeros(()), jnp.zeros(())
+    rules = (jnp.asarray(w, jnp.float32) for w in (weights, doubts))
+    (gains, error, path), _ = jax.lax.scan(evaluate, none, (nodes, *rules))
+    volume = _rescaling(clock, x) + path
+    x1 = target.sde.alpha(target.sde.t1) * y
+    return Solution(x1, gains, volume, jnp.float32(grid.evaluations), error)
 
 
 def _field(target: Target, node: Node, condition: Any) -> Callable[[Array], Array]:

@@ -114,6 +114,38 @@ class Adaptive:
         at_least("max_steps", self.max_steps, 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Still:
+    """No flow at all: log p_t at the unmoved image, by quadrature over the clock.
+
+    Where the network is the exact score of a diffused law, y = x / alpha has
+
+        log p_s0(y) = log p_s1(y) + int (div_y eps - |eps|^2 / s) ds,
+
+    the heat equation along s at fixed y. Nothing is stiff there, so that images far
+    from everything the model knows cost no more than others. A trained network is no
+    exact score: then this is another number than the flow's.
+
+    Attributes:
+      evaluations: of the network, at the nodes of Gauss and Legendre.
+    """
+
+    evaluations: int = 48
+
+    def __post_init__(self) -> None:
+        at_least("evaluations", self.evaluations, 2)
+
+    def rule(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes in [0, 1], weights, and the doubt: weights of the rule on every other
+        node less those of the whole one; each [evaluations]."""
+        nodes, weights = np.polynomial.legendre.leggauss(self.evaluations)
+        half = np.polynomial.legendre.legvander(nodes[::2], len(nodes[::2]) - 1)
+        doubt = -weights
+        # Only the constant polynomial has an integral over [-1, 1]: it is 2.
+        doubt[::2] += np.linalg.solve(half.T, 2.0 * np.eye(len(half))[0])
+        return (nodes + 1) / 2, weights / 2, doubt / 2
+
+
 ADAPTIVE = {
     "tsit5": "Tsit5",
     "dopri5": "Dopri5",
@@ -122,7 +154,7 @@ ADAPTIVE = {
     "bosh3": "Bosh3",
 }
 
-Solver = FixedGrid | Adaptive
+Solver = FixedGrid | Adaptive | Still
 
 
 class Turns(NamedTuple):

@@ -17,7 +17,7 @@ import pytest
 from score_mia import build
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.audit.assess import GRID_ERROR, assess
-from score_mia.likelihood import FixedGrid, log_prob
+from score_mia.likelihood import FixedGrid, Still, log_prob
 from score_mia.sde import SDES, VP
 from score_mia.signals import Signals
 from tests.audit.tiny import get_config
@@ -70,22 +70,24 @@ def memory(width):
 
 
 @functools.cache
-def program(sde):
+def program(sde, solver):
     """Likelihoods without probes, with the exact law at t1, jitted for any mixture."""
 
     def one(target, image):
         prior = mixture_log_prob(target, sde.t1)
         key = jax.random.key(0)  # of no effect: the divergence is exact
-        return log_prob(target, image, key, divergence="exact", prior=prior)
+        return log_prob(
+            target, image, key, divergence="exact", prior=prior, solver=solver
+        )
 
     return jax.jit(jax.vmap(one, (None, 0)))
 
 
-def errors(sde, mixture, images):
+def errors(sde, mixture, images, solver=None):
     """[n] error and [n] error as told, in bits/dim."""
     target = mixture_target(sde, mixture)
     images = np.asarray(images, np.float32)
-    found = program(sde)(target, jnp.asarray(images))
+    found = program(sde, solver)(target, jnp.asarray(images))
     x = 2 * images.reshape(len(images), -1).astype(np.float64) - 1
     alpha, std = float(sde.alpha(sde.t0)), float(sde.std(sde.t0))
     exact = mixture.log_prob(x, alpha, std) + D * np.log(2)
@@ -128,6 +130,20 @@ def test_off_law_the_error_is_small_or_told(name):
         wrong = error > 0.05
         assert np.all(doubt[wrong] > 0.02), (error, doubt)
         assert np.mean(doubt[wrong] > 0.5 * error[wrong]) > 0.9
+
+
+@pytest.mark.parametrize("name", SDES)
+def test_the_unmoved_image_is_exact_wherever_the_network_is_a_score(name):
+    sde, still = SDES[name](), Still()
+    strangers = np.concatenate([blobs(10, 2), ODD])
+    for mixture, images in (
+        (memory(0.05), strangers),
+        (memory(0.15), strangers),
+        (random_mixture(D), np.concatenate([ODD, law(random_mixture(D))])),
+    ):
+        error, doubt = errors(sde, mixture, images, still)
+        assert error.mean() <= 0.05, error
+        assert np.all(error < doubt + 0.02), (error, doubt)
 
 
 @pytest.mark.parametrize("probes", [2, 3, 4])
