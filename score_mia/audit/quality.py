@@ -73,7 +73,7 @@ def choose(work: Work) -> Mapping[str, Any] | None:
         return None
     work.require_trained()
     path = work.folder / "selection.json"
-    folders = map(work._folder_of, plan.snapshots)
+    folders = map(work.folder_of, plan.snapshots)
     facts = {
         **_decided(work),
         "by": metric,

@@ -59,7 +59,7 @@ class Work:
     @property
     def target_folder(self) -> Path:
         """Where the target under attack is kept."""
-        return self._folder_of(self.step)
+        return self.folder_of(self.step)
 
     def load(self, step: int) -> Target:
         """The target of one of the kept steps.
@@ -68,7 +68,7 @@ class Work:
           UserError: it is missing, damaged, or another than the config and the split
             say.
         """
-        folder = self._folder_of(step)
+        folder = self.folder_of(step)
         self.require_same_target(folder)
         return load_target(folder, allow=self.plan.names)
 
@@ -85,7 +85,8 @@ class Work:
                 "workdir first"
             )
 
-    def _folder_of(self, step: int) -> Path:
+    def folder_of(self, step: int) -> Path:
+        """Where the target of a kept step is."""
         target = self.folder / "target"
         if step == self.plan.train.steps:
             return target
