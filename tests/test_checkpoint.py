@@ -176,7 +176,7 @@ def test_weights_that_do_not_fit_the_spec_are_refused(folder, change):
         (lambda a: a["spec"].update(sde={"name": "vpp"}), "did you mean 'vp'"),
         (lambda a: a["spec"].update(shape=[2, -2, 1]), "give .h, w, c."),
         (lambda a: a["spec"].update(codec={"low": 1.0, "high": 0.0}), "low < high"),
-        (lambda a: a["spec"]["network"].update(features="x"), "check its fields"),
+        (lambda a: a["spec"]["network"].update(features="x"), "give a whole number"),
         (lambda a: a["digest"].update(ema="../../etc"), "no description of a target"),
         (lambda a: a.update(digest=None), "digest is None, not an object"),
     ],
