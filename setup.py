@@ -1,15 +1,17 @@
 """Packaging of score_mia: the one place for metadata, dependencies and extras."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+ABOUT = (HERE / "score_mia" / "__init__.py").read_text(encoding="utf-8")
 DP = ["dp-accounting>=0.6", "jax-privacy>=2.0,<3"]
 
 setup(
     name="score_mia",
-    version="0.1.0",
+    version=re.findall(r'__version__ = "(.+)"', ABOUT)[0],
     description="Audits the membership privacy of diffusion models, in JAX",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

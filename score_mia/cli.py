@@ -7,7 +7,6 @@ a part failed and all else was done.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from absl import flags, logging
 
+from score_mia import __version__
 from score_mia.check import (
     Incomplete,
     UserError,
@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> None:
     words = argv[1:]
     if "--version" in words:
-        _print(f"score_mia {version()}")
+        _print(f"score_mia {__version__}")
         return
     values = _define_flags(argv)
     if not words or words[0] == "help" or not _HELP_FLAGS.isdisjoint(words):
@@ -133,14 +133,6 @@ def _run(argv: Sequence[str]) -> None:
         "generate": lambda p, w: audit.generate(p, w, values.count),
     }
     _print(actions[rest[1]](plan, values.workdir))
-
-
-def version() -> str:
-    """Of the installed package."""
-    try:
-        return importlib.metadata.version("score_mia")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed: run from a clone)"
 
 
 def _help(values: flags.FlagValues, words: Sequence[str]) -> str:
