@@ -23,7 +23,14 @@ from score_mia.check import (
 )
 from score_mia.data.pixels import Crop, Decoder, adapt
 from score_mia.data.source import ArraySource
-from score_mia.files import DAMAGED, digest, load_npz, save_npz, write_atomic
+from score_mia.files import (
+    DAMAGED,
+    digest,
+    load_npz,
+    remove_orphans,
+    save_npz,
+    write_atomic,
+)
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"),
@@ -215,6 +222,8 @@ def cached(
     rows = Path(cache).expanduser() / f"{key}.npz"
     file = rows.with_suffix(".npy")
     if not rows.exists():
+        if rows.parent.is_dir():
+            remove_orphans(rows.parent)
         parts = make()
         pixels = parts.pop("pixels")
         write_atomic(file, lambda f: np.save(f, pixels))

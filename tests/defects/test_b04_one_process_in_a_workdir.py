@@ -12,12 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from score_mia import audit, build, files, lease
 from score_mia.check import UserError
+from score_mia.data.local import cached
 from score_mia.process import Process, this_process
 from tests.audit.tiny import get_config
+
+IDS = np.arange(2)
 
 # Prints one line, "held" or the refusal, then holds until its input is closed.
 HOLD = """
@@ -208,6 +212,17 @@ def test_only_temporary_files_of_the_dead_are_removed(tmp_path):
     assert {p.name for p in tmp_path.rglob("*.tmp")} == {
         *(odd.name, paths["me"].name, paths["new"].name)
     }
+
+
+def test_what_a_killed_process_left_in_a_cache_of_pixels_is_removed(tmp_path):
+    me = this_process()
+    half = tmp_path / f".score_mia-{me.room}-{me.pid}-1-half.tmp"
+    half.write_bytes(b"half of some gigabytes")
+    pixels = np.zeros((2, 2, 2, 1), np.uint8)
+    for _ in range(2):
+        parts = cached(tmp_path, "key", lambda: {"pixels": pixels, "ids": IDS})
+        assert np.array_equal(parts["ids"], IDS)
+    assert not half.exists()
 
 
 def test_processes_are_told_apart():
