@@ -4,7 +4,7 @@
 
 covers networks that predict the noise, the score, v or the clean image, and EDM's
 preconditioning. The label, too, is the parameterisation's affair: an affine function
-of the time, the noise level, or its logarithm.
+of the time, the noise level, or a logarithm.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import jax.numpy as jnp
 
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.check import one_of
+
+LABELS = ("time", "std", "log_std", "log_sigma")
 
 
 class Scalars(NamedTuple):
@@ -34,9 +36,10 @@ class Parameterisation(abc.ABC):
     """What F means; subclasses give (skip, out, inp).
 
     Attributes:
-      label: "time", "std" or "log_std": what the network is told.
+      label: what the network is told: "time", "std", "log_std" or "log_sigma", the
+        natural logarithm of std/alpha.
       scale, offset: label = scale * that + offset. VP networks of score_sde are told
-        999 t, SMLD ones (steps - 1) - t, VE ones std(t), EDM ones log(std)/4.
+        999 t, SMLD ones (steps - 1) - t, VE ones std(t), EDM ones log(std/alpha)/4.
     """
 
     label: str = "time"
@@ -44,7 +47,7 @@ class Parameterisation(abc.ABC):
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        one_of("label", self.label, ("time", "std", "log_std"))
+        one_of("label", self.label, LABELS)
 
     @abc.abstractmethod
     def coefficients(
@@ -55,10 +58,11 @@ class Parameterisation(abc.ABC):
     def scalars(self, t: ScalarLike, alpha: Scalar, std: Scalar) -> Scalars:
         """The four scalars at time t, where the process has (alpha, std)."""
         skip, out, inp = (jnp.asarray(c) for c in self.coefficients(alpha, std))
-        told = jnp.asarray(t, jnp.float32)
+        label = jnp.asarray(t, jnp.float32)
         if self.label != "time":
-            told = std if self.label == "std" else jnp.log(std)
-        return Scalars(skip, out, inp, self.scale * told + self.offset)
+            level = std / alpha if self.label == "log_sigma" else std
+            label = level if self.label == "std" else jnp.log(level)
+        return Scalars(skip, out, inp, self.scale * label + self.offset)
 
 
 @jax.tree_util.register_static
@@ -108,10 +112,10 @@ class Karras(Parameterisation):
     """EDM preconditioning (Karras et al. 2022, Table 1), for any (alpha, std).
 
     With s = std / alpha and x / alpha as EDM's input: D = c_skip x/alpha + c_out
-    F(c_in x/alpha, label), eps = (x/alpha - D) / s.
+    F(c_in x/alpha, log(s)/4), eps = (x/alpha - D) / s.
     """
 
-    label: str = "log_std"
+    label: str = "log_sigma"
     scale: float = 0.25
     sigma_data: float = 0.5
 

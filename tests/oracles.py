@@ -212,8 +212,8 @@ class OracleNetwork:
     def one(self, params, scaled, label):
         told = (label - self.parameterisation.offset) / self.parameterisation.scale
         kind = self.parameterisation.label
-        if kind == "time":
-            t = told
+        if kind in ("time", "log_sigma"):
+            t = told if kind == "time" else self.sde.time_at(-2.0 * told)
             std = self.sde.std(t)
         else:
             std = told if kind == "std" else jnp.exp(told)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Image, Key
 from score_mia.check import at_least, require
-from score_mia.device import jit, mesh
+from score_mia.device import jit, mesh, size
 from score_mia.sampling.base import Observer, Row, Sampler, moves
 from score_mia.sampling.samplers import Ddim
 from score_mia.target import Target
@@ -101,7 +101,9 @@ def _deterministic(sampler: Ddim) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def _program(sampler: Sampler, shape: tuple[int, int, int], devices: int) -> Callable:
+def _program(
+    sampler: Sampler, shape: tuple[int, int, int], devices: int, parameters: int
+) -> Callable:
     def rows(target: Target, key: Key, ids: Array, conditions: Any) -> Array:
         def row(i: Array, condition: Any) -> Image:
             own = jax.random.fold_in(key, i)
@@ -117,7 +119,8 @@ def _program(sampler: Sampler, shape: tuple[int, int, int], devices: int) -> Cal
             in_specs=(everywhere, everywhere, split, split),
             out_specs=split,
             check_vma=False,
-        )
+        ),
+        parameters=parameters,
     )
 
 
@@ -195,7 +198,7 @@ def draw_rows(
         return np.concatenate([a, np.repeat(a[-1:], rows - len(ids), axis=0)])
 
     width = len(jax.local_devices()[:devices])
-    program = _program(sampler, tuple(shape), width)
+    program = _program(sampler, tuple(shape), width, size(target.params))
     numbers = padded(ids).astype(np.uint32)
     told = jax.tree.map(padded, conditions)
     return np.asarray(program(target, jax.random.key(seed), numbers, told))[: len(ids)]

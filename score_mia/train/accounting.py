@@ -28,7 +28,15 @@ from score_mia.metrics.epsilon import gaussian_mu
 ACCOUNTANTS = ("pld", "rdp")
 ADJACENCIES = ("zero_out", "add_or_remove", "replace")
 """What one image more or less means: its gradients are zeroed (the number of images
-stays known), it is added or removed, or it is exchanged for another image."""
+stays known), it is added or removed, or it is exchanged for another image.
+
+Training here is private for "zero_out" and "replace", whose neighbours have equally
+many images, so that their number n may be known. And it is: by default the rate is
+batch / n, sums are divided by rate n, the capacity (the shape of a batch) and a
+calibrated noise follow from n, and the record tells it as `rows`. The epsilon of
+"add_or_remove" is that of a run in which all these are constants. As n images and n + 1
+can be told apart by `rows` alone, it guarantees nothing where n must hide; it is there
+for comparison."""
 
 ORDERS = (*(1 + i / 10 for i in range(1, 100)), *(float(a) for a in range(12, 64)))
 """Renyi orders of Opacus, so that its users find their numbers again."""

@@ -41,7 +41,8 @@ class Privacy:
       capacity: longest batch, the shape that is compiled; None for one whose truncation
         costs no measurable epsilon (`accounting.capacity`).
       accountant: "pld" or "rdp", for the calibration; reports print both.
-      adjacency: "zero_out", "add_or_remove" or "replace" (`accounting.ADJACENCIES`).
+      adjacency: "zero_out", "replace", or, for comparison with papers only,
+        "add_or_remove" (`accounting.ADJACENCIES` says why).
       control: "" for private training; "clip_only" or "noise_only" for the two halves
         of the mechanism, which guarantee nothing by themselves.
       microbatch: images whose gradients are held at once; None for 8 on CPU and 32 on
@@ -184,6 +185,20 @@ class TrainConfig:
             flip=self.flip,
             cutout=self.cutout,
             draws=self.draws,
+        )
+
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Refuse what images of this shape (h, w, c) cannot be trained with.
+
+        Raises:
+          UserError: a cutout as large as the image leaves nothing of it.
+        """
+        side = min(shape[:2])
+        require(
+            self.cutout < side,
+            f"train.cutout={self.cutout}",
+            f"covers images of {shape[0]}x{shape[1]} pixels whole",
+            f"give less than {side}, or 0 for none",
         )
 
     def record(self, clock: Clock) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float
@@ -36,7 +37,9 @@ from score_mia.train.step import Batch, Gradient, Layout, Vector
 
 Keys = TypedKeys[Array, "..."]
 
-_NOISE = 0xD9  # folded into the run's key
+# Folded into the run's key, as the number of a step is: steps are int32 and never
+# reach it, so no batch shares the noise's key.
+_NOISE = 2**31 + 0xD9
 
 
 def mechanism(config: TrainConfig, rows: int) -> Mechanism:
@@ -116,7 +119,7 @@ def make_privatiser(config: TrainConfig, m: Mechanism) -> optax.GradientTransfor
         from jax_privacy.noise_addition import gaussian_privatizer
     except ImportError as error:
         raise accounting.missing(error) from error
-    key = jax.random.fold_in(jax.random.key(config.seed), _NOISE)
+    key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(_NOISE))
     return gaussian_privatizer(
         stddev=m.noise_multiplier * _privacy(config).clip / m.expected,
         prng_key=jax.random.key_data(key),  # states are saved as plain numbers

@@ -97,6 +97,7 @@ def train(
     trusted = _names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, labels, p.shape)
+    config.check_shape(p.shape)
     identity = run_identity(spec, config, p.sde, images, labels)
     about = {
         **(provenance or {}),

@@ -83,7 +83,7 @@ def test_the_gaussian_oracle_survives_the_round_trip(process):
     """eps, score and x0 agree with linear algebra in float64."""
     sde = SDES[process]()
     mean, covariance = random_gaussian(SHAPE)
-    labels = {"noise": "time", "score": "std", "karras": "log_std"}
+    labels = {"noise": "time", "score": "std", "karras": "log_sigma"}
     targets = {
         name: gaussian_target(
             sde,
@@ -126,6 +126,8 @@ def test_the_gaussian_oracle_survives_the_round_trip(process):
         (SMLD(), Score(scale=-1.0, offset=999.0), 200.0, 799.0),
         (VE(), Score(label="std"), 1.0, 50.0),
         (EDM(), Karras(), 2.0, 0.25 * np.log(2.0)),
+        # Off EDM its input is x / alpha, whose noise level is std / alpha.
+        (VP(), Karras(), 0.5, 0.25 * np.log(np.sqrt(np.expm1(0.25 * 19.9 / 2 + 0.05)))),
     ],
 )
 def test_the_network_is_told_its_published_label(sde, meaning, t, told):
