@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from score_mia.arrays import Scalar
-from score_mia.likelihood.clock import Clock, Node
+from score_mia.likelihood.coordinates import Coordinates, Node
 from score_mia.likelihood.methods import (
     ADAPTIVE,
     Adaptive,
@@ -79,10 +79,10 @@ def _fixed(
     after it: the path that starts a little aside keeps log p of its own start. With
     grad_z log p = -spread eps / s that costs no evaluation.
     """
-    clock, table = Clock(target), turns(grid)
-    first, last = clock.ends()
+    coordinates, table = Coordinates(target), turns(grid)
+    first, last = coordinates.ends()
     h = (last - first) / grid.steps
-    nodes = jax.vmap(clock.at)(first + h * jnp.asarray(table.place, jnp.float32))
+    nodes = jax.vmap(coordinates.at)(first + h * jnp.asarray(table.place, jnp.float32))
     slots = table.step.shape[1]
 
     def evaluate(carry, inputs):
@@ -100,24 +100,24 @@ def _fixed(
     count = len(directions)
     share = 1.0 if count == x.size else 1.0 / count
     none = jnp.zeros((slots, *x.shape)), jnp.zeros((slots, count))
-    carry = (x / clock.start().scale, *none, jnp.zeros(count), jnp.zeros(()))
+    carry = (x / coordinates.start().scale, *none, jnp.zeros(count), jnp.zeros(()))
     lists = [jnp.asarray(a, jnp.float32) for a in table[2:]]
     inputs = (nodes, jnp.asarray(table.slot), *lists)
     (z, _, _, gains, error), _ = jax.lax.scan(evaluate, carry, inputs)
     evaluations = jnp.float32(grid.evaluations)
-    x1 = clock.end().scale * z
-    return Solution(x1, gains, _rescaling(clock, x), evaluations, error)
+    x1 = coordinates.end().scale * z
+    return Solution(x1, gains, _rescaling(coordinates, x), evaluations, error)
 
 
 def _still(
     grid: Still, target: Target, x: Array, directions: Array, condition: Any
 ) -> Solution:
     """Each node for itself; the gain of a probe has the path's part in it."""
-    clock = Clock(target)
-    first, last = clock.ends()
+    coordinates = Coordinates(target)
+    first, last = coordinates.ends()
     places, weights, doubts = grid.rule()
     h = last - first
-    nodes = jax.vmap(clock.at)(first + h * jnp.asarray(places, jnp.float32))
+    nodes = jax.vmap(coordinates.at)(first + h * jnp.asarray(places, jnp.float32))
     y = x / target.sde.alpha(target.sde.t0)
     share = 1.0 if len(directions) == x.size else 1.0 / len(directions)
 
@@ -134,7 +134,7 @@ def _still(
     none = jnp.zeros(len(directions)), jnp.zeros(()), jnp.zeros(())
     rules = (jnp.asarray(w, jnp.float32) for w in (weights, doubts))
     (gains, error, path), _ = jax.lax.scan(evaluate, none, (nodes, *rules))
-    volume = _rescaling(clock, x) + path
+    volume = _rescaling(coordinates, x) + path
     x1 = target.sde.alpha(target.sde.t1) * y
     return Solution(x1, gains, volume, jnp.float32(grid.evaluations), error)
 
@@ -155,17 +155,17 @@ def _adaptive(
     """diffrax, with error control over the state and the log-density together."""
     import diffrax  # seconds of import that a fixed grid does not need
 
-    sde, clock = target.sde, Clock(target)
+    sde, coordinates = target.sde, Coordinates(target)
     in_time = control.clock == "time"
 
     def vector_field(u, state, _):
         z, _ = state
         if in_time:
             return _flow(lambda x: target.velocity(x, u, condition), z, directions)
-        return _flow(_field(target, clock.at(u), condition), z, directions)
+        return _flow(_field(target, coordinates.at(u), condition), z, directions)
 
-    ends = (jnp.float32(sde.t0), jnp.float32(sde.t1)) if in_time else clock.ends()
-    start = x if in_time else x / clock.start().scale
+    ends = (jnp.float32(sde.t0), jnp.float32(sde.t1)) if in_time else coordinates.ends()
+    start = x if in_time else x / coordinates.start().scale
     method = getattr(diffrax, ADAPTIVE[control.method])()
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
@@ -183,15 +183,15 @@ def _adaptive(
     # A method whose last stage is the next step's first needs one evaluation less.
     stages, reuse = method.tableau.num_stages, int(method.tableau.fsal)
     evaluations = found.stats["num_steps"] * (stages - reuse) + reuse
-    volume = jnp.zeros(()) if in_time else _rescaling(clock, x)
-    x1 = z if in_time else clock.end().scale * z
+    volume = jnp.zeros(()) if in_time else _rescaling(coordinates, x)
+    x1 = z if in_time else coordinates.end().scale * z
     unknown = jnp.full((), jnp.nan)
     return Solution(x1, gains, volume, evaluations.astype(jnp.float32), unknown)
 
 
-def _rescaling(clock: Clock, x: Array) -> Scalar:
+def _rescaling(coordinates: Coordinates, x: Array) -> Scalar:
     """log |dx/dz| at t1 less that at t0."""
-    return x.size * jnp.log(clock.end().scale / clock.start().scale)
+    return x.size * jnp.log(coordinates.end().scale / coordinates.start().scale)
 
 
 def _combine(weights: Array, slopes: Array) -> Array:

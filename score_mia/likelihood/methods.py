@@ -54,7 +54,7 @@ METHODS = ("adams", *TABLEAUS)
 
 @dataclasses.dataclass(frozen=True)
 class FixedGrid:
-    """Equal steps of an explicit method on the clock of `likelihood.clock`.
+    """Equal steps of an explicit method on the clock of `likelihood.coordinates`.
 
     Every image takes the same evaluations, so rows cannot disturb each other and
     batches are full; `grid_error` measures what the grid costs in accuracy.

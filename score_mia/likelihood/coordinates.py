@@ -41,8 +41,8 @@ class Node(NamedTuple):
     pull: Scalar
 
 
-class Clock:
-    """u = log((s + near)/(s + far)), near and far in the units of a target's space.
+class Coordinates:
+    """z and u of this module, in the units of a target's space.
 
     Args:
       target: whose process and codec decide.
