@@ -55,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     signal=dict(
                         name="likelihood",
                         probes=1 if smoke else 2,
-                        evaluations=6 if smoke else 48,
+                        evaluations=6 if smoke else 64,
                     ),
                     rule=dict(name="column", column="log_prob"),
                 ),

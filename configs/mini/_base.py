@@ -160,7 +160,7 @@ def target(name: str, arg: str = "") -> ConfigDict:
             ),
             likelihood=dict(
                 signal=dict(
-                    name="likelihood", probes=1, evaluations=6 if smoke else 48
+                    name="likelihood", probes=1, evaluations=6 if smoke else 64
                 ),
                 rule=dict(name="column", column="log_prob"),
             ),

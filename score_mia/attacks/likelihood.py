@@ -56,7 +56,7 @@ class Likelihood:
     probe: str = "rademacher"
     divergence: str = "hutchinson"
     solver: str = "fixed"
-    evaluations: int = 48
+    evaluations: int = 64
     method: str | None = None
     rtol: float = 1e-5
     atol: float = 1e-5

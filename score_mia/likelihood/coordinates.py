@@ -16,7 +16,7 @@ import numpy as np
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.target import Target
 
-_NEAR, _FAR, _CENTRE = 0.01, 2.0, 0.5
+_NEAR, _FAR, _CENTRE = 0.01, 50.0, 0.5
 """Ends of the clock's even stretch, and the standard deviation c of data at which z
 stands still, all in units of half the range of x (1 for images in [-1, 1])."""
 

@@ -66,7 +66,7 @@ def log_prob(
       probe: law of the directions, "rademacher" or "gaussian".
       divergence: "hutchinson", or "exact" for the trace itself: d derivatives per
         evaluation, for small d only.
-      solver: `FixedGrid()` unless told: 48 evaluations.
+      solver: `FixedGrid()` unless told: 64 evaluations.
       dequantise: spread the 8-bit image evenly over its grey levels, (255 image +
         u)/256, so that a density on pixels bounds a probability of bytes.
       prior: log density of x at t1; N(0, std(t1)^2 I) unless told.

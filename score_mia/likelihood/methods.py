@@ -65,7 +65,7 @@ class FixedGrid:
         error), or a Runge-Kutta method of `TABLEAUS`.
     """
 
-    evaluations: int = 48
+    evaluations: int = 64
     method: str = "adams"
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class Still:
       evaluations: of the network, at the nodes of Gauss and Legendre.
     """
 
-    evaluations: int = 48
+    evaluations: int = 64
 
     def __post_init__(self) -> None:
         at_least("evaluations", self.evaluations, 2)

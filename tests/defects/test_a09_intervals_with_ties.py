@@ -64,7 +64,7 @@ CASES = {
 def coverage(name, sizes, audits):
     """Shares of audits whose AUC's and balanced accuracy's intervals hold the truth."""
     draw, truth = CASES[name]
-    rng = np.random.default_rng([7, *sizes])
+    rng = np.random.default_rng([8, *sizes])
     member = np.arange(sum(sizes)) < sizes[0]
     held = np.zeros(2)
     for _ in range(audits):
@@ -84,10 +84,9 @@ def test_tied_scores_are_covered(name):
 @pytest.mark.parametrize("sizes", [(20, 20), (50, 200), (200, 200)])
 @pytest.mark.parametrize("name", CASES)
 def test_coverage_of_tied_scores(name, sizes):
-    found = coverage(name, sizes, 500)
+    found = coverage(name, sizes, 1000)
     print(f"{name} {sizes}: AUC {found[0]:.3f}, balanced accuracy {found[1]:.3f}")
-    # Of 500 audits the share itself has an error of 1 %: 93 % are promised.
-    assert np.all(found >= 0.92)
+    assert np.all(found >= 0.93)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])

@@ -14,7 +14,7 @@ import json
 import pytest
 
 from score_mia import build
-from score_mia.files import save_json
+from score_mia.files import save_sealed
 from score_mia.report import table, table_text, write
 from score_mia.study import Study
 from score_mia.study.finished import Finished
@@ -106,6 +106,6 @@ def test_no_controls_at_all_is_told(tmp_path):
 def test_a_study_tells_the_controls_of_each_audit(tmp_path):
     metrics = {**content(**CONTROLS).metrics, "target": {"members": 3, "steps": 4}}
     one = Finished("a", "A", build.plan(tiny()), tmp_path)
-    save_json(tmp_path / "metrics.json", metrics)
+    save_sealed(tmp_path / "metrics.json", metrics)
     said = _audit("a", Study("", {}, {"a": "A"}, {}), {"a": one}, {})["controls"]
     assert "blind classifier AUC 0.507" in said

@@ -114,5 +114,5 @@ def test_an_epsilon_out_of_reach_is_told():
 
 def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
-    with pytest.raises(UserError, match=r"pip install 'score_mia\[dp\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[dp\]'"):
         epsilon(dataclasses.replace(FULL, steps=7), 1e-3)
