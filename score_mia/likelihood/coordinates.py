@@ -3,7 +3,9 @@
 z = y / a(s) with a(s)^2 = s^2 + c^2: for data of standard deviation c around nought z
 stands still, so that a step has only the structure of the data to follow. The clock
 u = log((s + near) / (s + far)) is even in log s between `near` and `far`, where that
-structure shows, and almost at rest outside. docs/likelihood.md has the measurements.
+structure shows, and almost at rest outside. A network that is no exact score has
+structure at high noise too, which is why `far` is. docs/likelihood.md has the
+measurements.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ def test_no_controls_at_all_is_told(tmp_path):
 
 
 def test_a_study_tells_the_controls_of_each_audit(tmp_path):
-    metrics = {**content(**CONTROLS).metrics, "target": {"members": 3, "steps": 4}}
+    target = {"members": 3, "steps": 4, "digest": "of the weights"}
+    metrics = {**content(**CONTROLS).metrics, "target": target, "config": "its digest"}
     one = Finished("a", "A", build.plan(tiny()), tmp_path)
     save_sealed(tmp_path / "metrics.json", metrics)
     said = _audit("a", Study("", {}, {"a": "A"}, {}), {"a": one}, {})["controls"]

@@ -84,7 +84,7 @@ def bits(signal, golden):
 @pytest.mark.parametrize("name", ["vpsde", "vesde"])
 def test_likelihoods_of_continuous_models_for_the_same_probe(name, folder):
     golden = case(name, folder)
-    signal = Likelihood(probes=1, evaluations=384)
+    signal = Likelihood(probes=1, solver="adaptive", rtol=1e-6, atol=1e-6)
     found = bits(signal, golden)
     error = np.abs(found[:, 0] - golden.data["bits"][:, 0]).max()
     print(name, found, golden.data["bits"], error)
@@ -105,7 +105,7 @@ def test_likelihood_of_smld_as_published_for_the_same_probe(folder):
     golden = case("smld", folder)
 
     def signal(target, image, key):
-        prior, grid = published_prior(target.sde), FixedGrid(600, "dopri5")
+        prior, grid = published_prior(target.sde), FixedGrid(6000)
         flow = published_flow(target)
         nats = log_prob(flow, image, key, solver=grid, prior=prior).log_prob
         return bits_per_dim(nats, image.size)
