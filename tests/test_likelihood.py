@@ -135,7 +135,7 @@ def test_default_grid_is_good_to_a_hundredth_of_a_bit(name):
 
 def test_grid_costs_the_same_for_every_image_and_adaptive_does_not_lie():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
-    assert set(np.asarray(solved(target).evaluations)) == {48.0}
+    assert set(np.asarray(solved(target).evaluations)) == {64.0}
     loose = solved(target, solver=Adaptive(rtol=1e-2, atol=1e-2)).evaluations
     tight = solved(target, solver=Adaptive(rtol=1e-6, atol=1e-6)).evaluations
     assert np.all(np.asarray(tight) > np.asarray(loose))
