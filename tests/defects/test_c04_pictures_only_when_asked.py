@@ -110,7 +110,7 @@ def test_a_study_says_which_exhibits_hold_images(audits):
     ("text", "expected"),
     [
         ("see /home/me/runs/a b/failed.txt", "see a b/failed.txt"),
-        ("see /work/x/signals/loss/failed.txt; go", "see failed.txt; go"),
+        ("see /data/x/signals/loss/failed.txt; go", "see failed.txt; go"),
         ("runs/x/signals/part-00000.npz: damaged", "part-00000.npz: damaged"),
         (r"C:\Users\me\scan.png", "scan.png"),
         ("~/patients/0001.png is no image", "0001.png is no image"),
