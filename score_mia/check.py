@@ -157,6 +157,11 @@ def finite(name: str, values: np.ndarray) -> None:
     )
 
 
+def one_line(text: object) -> str:
+    """An error or a text with every run of white space as one blank."""
+    return " ".join(str(text).split())
+
+
 def printable(text: str, keep: str = "") -> str:
     """Text that cannot drive a terminal or reverse a line: such characters escaped.
 

@@ -18,6 +18,7 @@ from score_mia import __version__
 from score_mia.check import (
     Incomplete,
     UserError,
+    one_line,
     one_of,
     printable,
     require,
@@ -78,10 +79,10 @@ def main(argv: Sequence[str]) -> int:
         _run(argv)
     except Incomplete as error:
         _print(error.done)
-        _say(_one_line(error))
+        _say(one_line(error))
         return 1
     except UserError as error:
-        _say(_one_line(error))
+        _say(one_line(error))
         return 2
     except KeyboardInterrupt:
         _say("interrupted; run the same command again to continue where it was")
@@ -217,7 +218,7 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         return rest
     except flags.Error as error:
         if "Traceback" not in str(error):
-            raise UserError(f"{_one_line(error)}; see score-mia --help") from error
+            raise UserError(f"{one_line(error)}; see score-mia --help") from error
         what = str(error).strip().splitlines()[-1]  # a config file that failed
         raise UserError(f"config: {what}; check --config and its fields") from error
     except OSError as error:
@@ -225,7 +226,7 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         what = "the file cannot be read; check its path"
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno is not None:
-            what = f"{type(cause).__name__}: {_one_line(cause)}; check what it reads"
+            what = f"{type(cause).__name__}: {one_line(cause)}; check what it reads"
         raise UserError(f"{path}: {what}") from error
     except SyntaxError as error:
         where = f"{error.filename}, line {error.lineno}"
@@ -236,12 +237,8 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
             "get_config return the config"
         ) from error
     except Exception as error:
-        what = f"{type(error).__name__}: {_one_line(error)}"
+        what = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"config: {what}; check --config and its fields") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _print(text: str) -> None:

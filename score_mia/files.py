@@ -31,7 +31,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from score_mia.check import UserError, existing, require
+from score_mia.check import UserError, existing, one_line, require
 from score_mia.process import this_process
 
 DAMAGED = (
@@ -342,7 +342,7 @@ def _not_a(value: Any, kind: Any, where: str) -> str:
 def _reason(error: BaseException) -> str:
     """What happened, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    return one_line(text)
 
 
 def digest(*parts: bytes | str | np.ndarray) -> str:

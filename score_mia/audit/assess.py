@@ -17,7 +17,7 @@ import numpy as np
 
 from score_mia.attacks.protocol import Attack
 from score_mia.build import Plan
-from score_mia.check import UserError, require
+from score_mia.check import UserError, one_line, require
 from score_mia.data.split import Split
 from score_mia.engine import NETWORK_EVALUATIONS, SignalError, non_finite
 from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
@@ -109,7 +109,7 @@ def attempt(
     except UserError as error:
         if signals is None and not isinstance(error, SignalError):
             raise
-        return Failure(attack, _one_line(error))
+        return Failure(attack, one_line(error))
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             return Failure(
@@ -121,13 +121,9 @@ def attempt(
         if trace.parent.is_dir():
             trace.write_text(traceback.format_exc(), encoding="utf-8")
             where = f"; see {trace}"
-        return Failure(attack, f"{type(error).__name__}: {_one_line(error)}{where}")
+        return Failure(attack, f"{type(error).__name__}: {one_line(error)}{where}")
     trace.unlink(missing_ok=True)
     return result
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def assess(

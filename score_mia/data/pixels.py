@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from score_mia.check import UserError, at_least, one_of, require
+from score_mia.check import UserError, at_least, one_line, one_of, require
 from score_mia.files import DAMAGED
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Decoder:
         except UserError as error:
             raise UserError(f"{what}: {error}") from error
         except DAMAGED as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise UserError(f"{what} cannot be read ({reason}); {remedy}") from error
 
     def picture(self, picture: Picture) -> UInt8[np.ndarray, "h w c"]:

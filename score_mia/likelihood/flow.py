@@ -91,7 +91,7 @@ def _fixed(
         at = z + h * _combine(reach, slopes)
         slope, dot = _flow(_field(target, node, condition), at, directions)
         slopes, dots = slopes.at[slot].set(slope), dots.at[slot].set(dot)
-        eps = node.spread * (slope / node.rate + node.pull * at)
+        eps = _eps(node, slope, at)
         aside = jnp.sum(eps * _combine(doubt, slopes)) * node.spread / node.s
         error += h * (jnp.sum(_combine(doubt, dots)) * share - aside)
         z += h * _combine(step, slopes)
@@ -126,7 +126,7 @@ def _still(
         node, weight, doubt = inputs
         z = y / node.spread
         slope, dot = _flow(_field(target, node, condition), z, directions)
-        eps = node.spread * (slope / node.rate + node.pull * z)
+        eps = _eps(node, slope, z)
         cost = node.rate * jnp.sum(eps**2) / node.s
         error += h * doubt * (jnp.sum(dot) * share - cost)
         return (gains + h * weight * dot, error, path - h * weight * cost), None
@@ -137,6 +137,11 @@ def _still(
     volume = _rescaling(coordinates, x) + path
     x1 = target.sde.alpha(target.sde.t1) * y
     return Solution(x1, gains, volume, jnp.float32(grid.evaluations), error)
+
+
+def _eps(node: Node, slope: Array, z: Array) -> Array:
+    """The network's eps that made this dz/du at z: `_field` undone."""
+    return node.spread * (slope / node.rate + node.pull * z)
 
 
 def _field(target: Target, node: Node, condition: Any) -> Callable[[Array], Array]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from score_mia import audit
-from score_mia.check import UserError, one_of, printable
+from score_mia.check import UserError, one_line, one_of, printable
 from score_mia.study.config import Study
 from score_mia.study.exhibit import Built
 from score_mia.study.finished import Finished, is_finished
@@ -83,14 +83,14 @@ def _audits(study: Study, folder: Path, names: Sequence[str]) -> dict[str, str]:
             audit.run(plan, folder / name)
             trace.unlink(missing_ok=True)
         except UserError as error:
-            failures[name] = _one_line(error)
+            failures[name] = one_line(error)
         except Exception as error:
             # The others go on; what only a developer can read is kept for him.
             where = ""
             if trace.parent.is_dir():
                 trace.write_text(traceback.format_exc())
                 where = f"; see {trace}"
-            failures[name] = f"{type(error).__name__}: {_one_line(error)}{where}"
+            failures[name] = f"{type(error).__name__}: {one_line(error)}{where}"
         if name in failures:
             _say(f"audit {name!r} failed: {failures[name]}")
     return failures
@@ -108,13 +108,9 @@ def _exhibits(
         try:
             built[name] = exhibit.build(shown)
         except UserError as error:
-            problems[name] = _one_line(error)
+            problems[name] = one_line(error)
             _say(f"exhibit {name!r} failed: {problems[name]}")
     return built, problems
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _say(text: str) -> None:
