@@ -116,7 +116,7 @@ def compare(case: dict[str, Any]) -> dict[str, Any]:
 def target_case(folder: str, scratch: str) -> dict[str, Any]:
     """A trained target as a case: its weights in torch's names, its members' images."""
     sys.path.insert(0, str(HERE.parent))
-    from score_mia.build import plan
+    from score_mia.auditing.plan import plan
     from score_mia.checkpoint import load_target
     from score_mia.data.split import Split
     from score_mia.files import load_json

@@ -115,23 +115,24 @@ def _run(argv: Sequence[str]) -> None:
     # answers at once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.WARNING)  # JAX tells which backends are not there
-    from score_mia import audit, build, device
+    from score_mia import auditing, device
+    from score_mia.auditing.plan import plan as planned
 
     device.cache_compilations(values.cache)
     if rest[1] == "study":
         _study(values)
         return
-    plan = build.plan(values.config)
+    plan = planned(values.config)
     if values.dry_run:
-        _print(audit.describe(plan, values.workdir))
+        _print(auditing.describe(plan, values.workdir))
         return
     actions: dict[str, Callable[..., str]] = {
-        "audit": audit.run,
-        "train": audit.train,
-        "import": lambda p, w: audit.import_target(p, w, values.checkpoint),
-        "attack": audit.attack,
-        "report": audit.report,
-        "generate": lambda p, w: audit.generate(p, w, values.count),
+        "audit": auditing.run,
+        "train": auditing.train,
+        "import": lambda p, w: auditing.import_target(p, w, values.checkpoint),
+        "attack": auditing.attack,
+        "report": auditing.report,
+        "generate": lambda p, w: auditing.generate(p, w, values.count),
     }
     _print(actions[rest[1]](plan, values.workdir))
 

@@ -29,7 +29,7 @@ def variant(folder, code):
     path = folder / "variant.py"
     path.write_text(
         "from ml_collections import ConfigDict\n"
-        "from tests.audit.tiny import get_config as tiny\n\n\n"
+        "from tests.auditing.tiny import get_config as tiny\n\n\n"
         "def get_config():\n    c = tiny()\n    c.unlock()\n    " + code + "\n"
         "    return c\n"
     )

@@ -57,7 +57,7 @@ def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
 
     Args:
       path: the file: "checkpoint_10.pth" or, of the JAX original, "checkpoint_10".
-      config: a specification (`checkpoint.parts`; `build.plan(config).spec(shape)`
+      config: a specification (`checkpoint.parts`; `plan(config).spec(shape)`
         makes one of an experiment), or a configuration of theirs as a mapping
         (`from_score_sde_config`).
 

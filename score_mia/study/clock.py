@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from score_mia.attacks.protocol import Attack
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, one_of, require, within
 from score_mia.sde import SDE
 

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from score_mia import build
-from score_mia.build import Plan
+from score_mia.auditing import plan as build
+from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, did_you_mean, file_name, one_of, require
 from score_mia.fields import check_value
 from score_mia.registry import make

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import one_of, require
 from score_mia.metrics.roc import FPRS
 from score_mia.report.curves import RocCurve

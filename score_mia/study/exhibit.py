@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jaxtyping import Float
 from numpy import ndarray
 
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import one_of, require
 from score_mia.report.text import SPACE, estimate, known
 from score_mia.study.finished import Finished

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.audit.assess import Assessment, assess
-from score_mia.audit.work import Work, config_digest, open_work
-from score_mia.build import Plan
+from score_mia.auditing.assess import Assessment, assess
+from score_mia.auditing.plan import Plan
+from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError, require
 from score_mia.data.split import Split
 from score_mia.engine import part_name

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import one_of
 from score_mia.metrics.roc import FPRS
 from score_mia.report import privacy

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from score_mia.audit.content import attack_title
+from score_mia.auditing.content import attack_title
 from score_mia.files import write_atomic
 from score_mia.report import figure, picture
 from score_mia.report.controls import controls

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import at_least, require
 from score_mia.files import load_npz
 from score_mia.report import figure

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from score_mia import audit
+from score_mia import auditing
 from score_mia.check import UserError, one_line, one_of, printable
 from score_mia.study.config import Study
 from score_mia.study.exhibit import Built
@@ -62,7 +62,7 @@ def describe(study: Study, workdir: str | Path | None = None) -> str:
     parts = [study.title]
     for name, plan in study.audits.items():
         folder = None if workdir is None else Path(workdir) / name
-        parts.append(f"audit {name}\n\n{audit.describe(plan, folder)}")
+        parts.append(f"audit {name}\n\n{auditing.describe(plan, folder)}")
     lines = [
         f"{name:12s} {type(one).__name__} of {', '.join(one.among(study.audits))}"
         for name, one in study.exhibits.items()
@@ -80,7 +80,7 @@ def _audits(study: Study, folder: Path, names: Sequence[str]) -> dict[str, str]:
             continue
         _say(f"audit {i} of {len(wanted)}, {name}")
         try:
-            audit.run(plan, folder / name)
+            auditing.run(plan, folder / name)
             trace.unlink(missing_ok=True)
         except UserError as error:
             failures[name] = one_line(error)

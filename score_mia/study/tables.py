@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from score_mia.attacks import Likelihood, Loss
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.metrics.roc import FPRS, paper_compatible
 from score_mia.report.table import csv_text, measures
 from score_mia.report.text import SPACE, aside, level, share

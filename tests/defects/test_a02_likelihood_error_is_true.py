@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_mia import build
 from score_mia.attacks.likelihood import Likelihood
-from score_mia.audit.assess import GRID_ERROR, assess
+from score_mia.auditing import plan as build
+from score_mia.auditing.assess import GRID_ERROR, assess
 from score_mia.likelihood import FixedGrid, Still, log_prob
 from score_mia.sde import SDES, VP
 from score_mia.signals import Signals
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 from tests.oracles import (
     gaussian_target,
     mixture_log_prob,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from score_mia.audit.checks import warnings
+from score_mia.auditing.checks import warnings
 from score_mia.data.sanitise import blind_features
 from score_mia.data.split import shuffled
 from score_mia.metrics.crossfit import cross_fitted

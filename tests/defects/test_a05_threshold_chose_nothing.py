@@ -7,14 +7,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from score_mia import build
 from score_mia.attacks.loss import Loss
 from score_mia.attacks.protocol import Attack
-from score_mia.audit.assess import assess
+from score_mia.auditing import plan as build
+from score_mia.auditing.assess import assess
 from score_mia.data.split import Split
 from score_mia.rules import Best, Column, Mean
 from score_mia.signals import Signals
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 SIGNAL = Loss(times=2)
 PLAN = build.plan(get_config())

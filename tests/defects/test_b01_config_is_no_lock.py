@@ -11,8 +11,8 @@ import shutil
 import numpy as np
 import pytest
 
-from score_mia import audit
-from score_mia.audit.work import look, open_work
+from score_mia import auditing
+from score_mia.auditing.work import look, open_work
 from score_mia.train.config import TrainConfig
 
 from .tiny_work import config, contents, edit, plan, refused
@@ -43,7 +43,13 @@ def test_another_target_or_split_is_refused_by_the_field(
         (folder / "config.json").unlink()
     before = contents(folder)
     other = plan(**OTHER_TARGETS[name])
-    for act in (look, audit.run, audit.attack, audit.report, audit.describe):
+    for act in (
+        look,
+        auditing.run,
+        auditing.attack,
+        auditing.report,
+        auditing.describe,
+    ):
         line = refused(act, other, folder)
         assert name in line
         assert "delete that one" not in line
@@ -88,7 +94,7 @@ def test_an_absent_or_damaged_config_is_written_again(finished, tmp_path):
 def test_an_added_attack_computes_what_is_missing(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     added = plan(attacks__again=config().attacks.loss)
-    audit.attack(added, folder)
+    auditing.attack(added, folder)
     entries = json.loads((folder / "metrics.json").read_text())["attacks"]
     assert entries["again"]["auc"] == entries["loss"]["auc"]
     before, after = contents(finished), contents(folder)
@@ -100,11 +106,11 @@ def test_an_added_attack_computes_what_is_missing(finished, tmp_path):
 def test_a_changed_signal_is_refused_under_its_old_name(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     other = plan(attacks__loss__signal__times=3)
-    for act in (audit.attack, audit.run, audit.describe):
+    for act in (auditing.attack, auditing.run, auditing.describe):
         line = refused(act, other, folder)
         assert "signals/loss" in line
         assert "another name" in line
-    audit.attack(plan(engine__shard=8), folder)  # how they are cut is no difference
+    auditing.attack(plan(engine__shard=8), folder)  # how they are cut is no difference
     assert contents(folder / "signals") == contents(finished / "signals")
 
 
@@ -131,7 +137,7 @@ def test_data_may_move(tmp_path):
     ],
 )  # fmt: skip
 def test_a_mistake_does_not_claim_the_workdir(mistake, tmp_path):
-    for act in (audit.describe, audit.run):
+    for act in (auditing.describe, auditing.run):
         refused(act, plan(**mistake), tmp_path / "run")
         assert contents(tmp_path / "run") == {}
 
@@ -147,7 +153,7 @@ def test_a_training_that_has_begun_is_held_too(finished, tmp_path):
 
 @pytest.mark.parametrize("workdir", ["a" * 300, "nul\0"])
 def test_a_workdir_that_cannot_be_is_one_line(workdir, tmp_path):
-    for act in (audit.describe, audit.run):
+    for act in (auditing.describe, auditing.run):
         assert "--workdir=" in refused(act, plan(), tmp_path / workdir)
 
 

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from score_mia import audit
+from score_mia import auditing
 from score_mia.checkpoint import describe, has_state, load_target, target_digest
 from score_mia.files import load_sealed, save_sealed
 from score_mia.train.config import TrainConfig
@@ -36,12 +36,12 @@ def test_a_change_in_it_is_noticed_and_its_remedy_trains_nothing(
     folder = shutil.copytree(finished, tmp_path / "run")
     path = folder / "target" / "target.json"
     edit(path, **CHANGES[name])
-    for act in (audit.run, audit.attack, audit.report, audit.describe):
+    for act in (auditing.run, auditing.attack, auditing.report, auditing.describe):
         line = refused(act, plan(), folder)
         assert str(path) in line
         assert "delete target.json there and run 'train'" in line
     path.unlink()
-    audit.train(plan(), folder)
+    auditing.train(plan(), folder)
     assert describe(folder / "target")["spec"] == describe(finished / "target")["spec"]
     one, two = (target_digest(load_target(f / "target")) for f in (folder, finished))
     assert one == two
@@ -58,7 +58,7 @@ def test_one_sealed_again_is_held_against_config_and_split(finished, tmp_path):
         ("provenance", "step", 21, "21 training steps"),
     ):
         save_sealed(path, {**whole, part: {**whole[part], name: value}})
-        assert said in refused(audit.attack, plan(), folder)
+        assert said in refused(auditing.attack, plan(), folder)
 
 
 def test_metrics_name_what_the_checkpoint_says(finished):
@@ -75,13 +75,13 @@ def test_a_target_of_an_older_version_is_sealed_without_training(finished, tmp_p
     path = folder / "target" / "target.json"
     shutil.rmtree(folder / "target" / "state")  # not needed either
     unseal(path)
-    for act in (audit.attack, audit.report):
+    for act in (auditing.attack, auditing.report):
         line = refused(act, plan(), folder)
         assert "carries no seal" in line
         assert "run 'train' with this workdir" in line
     # What is in it is not believed.
     edit(path, provenance__members=25)
-    audit.train(plan(), folder)
+    auditing.train(plan(), folder)
     assert describe(folder / "target") == describe(finished / "target")
 
 

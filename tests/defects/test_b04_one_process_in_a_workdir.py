@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from score_mia import audit, build, files, lease
+from score_mia import auditing, files, lease
+from score_mia.auditing import plan as build
 from score_mia.check import UserError
 from score_mia.data.local import cached
 from score_mia.process import Process, this_process
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 IDS = np.arange(2)
 
@@ -243,12 +244,12 @@ def lease_start(pid: int) -> str:
 
 
 STAGES = {
-    "audit": audit.run,
-    "train": audit.train,
-    "import": lambda p, w: audit.import_target(p, w, "model.pth"),
-    "attack": audit.attack,
-    "report": audit.report,
-    "generate": lambda p, w: audit.generate(p, w, 4),
+    "audit": auditing.run,
+    "train": auditing.train,
+    "import": lambda p, w: auditing.import_target(p, w, "model.pth"),
+    "attack": auditing.attack,
+    "report": auditing.report,
+    "generate": lambda p, w: auditing.generate(p, w, 4),
 }
 
 

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from score_mia import audit, device, engine
+from score_mia import auditing, device, engine
 from score_mia.check import Incomplete
 from score_mia.files import load_sealed, save_sealed
 from score_mia.study.finished import is_finished
@@ -34,7 +34,7 @@ def test_a_report_leaves_metrics_as_they_are(finished, tmp_path, elsewhere):
     path = folder / "metrics.json"
     written = path.stat().st_mtime_ns
     (folder / "report" / "index.html").unlink()
-    audit.report(plan(), folder)
+    auditing.report(plan(), folder)
     assert (folder / "report" / "index.html").exists()
     assert path.read_bytes() == (finished / "metrics.json").read_bytes()
     assert path.stat().st_mtime_ns == written
@@ -42,7 +42,7 @@ def test_a_report_leaves_metrics_as_they_are(finished, tmp_path, elsewhere):
     # The page names the machine that computed, too.
     assert "abacus" not in (folder / "report" / "index.html").read_text()
     path.unlink()  # as after a kill: written again, and the same
-    audit.report(plan(), folder)
+    auditing.report(plan(), folder)
     assert path.read_bytes() == (finished / "metrics.json").read_bytes()
 
 
@@ -50,11 +50,11 @@ def test_a_page_never_stands_beside_other_numbers(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     page, other = folder / "report" / "index.html", plan(title="Another title")
     assert is_finished(plan(), folder)
-    audit.attack(plan(), folder)
+    auditing.attack(plan(), folder)
     assert page.exists()
-    audit.attack(other, folder)
+    auditing.attack(other, folder)
     assert not page.exists()
-    audit.report(other, folder)
+    auditing.report(other, folder)
     assert page.exists()
     assert is_finished(other, folder)
     assert not is_finished(plan(), folder)
@@ -64,9 +64,9 @@ def test_devices_are_those_of_the_signals(finished, tmp_path, monkeypatch):
     folder = shutil.copytree(finished, tmp_path / "run")
     first = metrics(folder)["device"]
     monkeypatch.setattr(device, "name", lambda: "8 x abacus")
-    audit.attack(plan(attacks__again=config().attacks.loss), folder)
+    auditing.attack(plan(attacks__again=config().attacks.loss), folder)
     assert metrics(folder)["device"] == ", ".join(sorted([first, "8 x abacus"]))
-    audit.report(plan(), folder)  # without that attack
+    auditing.report(plan(), folder)  # without that attack
     assert metrics(folder)["device"] == first
 
 
@@ -75,11 +75,11 @@ def test_a_report_computes_no_signals(finished, tmp_path, elsewhere):
     shards = sorted((folder / "signals" / "loss").glob("part-*"))
     shards[1].unlink()
     before = contents(folder)
-    assert "run 'attack' with this workdir" in refused(audit.report, plan(), folder)
+    assert "run 'attack' with this workdir" in refused(auditing.report, plan(), folder)
     assert contents(folder) == before
     shutil.copy(finished / "signals" / "loss" / shards[1].name, shards[1])
     added = plan(attacks__again=config().attacks.loss)
-    assert "attack 'again': has not all" in refused(audit.report, added, folder)
+    assert "attack 'again': has not all" in refused(auditing.report, added, folder)
 
 
 def test_an_attack_that_failed_has_failed_in_the_report_too(finished, tmp_path):
@@ -88,7 +88,7 @@ def test_an_attack_that_failed_has_failed_in_the_report_too(finished, tmp_path):
     value["attacks"]["again"] = {"failed": "oh; no", "access": "scores"}
     save_sealed(folder / "metrics.json", value)
     with pytest.raises(Incomplete, match="attack 'again' failed") as caught:
-        audit.report(plan(attacks__again=config().attacks.loss), folder)
+        auditing.report(plan(attacks__again=config().attacks.loss), folder)
     assert "report: " in caught.value.done
 
 
@@ -105,7 +105,7 @@ def test_an_imported_target_has_no_training(finished, tmp_path):
     about["provenance"] |= {"imported": came, "seconds": None, "step": 1000}
     save_sealed(path, about)
     (folder / "target" / "train.jsonl").unlink()
-    audit.report(plan(), folder)
+    auditing.report(plan(), folder)
     assert metrics(folder)["target"]["imported"] == came
     assert metrics(folder)["target"]["steps"] == 1000
     text = page.read_text()

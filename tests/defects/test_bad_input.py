@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from score_mia import audit, cli
+from score_mia import auditing, cli
 from score_mia.train import loop
 
 TINY = Path(__file__).parent.parent / "audit" / "tiny.py"
@@ -56,7 +56,7 @@ def variant(folder, code):
     path.write_text(
         "import math\n"
         "from ml_collections import ConfigDict\n"
-        "from tests.audit.tiny import get_config as tiny\n\n\n"
+        "from tests.auditing.tiny import get_config as tiny\n\n\n"
         "def get_config():\n    c = tiny().to_dict()\n    " + code + "\n    return c\n"
     )
     return path
@@ -420,7 +420,7 @@ def test_a_file_name_that_would_drive_a_terminal(tmp_path):
 
 
 def test_what_is_printed_drives_no_terminal(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(audit, "describe", lambda *_: "one\x1b]0;title\x07\r\ntwo")
+    monkeypatch.setattr(auditing, "describe", lambda *_: "one\x1b]0;title\x07\r\ntwo")
     assert cli.main(["score-mia", "audit", f"--config={TINY}", "--dry_run"]) == 0
     assert capsys.readouterr().out == r"one\x1b]0;title\x07\r" + "\ntwo\n"
 

@@ -13,18 +13,19 @@ from runpy import run_path
 import numpy as np
 import pytest
 
-from score_mia import build, study
-from score_mia.audit.checks import checks
-from score_mia.audit.content import _dropped, _entry, report_content
-from score_mia.audit.stages import run
-from score_mia.audit.work import open_work
+from score_mia import study
+from score_mia.auditing import plan as build
+from score_mia.auditing.checks import checks
+from score_mia.auditing.content import _dropped, _entry, report_content
+from score_mia.auditing.stages import run
+from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.files import save_json
 from score_mia.report import NearestContent, write
 from score_mia.report.text import without_folders
 from score_mia.study.finished import Finished
 from score_mia.study.page import _pictures
-from tests.audit.tiny import get_config as tiny
+from tests.auditing.tiny import get_config as tiny
 from tests.report.example import full
 from tests.report.test_page import Page
 

@@ -13,13 +13,13 @@ import json
 
 import pytest
 
-from score_mia import build
+from score_mia.auditing import plan as build
 from score_mia.files import save_sealed
 from score_mia.report import table, table_text, write
 from score_mia.study import Study
 from score_mia.study.finished import Finished
 from score_mia.study.page import _audit
-from tests.audit.tiny import get_config as tiny
+from tests.auditing.tiny import get_config as tiny
 from tests.report.example import CONTROLS, attack, bare
 from tests.report.test_page import Page
 

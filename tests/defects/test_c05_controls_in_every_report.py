@@ -9,9 +9,9 @@ import json
 import numpy as np
 import pytest
 
-from score_mia.audit import checks as room
-from score_mia.audit.checks import checks
-from score_mia.audit.work import Work, open_work
+from score_mia.auditing import checks as room
+from score_mia.auditing.checks import checks
+from score_mia.auditing.work import Work, open_work
 from score_mia.check import UserError
 from score_mia.data.source import ArraySource
 from score_mia.data.split import Split

@@ -11,11 +11,12 @@ from typing import ClassVar
 import jax.numpy as jnp
 import pytest
 
-from score_mia import audit, build
+from score_mia import auditing
+from score_mia.auditing import plan as build
 from score_mia.check import Incomplete, UserError
 from score_mia.cli import main
 from score_mia.report.verdict import verdict
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("partly")
     plan = build.plan(config(empty="nan", torn="raises", wide="shape"))
     with pytest.raises(Incomplete) as caught:
-        audit.run(plan, folder)
+        auditing.run(plan, folder)
     return folder, caught.value, json.loads((folder / "metrics.json").read_text())
 
 
@@ -110,5 +111,5 @@ def test_where_all_fail_nothing_is_written(tmp_path):
     del made.attacks.loss
     plan = build.plan(made)
     with pytest.raises(UserError, match=r"attack 'empty': .*no members with finite"):
-        audit.run(plan, tmp_path)
+        auditing.run(plan, tmp_path)
     assert not (tmp_path / "metrics.json").exists()

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import pytest
 
-from score_mia import build
 from score_mia.attacks import PUBLISHED, SIGNALS
+from score_mia.auditing import plan as build
 from score_mia.check import UserError
 from score_mia.data import SOURCES, SPLITS
 from score_mia.encoders import ENCODERS

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from score_mia import audit
+from score_mia import auditing
 from score_mia.checkpoint import load_target, target_digest
 from score_mia.train import loop
 
@@ -31,13 +31,13 @@ def test_damaged_parameters_are_written_again(
     how(path)
     if not state:
         shutil.rmtree(folder / "target" / "state")
-        line = refused(audit.attack, plan(), folder)
+        line = refused(auditing.attack, plan(), folder)
         assert "restore it from a copy" in line
         if how is shutil.rmtree:
-            line = refused(audit.train, plan(), folder)
+            line = refused(auditing.train, plan(), folder)
             assert "no training state" in line
         return
-    for act in (audit.attack, audit.train):
+    for act in (auditing.attack, auditing.train):
         line = refused(act, plan(), folder) if path.exists() else ""
         if line:
             name = re.search(r"delete (\S+) there and run 'train'", line)[1]
@@ -45,7 +45,7 @@ def test_damaged_parameters_are_written_again(
     if path.exists():
         shutil.rmtree(path)
     monkeypatch.setattr(loop, "_loop", None)  # nothing is trained
-    audit.train(plan(), folder)
+    auditing.train(plan(), folder)
     places = (folder / "target", finished / "target")
     one, two = (target_digest(load_target(place)) for place in places)
     assert one == two

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from score_mia import audit
-from score_mia.audit.work import look
+from score_mia import auditing
+from score_mia.auditing.work import look
 from score_mia.check import UserError
 from score_mia.checkpoint import load_state, save_state
 from score_mia.files import load_sealed, save_sealed
@@ -61,7 +61,7 @@ def test_attacked_again(finished, tmp_path, name, fault):
     folder = shutil.copytree(finished, tmp_path / "run")
     FAULTS[fault](folder / name)
     try:
-        audit.attack(plan(), folder)
+        auditing.attack(plan(), folder)
     except UserError as error:
         one_line(error, folder / name)
         assert name == "target/target.json"
@@ -90,7 +90,7 @@ def test_trained_on_from_the_state(finished, tmp_path, name, fault):
         pytest.warns(UserWarning, match="trying the state before"),
         pytest.raises(UserError, match="no state can be read") as caught,
     ):
-        audit.train(plan(), target.parent)
+        auditing.train(plan(), target.parent)
     one_line(caught.value, path)
     assert "delete that folder" in str(caught.value)
 

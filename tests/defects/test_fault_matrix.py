@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from score_mia import audit, build
-from score_mia.audit import stages
+from score_mia import auditing
+from score_mia.auditing import plan as build
+from score_mia.auditing import stages
 from score_mia.check import UserError
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 KINDS = {
     "config": "config.json",
@@ -137,7 +138,7 @@ def _without_pages():
 @pytest.fixture(scope="module")
 def whole(plan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    audit.run(plan, folder)
+    auditing.run(plan, folder)
     return folder
 
 
@@ -187,7 +188,7 @@ def spoil(plan, whole: Path, tmp_path: Path, kind: str, fault, seed: int) -> Non
     fault(path, chance)
     for _ in range(2):
         try:
-            audit.run(plan, folder)
+            auditing.run(plan, folder)
         except UserError as error:
             text = one_line_about(error, path, folder)
             if not follow(text, path, folder):

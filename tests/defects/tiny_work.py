@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from score_mia import audit, build
+from score_mia import auditing
+from score_mia.auditing import plan as build
 from score_mia.check import UserError
 from score_mia.files import SEAL, load_json, save_json
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 
 def config(**changes):
@@ -38,7 +39,7 @@ def plan(**changes):
 def finished(tmp_path_factory) -> Path:
     """The workdir of a finished audit of `plan()`; copy it before spoiling it."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    audit.run(plan(), folder)
+    auditing.run(plan(), folder)
     return folder
 
 

@@ -12,7 +12,7 @@ import shutil
 import numpy as np
 import pytest
 
-from score_mia import audit, study
+from score_mia import auditing, study
 from score_mia.files import save_sealed
 from score_mia.metrics.roc import tpr_at_fpr
 from score_mia.report.page import TEMPLATES
@@ -384,7 +384,7 @@ def test_a_second_run_computes_nothing_and_says_the_same(
 
     same = ("quality", "samples")
     kept = "{n: c.exhibits[n] for n in " + repr(same) + "}"
-    monkeypatch.setattr(audit, "run", never)
+    monkeypatch.setattr(auditing, "run", never)
     assert run(copy, config=variant(tmp_path, f"c.exhibits = {kept}")) == 0
     assert f"study: {copy / 'index.html'}" in capsys.readouterr().out
     assert contents(copy, "ddpm", "smld") == contents(done, "ddpm", "smld")
@@ -397,7 +397,7 @@ def test_a_failing_audit_does_not_stop_the_others(
     copy, done, tmp_path, monkeypatch, capsys
 ):
     shutil.rmtree(copy / "smld" / "report")  # killed before its last stage
-    real = audit.run
+    real = auditing.run
 
     def stage(plan, folder):
         if folder.name == "bad":
@@ -405,7 +405,7 @@ def test_a_failing_audit_does_not_stop_the_others(
         else:
             shutil.copytree(done / "smld" / "report", folder / "report")
 
-    monkeypatch.setattr(audit, "run", stage)
+    monkeypatch.setattr(auditing, "run", stage)
     spoilt = (
         "bad = c.audits.ddpm.copy_and_resolve_references(); "
         "bad.data = dict(name='folder', path='/nowhere', size=8); "
@@ -432,7 +432,7 @@ def test_a_bug_in_one_audit_leaves_its_trace(copy, tmp_path, monkeypatch, capsys
     def broken(plan, folder):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(audit, "run", broken)
+    monkeypatch.setattr(auditing, "run", broken)
     assert run(copy, config=variant(tmp_path, LESS)) == 2
     err = capsys.readouterr().err
     assert "ZeroDivisionError: oh; see " in err
@@ -445,7 +445,7 @@ def test_only_runs_what_it_names(copy, tmp_path, monkeypatch, capsys):
     shutil.rmtree(copy / "ddpm")
     shutil.rmtree(copy / "smld" / "report")
     ran = []
-    monkeypatch.setattr(audit, "run", lambda plan, folder: ran.append(folder.name))
+    monkeypatch.setattr(auditing, "run", lambda plan, folder: ran.append(folder.name))
     assert run(copy, "--only=smld", config=variant(tmp_path, LESS)) == 0
     assert ran == ["smld"]
     assert "not finished, and not shown: smld, ddpm" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from tests.audit.tiny import get_config as tiny
+from tests.auditing.tiny import get_config as tiny
 
 TIMES = (0, 200, 500, 999)
 

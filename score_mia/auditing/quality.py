@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.audit.work import Work
+from score_mia.auditing.work import Work
 from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
 from score_mia.encoders import Encoder, frechet_name

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from score_mia.audit.ready import conditional, example, require_ready
-from score_mia.audit.work import look
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
+from score_mia.auditing.ready import conditional, example, require_ready
+from score_mia.auditing.work import look
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit

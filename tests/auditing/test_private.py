@@ -8,10 +8,11 @@ import math
 import pytest
 from ml_collections import ConfigDict
 
-from score_mia import audit, build
+from score_mia import auditing
+from score_mia.auditing import plan as build
 from score_mia.metrics.epsilon import largest_certifiable
 from score_mia.train import accounting
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 pytest.importorskip("jax_privacy")
 
@@ -27,7 +28,7 @@ def private(tmp_path_factory):
     del config.attacks.likelihood
     config.report.samples = 0
     workdir = tmp_path_factory.mktemp("private")
-    text = audit.run(build.plan(config), workdir)
+    text = auditing.run(build.plan(config), workdir)
     metrics = json.loads((workdir / "metrics.json").read_text())
     return metrics, " ".join(text.split()), (workdir / "report/index.html").read_text()
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from score_mia import device
 from score_mia.attacks.protocol import Attack
-from score_mia.audit.assess import Assessment, Failure, assess, attempt
-from score_mia.audit.checks import Checks, checks
-from score_mia.audit.content import report_content
-from score_mia.audit.foreign import adopt, origin
-from score_mia.audit.guard import members_digest
-from score_mia.audit.quality import choose, measure, samples
-from score_mia.audit.work import Work, config_digest, open_work
-from score_mia.build import Plan
+from score_mia.auditing.assess import Assessment, Failure, assess, attempt
+from score_mia.auditing.checks import Checks, checks
+from score_mia.auditing.content import report_content
+from score_mia.auditing.foreign import adopt, origin
+from score_mia.auditing.guard import members_digest
+from score_mia.auditing.plan import Plan
+from score_mia.auditing.quality import choose, measure, samples
+from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import Incomplete, UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, require
 from score_mia.checkpoint import describe, is_unsealed, state_record
 from score_mia.clock import Clock

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.protocol import Attack
-from score_mia.audit.assess import Assessment
-from score_mia.audit.checks import Checks
-from score_mia.audit.work import Work, config_digest
+from score_mia.auditing.assess import Assessment
+from score_mia.auditing.checks import Checks
+from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
 from score_mia.report import privacy
 from score_mia.report.content import (

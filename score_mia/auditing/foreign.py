@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from score_mia.audit.work import Work
+from score_mia.auditing.work import Work
 from score_mia.check import UserError, require
 from score_mia.checkpoint import describe, has_arrays, is_unsealed, save_target
 

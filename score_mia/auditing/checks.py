@@ -18,7 +18,7 @@ import numpy as np
 
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.protocol import Attack
-from score_mia.audit.work import Work
+from score_mia.auditing.work import Work
 from score_mia.checkpoint import target_digest
 from score_mia.data.sanitise import blind_features, near_duplicates
 from score_mia.encoders.plain import RandomConv

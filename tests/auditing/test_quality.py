@@ -22,7 +22,7 @@ from score_mia.sde import DDPM
 from tests.oracles import memorising_target
 
 HEAD = """from ml_collections import ConfigDict
-from tests.audit.tiny import get_config as tiny
+from tests.auditing.tiny import get_config as tiny
 
 
 def get_config():

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.audit.guard import require_same_split, require_same_target
-from score_mia.audit.ready import class_labels, conditional, require_ready
-from score_mia.build import Plan
+from score_mia.auditing.guard import require_same_split, require_same_target
+from score_mia.auditing.plan import Plan
+from score_mia.auditing.ready import class_labels, conditional, require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import load_target

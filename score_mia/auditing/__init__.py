@@ -1,7 +1,7 @@
 """An audit: train -> attack -> report, as stages that meet only through files."""
 
-from score_mia.audit.describe import describe
-from score_mia.audit.stages import (
+from score_mia.auditing.describe import describe
+from score_mia.auditing.stages import (
     attack,
     generate,
     import_target,

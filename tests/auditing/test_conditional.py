@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_mia import audit, build
-from score_mia.audit.work import open_work
+from score_mia import auditing
+from score_mia.auditing import plan as build
+from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.engine import row_key
 from score_mia.signals import Signals
-from tests.audit.tiny import get_config
+from tests.auditing.tiny import get_config
 
 
 def config(**network):
@@ -31,7 +32,7 @@ def config(**network):
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conditional")
     plan = build.plan(config())
-    audit.run(plan, folder)
+    auditing.run(plan, folder)
     return open_work(plan, folder)
 
 
@@ -74,5 +75,5 @@ def test_data_without_labels_is_told_before_training(tmp_path):
     made = config()
     made.data = dict(name="arrays", path=str(pixels))
     with pytest.raises(UserError, match="no class labels; set it to 0"):
-        audit.run(build.plan(made), tmp_path / "work")
+        auditing.run(build.plan(made), tmp_path / "work")
     assert not (tmp_path / "work" / "target").exists()

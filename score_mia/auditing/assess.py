@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from score_mia.attacks.protocol import Attack
-from score_mia.build import Plan
+from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, one_line, require
 from score_mia.data.split import Split
 from score_mia.engine import NETWORK_EVALUATIONS, SignalError, non_finite

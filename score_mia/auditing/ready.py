@@ -1,6 +1,6 @@
 """What can be told before anything is trained, once the data are there.
 
-A config is checked by itself in `build.plan`. Here its parts meet: the network and the
+A config is checked by itself in `plan.plan`. Here its parts meet: the network and the
 images, the training and its members, the rules and the reference data. What would fail
 after hours of training is tried in seconds, on shapes and on made-up numbers.
 """
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.protocol import Attack
-from score_mia.audit.assess import assess
-from score_mia.build import Plan
+from score_mia.auditing.assess import assess
+from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, require
 from score_mia.data.source import Source
 from score_mia.data.split import Split
