@@ -14,7 +14,7 @@ import pytest
 from score_mia import cli
 from score_mia.files import load_sealed, save_sealed
 
-TINY = Path(__file__).parent / "audit" / "tiny.py"
+TINY = Path(__file__).parent / "auditing" / "tiny.py"
 
 
 def run(capsys, command, workdir, *rest, config=TINY):

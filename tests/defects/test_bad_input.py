@@ -23,7 +23,7 @@ import pytest
 from score_mia import auditing, cli
 from score_mia.train import loop
 
-TINY = Path(__file__).parent.parent / "audit" / "tiny.py"
+TINY = Path(__file__).parent.parent / "auditing" / "tiny.py"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
