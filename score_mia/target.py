@@ -1,19 +1,21 @@
-"""`Target`: a trained diffusion model as an attacker meets it.
+"""A trained diffusion model in the views that an attacker may be handed.
 
-Parameters, process, parameterisation, network function and codec in one immutable
-value. Its mathematics is written for one image and one time; callers `vmap`.
+Weakest first: `Generator` gives images, `Denoiser` the network's outputs at chosen
+inputs and times, `Target` the parameters too. None is a subclass of another: what a
+view lacks cannot be reached through it. Mathematics is written for one image and one
+time; callers `vmap`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, final, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Params, ScalarLike
 from score_mia.parameterisation import Parameterisation
@@ -21,6 +23,61 @@ from score_mia.sde import SDE
 
 Apply = Callable[..., Float[Array, "b ..."]]
 """`apply(params, x [b, ...], label [b], condition [b, ...] or None) -> [b, ...]`."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What a service gives: images. Host side, NumPy in and out; access "samples"."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of its images."""
+        ...
+
+    def draw(
+        self, prompts: Sequence[Any] | None, seeds: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n h w c"]:
+        """One image in [0, 1] for each seed.
+
+        Args:
+          prompts: n of them, or None for a model that takes none.
+          seeds: int64 [n]; the same prompt and seed give the same image.
+        """
+        ...
+
+
+@runtime_checkable
+class Varying(Generator, Protocol):
+    """A generator that also varies images that it is given (img2img)."""
+
+    def vary(
+        self,
+        images: Float[np.ndarray, "n h w c"],
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        *,
+        strength: float,
+        steps: int,
+    ) -> Float[np.ndarray, "n h w c"]:
+        """Noise each image up to the share `strength` of the way, and denoise it."""
+        ...
+
+
+@runtime_checkable
+class Observed(Varying, Protocol):
+    """A generator whose intermediate images can be seen: access "observed"."""
+
+    def trace(
+        self,
+        images: Float[np.ndarray, "n h w c"],
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        *,
+        strength: float,
+        steps: int,
+    ) -> Float[np.ndarray, "n steps h w c"]:
+        """`vary`, with the decoded image after each of its steps."""
+        ...
 
 
 @jax.tree_util.register_static
@@ -45,10 +102,11 @@ class Codec:
         return float(np.log(self.high - self.low))
 
 
+@final
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A diffusion model under attack.
+    """A diffusion model whole, parameters and all: what access "gradients" gives.
 
     Attributes:
       params: the network's parameters (the only arrays of the value).
@@ -64,6 +122,43 @@ class Target:
     apply: Apply = dataclasses.field(metadata={"static": True})
     codec: Codec = dataclasses.field(default=Codec(), metadata={"static": True})
 
+    @property
+    def denoiser(self) -> Denoiser:
+        """Its outputs alone."""
+        return Denoiser(self)
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Denoiser:
+    """What the network says at chosen inputs and times: access "scores".
+
+    Made by `Target.denoiser`. The parameters inside are no part of the view: a signal
+    that reads them has access "gradients" and is handed the `Target`.
+    """
+
+    _target: Target
+
+    @property
+    def sde(self) -> SDE:
+        """The noising process."""
+        return self._target.sde
+
+    @property
+    def parameterisation(self) -> Parameterisation:
+        """What the network's output means."""
+        return self._target.parameterisation
+
+    @property
+    def codec(self) -> Codec:
+        """From images in [0, 1] to the network's space."""
+        return self._target.codec
+
+    def under(self, sde: SDE) -> Denoiser:
+        """The same network, taken for one of another process."""
+        return dataclasses.replace(self._target, sde=sde).denoiser
+
     def eps(
         self, x: Float[Array, "..."], t: ScalarLike, condition: Any = None
     ) -> Float[Array, "..."]:
@@ -72,7 +167,9 @@ class Target:
         batch = None if condition is None else jax.tree.map(_one_row, condition)
         # The network sees a batch of one: several Flax layers (GroupNorm among them)
         # compute something else, silently, on an input without a batch axis.
-        output = self.apply(self.params, (c.inp * x)[None], c.label[None], batch)[0]
+        output = self._target.apply(
+            self._target.params, (c.inp * x)[None], c.label[None], batch
+        )[0]
         return c.skip * x + c.out * output
 
     def score(

@@ -55,7 +55,7 @@ def test_a_target_comes_back_with_its_meaning(folder, weights):
     assert bits(load_target(folder, use="params").params) == bits(params)
     original = assemble(MLP, jax.tree.map(jnp.asarray, ema))
     x = jax.random.normal(jax.random.key(1), (2, 2, 1))
-    assert np.array_equal(averaged.eps(x, 0.3), original.eps(x, 0.3))
+    assert np.array_equal(averaged.denoiser.eps(x, 0.3), original.denoiser.eps(x, 0.3))
     assert (averaged.sde, averaged.parameterisation, averaged.codec) == (
         original.sde, original.parameterisation, original.codec,
     )  # fmt: skip

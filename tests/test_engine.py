@@ -33,8 +33,8 @@ class Probe:
     def __call__(self, target, image, key, condition=None):
         noise = jax.random.normal(key, image.shape)
         x = target.sde.perturb(target.codec.encode(image), self.time, noise)
-        eps = target.eps(x, self.time)
-        slope = jax.jvp(lambda y: target.eps(y, self.time), (x,), (noise,))[1]
+        eps = target.denoiser.eps(x, self.time)
+        slope = jax.jvp(lambda y: target.denoiser.eps(y, self.time), (x,), (noise,))[1]
         values = [-jnp.mean((eps - noise) ** 2), jnp.mean(slope * noise)]
         return jnp.stack([*values, jnp.float32(2.0)])
 

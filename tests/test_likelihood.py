@@ -32,7 +32,7 @@ SDES = {"vp": VP(), "sub_vp": SubVP(), "ve": VE(), "ddpm": DDPM(), "smld": SMLD(
 def solved(target, **options):
     """log_prob of all images, with the exact terminal law as prior."""
     prior = marginal_log_prob(target, target.sde.t1)
-    call = functools.partial(log_prob, target, prior=prior, **options)
+    call = functools.partial(log_prob, target.denoiser, prior=prior, **options)
     keys = jax.random.split(jax.random.key(0), len(IMAGES))
     return jax.jit(jax.vmap(call))(jnp.asarray(IMAGES), keys)
 
@@ -150,8 +150,8 @@ def test_a_solver_that_gives_up_says_nan():
 def test_grid_error_is_the_distance_from_the_reference():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     key, images = jax.random.key(1), jnp.asarray(IMAGES)
-    coarse = grid_error(target, images, key, solver=FixedGrid(12))
-    fine = grid_error(target, images, key, solver=FixedGrid(96))
+    coarse = grid_error(target.denoiser, images, key, solver=FixedGrid(12))
+    fine = grid_error(target.denoiser, images, key, solver=FixedGrid(96))
     assert coarse.grid_evaluations == 12.0
     assert fine.max < 1e-3 < coarse.mean <= coarse.max
 
@@ -182,7 +182,7 @@ def test_dequantisation_spreads_a_byte_over_its_cell():
 def test_wrong_arguments_are_named(options, said):
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     with pytest.raises(UserError, match=said):
-        log_prob(target, jnp.asarray(IMAGES[0]), jax.random.key(0), **options)
+        log_prob(target.denoiser, jnp.asarray(IMAGES[0]), jax.random.key(0), **options)
 
 
 def test_a_grid_of_no_whole_steps_is_refused():

@@ -60,7 +60,7 @@ def test_order_of_convergence_to_the_exact_flow(sde, sampler, order):
         finer = dataclasses.replace(
             sampler, steps=steps, spacing="karras", denoise=False
         )
-        got, _ = jax.jit(finer.run)(target, x, jax.random.key(1))
+        got, _ = jax.jit(finer.run)(target.denoiser, x, jax.random.key(1))
         errors.append(np.abs(np.asarray(got) - exact).max())
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert abs(slope - order) < 0.25, errors
@@ -71,7 +71,7 @@ def test_adaptive_flow_meets_its_tolerance():
         target = gaussian_target(sde, MEAN, COVARIANCE)
         x = sde.std(sde.t1) * jax.random.normal(jax.random.key(0), SHAPE)
         sampler = ProbabilityFlow(denoise=False)
-        got, _ = jax.jit(sampler.run)(target, x, jax.random.key(1))
+        got, _ = jax.jit(sampler.run)(target.denoiser, x, jax.random.key(1))
         exact = exact_flow(sde, x, sde.t1, sde.t0)
         np.testing.assert_allclose(got, exact, atol=2e-4)
 
@@ -205,12 +205,12 @@ def test_predictor_corrector_corrects_then_predicts_at_each_time():
     sampler = PredictorCorrector(corrections=2)
     x = sde.std(sde.t1) * jax.random.normal(jax.random.key(0), SHAPE)
     key = jax.random.key(1)
-    got, _ = jax.jit(sampler.run)(target, x, key)
+    got, _ = jax.jit(sampler.run)(target.denoiser, x, key)
 
     predictor, rows = ReverseDiffusion(), moves(sde, sampler.times(sde))
     for turn in range(36):
         row = jax.tree.map(lambda a, i=turn // 3: a[i], rows)
-        eps, own = target.eps(x, row.t), jax.random.fold_in(key, turn)
+        eps, own = target.denoiser.eps(x, row.t), jax.random.fold_in(key, turn)
         if turn % 3 == 2:
             x, _ = predictor.update(sde, row, x, eps, own, ())
         else:
@@ -224,7 +224,7 @@ def test_langevin_correction_keeps_the_law_in_image_like_dimensions():
     target = gaussian_target(SMLD(), np.zeros(shape), variance * np.eye(64))
     sampler = PredictorCorrector(steps=100)
     keys = jax.random.split(jax.random.key(0), 300)
-    draw = jax.jit(jax.vmap(lambda key: sample(target, key, shape, sampler)))
+    draw = jax.jit(jax.vmap(lambda key: sample(target.denoiser, key, shape, sampler)))
     x = target.codec.encode(draw(keys))
     assert abs(float(x.mean())) < 0.03
     np.testing.assert_allclose(float(x.var()), variance, rtol=0.1)
@@ -235,7 +235,7 @@ def test_heun_is_karras_algorithm_1():
     target = gaussian_target(sde, MEAN, COVARIANCE)
     sampler = Heun(steps=5)
     x = jax.random.normal(jax.random.key(0), SHAPE)
-    got, _ = jax.jit(sampler.run)(target, x, jax.random.key(1))
+    got, _ = jax.jit(sampler.run)(target.denoiser, x, jax.random.key(1))
 
     times = sampler.times(sde)
     alphas = [float(sde.alpha(float(t))) for t in times]
@@ -245,7 +245,7 @@ def test_heun_is_karras_algorithm_1():
     np.testing.assert_allclose(np.diff(np.asarray(s[:-1]) ** (1 / 7), 2), 0, atol=1e-3)
 
     def slope(y, i):
-        denoised = target.denoised(alphas[i] * y, float(times[i]))
+        denoised = target.denoiser.denoised(alphas[i] * y, float(times[i]))
         return (y - denoised) / s[i]
 
     y = x / alphas[0]
@@ -265,8 +265,8 @@ def test_ddim_encode_decode_round_trip_is_of_first_order():
 
     def error(steps):
         ddim = Ddim(steps=steps, spacing="karras")
-        latent = jax.jit(encode, static_argnums=2)(target, image, ddim)
-        back = jax.jit(decode, static_argnums=2)(target, latent, ddim)
+        latent = jax.jit(encode, static_argnums=2)(target.denoiser, image, ddim)
+        back = jax.jit(decode, static_argnums=2)(target.denoiser, latent, ddim)
         return np.abs(back - image).max(), latent
 
     (coarse, _), (fine, latent) = error(50), error(200)
@@ -275,13 +275,13 @@ def test_ddim_encode_decode_round_trip_is_of_first_order():
     exact = exact_flow(sde, target.codec.encode(image), sde.t0, sde.t1)
     np.testing.assert_allclose(latent, exact, atol=0.05)
     with pytest.raises(UserError, match="eta"):
-        encode(target, image, Ddim(eta=0.5))
+        encode(target.denoiser, image, Ddim(eta=0.5))
 
 
 def test_a_memorising_target_generates_its_training_images():
     images = np.random.default_rng(0).uniform(size=(3, 4, 4, 1)).astype(np.float32)
     target = memorising_target(DDPM(steps=250, beta_min=0.4, beta_max=24.0), images)
-    drawn = generate(target, 0, 24, (4, 4, 1), Ancestral())
+    drawn = generate(target.denoiser, 0, 24, (4, 4, 1), Ancestral())
     distance = np.abs(drawn[:, None] - images[None]).max((2, 3, 4))
     assert distance.min(1).max() < 1e-3
     assert set(distance.argmin(1)) == {0, 1, 2}
@@ -291,7 +291,7 @@ def test_images_depend_on_seed_and_index_only():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     done = []
     make_images = lambda count, **how: generate(  # noqa: E731
-        target, 5, count, SHAPE, Ancestral(steps=10), **how
+        target.denoiser, 5, count, SHAPE, Ancestral(steps=10), **how
     )
     whole = make_images(11, batch=64, clip=False)
     cut = make_images(
@@ -309,12 +309,16 @@ def kept(folder, count, **how):
     """Samples of a Gaussian target in a folder, four to a call and device."""
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     how = {"tile": 4, "devices": 1, **how}
-    return generate_kept(folder, target, 5, count, SHAPE, Ancestral(steps=6), **how)
+    return generate_kept(
+        folder, target.denoiser, 5, count, SHAPE, Ancestral(steps=6), **how
+    )
 
 
 def test_kept_images_are_the_generated_ones(tmp_path):
     target = gaussian_target(VP(), MEAN, COVARIANCE)
-    images = generate(target, 5, 11, SHAPE, Ancestral(steps=6), batch=4, devices=1)
+    images = generate(
+        target.denoiser, 5, 11, SHAPE, Ancestral(steps=6), batch=4, devices=1
+    )
     whole = kept(tmp_path, 11)
     np.testing.assert_array_equal(whole, np.rint(255 * images).astype(np.uint8))
     np.testing.assert_array_equal(as_picture(images * 3 - 1).min(), 0)
@@ -390,7 +394,7 @@ def test_kept_conditions_are_those_of_their_rows(tmp_path):
     target = dataclasses.replace(target, apply=shifted)
     conditions = np.asarray([0.0, 0.2, -0.2, 0.1, -0.1], np.float32)
     drawn = generate_kept(
-        *(tmp_path, target, 0, 5, SHAPE, Ddim(steps=10)),
+        *(tmp_path, target.denoiser, 0, 5, SHAPE, Ddim(steps=10)),
         first=1,
         tile=2,
         devices=1,
@@ -414,7 +418,7 @@ def test_conditions_reach_their_own_rows():
     target = dataclasses.replace(target, apply=shifted)
     conditions = np.asarray([0.0, 0.5, -0.5], np.float32)
     drawn = generate(
-        target, 0, 3, SHAPE, Ddim(steps=10), conditions=conditions, clip=False
+        target.denoiser, 0, 3, SHAPE, Ddim(steps=10), conditions=conditions, clip=False
     )
     expected = (MEAN[None] + conditions[:, None, None, None] + 1.0) / 2.0
     np.testing.assert_allclose(drawn, expected, atol=5e-3)
@@ -430,10 +434,12 @@ def test_observer_sees_the_states_on_the_way():
         PredictorCorrector(steps=8),
         ProbabilityFlow(steps=8),
     ):
-        run = jax.jit(lambda key, s=sampler: trajectory(target, key, SHAPE, s, see))
+        run = jax.jit(
+            lambda key, s=sampler: trajectory(target.denoiser, key, SHAPE, s, see)
+        )
         image, seen = run(jax.random.key(2))
         np.testing.assert_array_equal(seen["t"], sampler.times(sde))
-        expected = jax.vmap(target.denoised)(seen["x"], seen["t"])
+        expected = jax.vmap(target.denoiser.denoised)(seen["x"], seen["t"])
         np.testing.assert_allclose(seen["x0"], expected, rtol=1e-4, atol=1e-4)
         # Every one of them ends by denoising at t0.
         last = target.codec.decode(seen["x0"][-1])
@@ -474,10 +480,10 @@ def test_too_many_steps_for_a_discrete_model():
 def test_a_diverged_target_is_told():
     target = gaussian_target(VP(), np.full(SHAPE, np.nan), COVARIANCE)
     with pytest.raises(UserError, match="2 of 2"):
-        generate(target, 0, 2, SHAPE, Ddim(steps=3))
+        generate(target.denoiser, 0, 2, SHAPE, Ddim(steps=3))
 
 
 def test_unclipped_sample_is_decoded():
     target = gaussian_target(VP(), np.full(SHAPE, 3.0), 1e-8 * np.eye(4))
-    image = sample(target, jax.random.key(0), SHAPE, Ddim(steps=20))
+    image = sample(target.denoiser, jax.random.key(0), SHAPE, Ddim(steps=20))
     np.testing.assert_allclose(image, 2.0, atol=0.05)

@@ -105,7 +105,7 @@ class Likelihood:
         self, target: Target, image: Image, key: Key, condition: Any = None
     ) -> Float[Array, " k_plus_d"]:
         found = log_prob(
-            target,
+            target.denoiser,
             image,
             key,
             probes=self.probes,

@@ -111,7 +111,7 @@ class Loss:
             own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)
             noise = jax.random.normal(own, x.shape, jnp.float32)
             noisy = target.sde.perturb(x, t, noise)
-            return jnp.mean((noise - target.eps(noisy, t, condition)) ** 2)
+            return jnp.mean((noise - target.denoiser.eps(noisy, t, condition)) ** 2)
 
         pairs = (
             jnp.asarray(np.repeat(times, self.draws)),

@@ -134,7 +134,7 @@ class PublishedLikelihood:
         self, target: Target, image: Image, key: Key, condition: Any = None
     ) -> Float[Array, " k_plus_d"]:
         found = log_prob(
-            published_flow(target),
+            published_flow(target).denoiser,
             image,
             key,
             solver=self.integrator(),
@@ -182,7 +182,7 @@ class _Snapped:
 
         def one(x: Array, t: Scalar, condition: Any) -> Array:
             step, level = self.places(t)
-            score = -target.eps(x, step, condition) / self.discrete.std(level)
+            score = -target.denoiser.eps(x, step, condition) / self.discrete.std(level)
             return -self.continuous.std(t) * score
 
         return jax.vmap(one)(x, label, condition)

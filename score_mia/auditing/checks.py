@@ -199,7 +199,7 @@ def _grid(work: Work) -> dict[str, dict[str, Any]]:
         half = -(-count // 2)
         ids = np.asarray([*split.members[:half], *split.nonmembers[: count - half]])
         error = grid_error(
-            work.target,
+            work.target.denoiser,
             jnp.asarray(work.source.images(ids)),
             jax.random.key(work.plan.seed),
             solver=signal.integrator(),

@@ -47,7 +47,7 @@ def samples(
     """
     return generate_kept(
         work.folder / "samples" / f"step-{step:06d}-seed-{seed}",
-        target,
+        target.denoiser,
         seed,
         count,
         work.source.shape,

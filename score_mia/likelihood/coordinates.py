@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.arrays import Scalar, ScalarLike
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 _NEAR, _FAR, _CENTRE = 0.01, 50.0, 0.5
 """Ends of the clock's even stretch, and the standard deviation c of data at which z
@@ -50,9 +50,9 @@ class Coordinates:
       target: whose process and codec decide.
     """
 
-    def __init__(self, target: Target) -> None:
-        self.sde = target.sde
-        unit = 0.5 * float(np.exp(target.codec.log_scale))
+    def __init__(self, model: Denoiser) -> None:
+        self.sde = model.sde
+        unit = 0.5 * float(np.exp(model.codec.log_scale))
         self.near, self.far = _NEAR * unit, _FAR * unit
         self.centre = _CENTRE * unit
 

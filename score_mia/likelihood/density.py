@@ -15,7 +15,7 @@ from score_mia.check import at_least, one_of
 from score_mia.device import jit, size
 from score_mia.likelihood.flow import solve
 from score_mia.likelihood.methods import Adaptive, FixedGrid, Solver
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 Prior = Callable[[Float[Array, "..."]], Scalar]
 """Log density in nats of x at t1, in the target's space."""
@@ -43,7 +43,7 @@ class LogProb(NamedTuple):
 
 
 def log_prob(
-    target: Target,
+    model: Denoiser,
     image: Image,
     key: Key,
     *,
@@ -58,7 +58,7 @@ def log_prob(
     """Log-likelihood of one image in [0, 1], in nats; pure, to be vmapped.
 
     Args:
-      target: the model.
+      model: whose outputs are asked for.
       image: [h, w, c] in [0, 1].
       key: draws the probes and, if asked for, the dequantisation noise.
       probes: directions v whose mean v' J v estimates the divergence (Hutchinson
@@ -82,7 +82,7 @@ def log_prob(
     one_of("probe", probe, PROBES)
     one_of("divergence", divergence, DIVERGENCES)
     solver = FixedGrid() if solver is None else solver
-    prior = target.sde.prior_log_prob if prior is None else prior
+    prior = model.sde.prior_log_prob if prior is None else prior
     probe_key, noise_key = jax.random.split(key)
     if dequantise:
         noise = jax.random.uniform(noise_key, image.shape)
@@ -94,10 +94,10 @@ def log_prob(
         draw = getattr(jax.random, {"gaussian": "normal"}.get(probe, probe))
         directions = draw(probe_key, (probes, *image.shape), jnp.float32)
 
-    x = target.codec.encode(image)
-    end = solve(solver, target, x, directions, condition)
+    x = model.codec.encode(image)
+    end = solve(solver, model, x, directions, condition)
     gain = jnp.sum(end.gains) if exact else jnp.mean(end.gains)
-    total = prior(end.x1) + gain + end.volume + image.size * target.codec.log_scale
+    total = prior(end.x1) + gain + end.volume + image.size * model.codec.log_scale
     error = _standard_error(end.gains, exact)
     return LogProb(total, error, end.evaluations, end.error)
 
@@ -121,7 +121,7 @@ class GridError(NamedTuple):
 
 
 def grid_error(
-    target: Target,
+    model: Denoiser,
     images: Float[Array, "n h w c"],
     key: Key,
     *,
@@ -132,7 +132,7 @@ def grid_error(
     """How far a solver is from a tight one on these images, with the same probe.
 
     Args:
-      target: the model.
+      model: whose outputs are asked for.
       images: a few images in [0, 1].
       key: image i is given `fold_in(key, i)` in both.
       solver: the one under test; `FixedGrid()` unless told.
@@ -144,15 +144,15 @@ def grid_error(
       network evaluations of both.
     """
 
-    def both(target, image, key, condition):
-        a = log_prob(target, image, key, solver=solver, condition=condition)
+    def both(model, image, key, condition):
+        a = log_prob(model, image, key, solver=solver, condition=condition)
         tight = Adaptive() if reference is None else reference
-        b = log_prob(target, image, key, solver=tight, condition=condition)
+        b = log_prob(model, image, key, solver=tight, condition=condition)
         return a, b
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(images)))
-    program = jit(jax.vmap(both, (None, 0, 0, 0)), parameters=size(target.params))
-    a, b = program(target, images, keys, condition)
+    program = jit(jax.vmap(both, (None, 0, 0, 0)), parameters=size(model))
+    a, b = program(model, images, keys, condition)
     nats = np.abs(np.asarray(a.log_prob) - np.asarray(b.log_prob))
     bits = nats / (images[0].size * np.log(2.0))
     return GridError(

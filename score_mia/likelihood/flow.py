@@ -19,7 +19,7 @@ from score_mia.likelihood.methods import (
     Still,
     turns,
 )
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 
 class Solution(NamedTuple):
@@ -38,22 +38,22 @@ class Solution(NamedTuple):
 
 
 def solve(
-    solver: Solver, target: Target, x: Array, directions: Array, condition: Any
+    solver: Solver, model: Denoiser, x: Array, directions: Array, condition: Any
 ) -> Solution:
     """The path that starts at x.
 
     Args:
       solver: how.
-      target: whose flow.
+      model: whose flow.
       x: at t0, in the target's space.
       directions: [n, *x.shape] of the divergence's estimate, or a whole basis.
       condition: handed to the network.
     """
     if isinstance(solver, FixedGrid):
-        return _fixed(solver, target, x, directions, condition)
+        return _fixed(solver, model, x, directions, condition)
     if isinstance(solver, Still):
-        return _still(solver, target, x, directions, condition)
-    return _adaptive(solver, target, x, directions, condition)
+        return _still(solver, model, x, directions, condition)
+    return _adaptive(solver, model, x, directions, condition)
 
 
 def _flow(
@@ -69,7 +69,7 @@ def _flow(
 
 
 def _fixed(
-    grid: FixedGrid, target: Target, x: Array, directions: Array, condition: Any
+    grid: FixedGrid, model: Denoiser, x: Array, directions: Array, condition: Any
 ) -> Solution:
     """One evaluation per turn of the scan, whatever the method.
 
@@ -79,7 +79,7 @@ def _fixed(
     after it: the path that starts a little aside keeps log p of its own start. With
     grad_z log p = -spread eps / s that costs no evaluation.
     """
-    coordinates, table = Coordinates(target), turns(grid)
+    coordinates, table = Coordinates(model), turns(grid)
     first, last = coordinates.ends()
     h = (last - first) / grid.steps
     nodes = jax.vmap(coordinates.at)(first + h * jnp.asarray(table.place, jnp.float32))
@@ -89,7 +89,7 @@ def _fixed(
         z, slopes, dots, gains, error = carry
         node, slot, reach, step, doubt = inputs
         at = z + h * _combine(reach, slopes)
-        slope, dot = _flow(_field(target, node, condition), at, directions)
+        slope, dot = _flow(_field(model, node, condition), at, directions)
         slopes, dots = slopes.at[slot].set(slope), dots.at[slot].set(dot)
         eps = _eps(node, slope, at)
         aside = jnp.sum(eps * _combine(doubt, slopes)) * node.spread / node.s
@@ -110,22 +110,22 @@ def _fixed(
 
 
 def _still(
-    grid: Still, target: Target, x: Array, directions: Array, condition: Any
+    grid: Still, model: Denoiser, x: Array, directions: Array, condition: Any
 ) -> Solution:
     """Each node for itself; the gain of a probe has the path's part in it."""
-    coordinates = Coordinates(target)
+    coordinates = Coordinates(model)
     first, last = coordinates.ends()
     places, weights, doubts = grid.rule()
     h = last - first
     nodes = jax.vmap(coordinates.at)(first + h * jnp.asarray(places, jnp.float32))
-    y = x / target.sde.alpha(target.sde.t0)
+    y = x / model.sde.alpha(model.sde.t0)
     share = 1.0 if len(directions) == x.size else 1.0 / len(directions)
 
     def evaluate(carry, inputs):
         gains, error, path = carry
         node, weight, doubt = inputs
         z = y / node.spread
-        slope, dot = _flow(_field(target, node, condition), z, directions)
+        slope, dot = _flow(_field(model, node, condition), z, directions)
         eps = _eps(node, slope, z)
         cost = node.rate * jnp.sum(eps**2) / node.s
         error += h * doubt * (jnp.sum(dot) * share - cost)
@@ -135,7 +135,7 @@ def _still(
     rules = (jnp.asarray(w, jnp.float32) for w in (weights, doubts))
     (gains, error, path), _ = jax.lax.scan(evaluate, none, (nodes, *rules))
     volume = _rescaling(coordinates, x) + path
-    x1 = target.sde.alpha(target.sde.t1) * y
+    x1 = model.sde.alpha(model.sde.t1) * y
     return Solution(x1, gains, volume, jnp.float32(grid.evaluations), error)
 
 
@@ -144,30 +144,30 @@ def _eps(node: Node, slope: Array, z: Array) -> Array:
     return node.spread * (slope / node.rate + node.pull * z)
 
 
-def _field(target: Target, node: Node, condition: Any) -> Callable[[Array], Array]:
+def _field(model: Denoiser, node: Node, condition: Any) -> Callable[[Array], Array]:
     """dz/du at a node."""
 
     def field(z: Array) -> Array:
-        eps = target.eps(node.scale * z, node.t, condition)
+        eps = model.eps(node.scale * z, node.t, condition)
         return node.rate * (eps / node.spread - node.pull * z)
 
     return field
 
 
 def _adaptive(
-    control: Adaptive, target: Target, x: Array, directions: Array, condition: Any
+    control: Adaptive, model: Denoiser, x: Array, directions: Array, condition: Any
 ) -> Solution:
     """diffrax, with error control over the state and the log-density together."""
     import diffrax  # seconds of import that a fixed grid does not need
 
-    sde, coordinates = target.sde, Coordinates(target)
+    sde, coordinates = model.sde, Coordinates(model)
     in_time = control.clock == "time"
 
     def vector_field(u, state, _):
         z, _ = state
         if in_time:
-            return _flow(lambda x: target.velocity(x, u, condition), z, directions)
-        return _flow(_field(target, coordinates.at(u), condition), z, directions)
+            return _flow(lambda x: model.velocity(x, u, condition), z, directions)
+        return _flow(_field(model, coordinates.at(u), condition), z, directions)
 
     ends = (jnp.float32(sde.t0), jnp.float32(sde.t1)) if in_time else coordinates.ends()
     start = x if in_time else x / coordinates.start().scale

@@ -16,7 +16,7 @@ from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of, positive
 from score_mia.clock import KarrasClock, LogSnrClock, spread
 from score_mia.sde import SDE
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 Observer = Callable[[Image, Image, Scalar], Any]
 """`observe(x_t, denoised, t)`: a pure function; its outputs are stacked over times."""
@@ -101,7 +101,7 @@ class Sampler(abc.ABC):
     @abc.abstractmethod
     def run(
         self,
-        target: Target,
+        model: Denoiser,
         x: Image,
         key: Key,
         condition: Any = None,
@@ -136,22 +136,22 @@ class StepSampler(Sampler):
 
     def run(
         self,
-        target: Target,
+        model: Denoiser,
         x: Image,
         key: Key,
         condition: Any = None,
         observe: Observer | None = None,
     ) -> tuple[Image, Any]:
-        rows = self.rows(target.sde)
+        rows = self.rows(model.sde)
 
         def turn(state: tuple[Image, Any], numbered: tuple[Row, Array]) -> Any:
             (x, memory), (row, index) = state, numbered
-            eps = target.eps(x, row.t, condition)
+            eps = model.eps(x, row.t, condition)
             seen = None
             if observe is not None:
                 seen = observe(x, (x - row.std * eps) / row.alpha, row.t)
             noise_key = jax.random.fold_in(key, index)
-            return self.update(target.sde, row, x, eps, noise_key, memory), seen
+            return self.update(model.sde, row, x, eps, noise_key, memory), seen
 
         count = rows.main.size
         numbered = (rows, jnp.arange(count, dtype=jnp.uint32))

@@ -17,11 +17,11 @@ from score_mia.check import at_least, require
 from score_mia.device import jit, mesh, size
 from score_mia.sampling.base import Observer, Row, Sampler, moves
 from score_mia.sampling.samplers import Ddim
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 
 def sample(
-    target: Target,
+    model: Denoiser,
     key: Key,
     shape: tuple[int, int, int],
     sampler: Sampler,
@@ -30,17 +30,17 @@ def sample(
     """One image of the target's distribution, decoded to [0, 1] but not clipped.
 
     Args:
-      target: the model.
+      model: whose outputs are asked for.
       key: the only source of randomness.
       shape: (h, w, c).
       sampler: see `SAMPLERS`.
       condition: one row of what the network is conditioned on.
     """
-    return trajectory(target, key, shape, sampler, None, condition)[0]
+    return trajectory(model, key, shape, sampler, None, condition)[0]
 
 
 def trajectory(
-    target: Target,
+    model: Denoiser,
     key: Key,
     shape: tuple[int, int, int],
     sampler: Sampler,
@@ -55,12 +55,14 @@ def trajectory(
     """
     prior, noise = jax.random.split(key)
     start = jax.random.normal(prior, shape, jnp.float32)
-    x = target.sde.std(target.sde.t1) * start
-    x, seen = sampler.run(target, x, noise, condition, observe)
-    return target.codec.decode(x), seen
+    x = model.sde.std(model.sde.t1) * start
+    x, seen = sampler.run(model, x, noise, condition, observe)
+    return model.codec.decode(x), seen
 
 
-def encode(target: Target, image: Image, sampler: Ddim, condition: Any = None) -> Image:
+def encode(
+    model: Denoiser, image: Image, sampler: Ddim, condition: Any = None
+) -> Image:
     """DDIM inversion: the latent x at t1 that a deterministic `decode` leads back from.
 
     Song et al. 2021a, Eq. 13, run upwards on the sampler's times: dy = eps ds in
@@ -68,14 +70,14 @@ def encode(target: Target, image: Image, sampler: Ddim, condition: Any = None) -
     round trip's error is of first order in the step.
     """
     _deterministic(sampler)
-    rows = moves(target.sde, sampler.times(target.sde))
-    x = target.codec.encode(image)
+    rows = moves(model.sde, sampler.times(model.sde))
+    x = model.codec.encode(image)
 
     def up(y: Image, row: Row) -> tuple[Image, None]:
         # The move from `to` up to t, at t's label: at the bottom the network has no
         # other for a clean image.
         t = jnp.where(row.clean, row.t, row.t - row.dt)
-        eps = target.eps(row.to_alpha * y, t, condition)
+        eps = model.eps(row.to_alpha * y, t, condition)
         return y + (row.std / row.alpha - row.to_std / row.to_alpha) * eps, None
 
     y, _ = jax.lax.scan(up, x, rows, reverse=True)
@@ -83,12 +85,12 @@ def encode(target: Target, image: Image, sampler: Ddim, condition: Any = None) -
 
 
 def decode(
-    target: Target, latent: Image, sampler: Ddim, condition: Any = None
+    model: Denoiser, latent: Image, sampler: Ddim, condition: Any = None
 ) -> Image:
     """The image in [0, 1] (unclipped) that deterministic DDIM makes of x at t1."""
     _deterministic(sampler)
-    x, _ = sampler.run(target, latent, jax.random.key(0), condition)
-    return target.codec.decode(x)
+    x, _ = sampler.run(model, latent, jax.random.key(0), condition)
+    return model.codec.decode(x)
 
 
 def _deterministic(sampler: Ddim) -> None:
@@ -104,10 +106,10 @@ def _deterministic(sampler: Ddim) -> None:
 def _program(
     sampler: Sampler, shape: tuple[int, int, int], devices: int, parameters: int
 ) -> Callable:
-    def rows(target: Target, key: Key, ids: Array, conditions: Any) -> Array:
+    def rows(model: Denoiser, key: Key, ids: Array, conditions: Any) -> Array:
         def row(i: Array, condition: Any) -> Image:
             own = jax.random.fold_in(key, i)
-            return sample(target, own, shape, sampler, condition)
+            return sample(model, own, shape, sampler, condition)
 
         return jax.vmap(row)(ids, conditions)
 
@@ -125,7 +127,7 @@ def _program(
 
 
 def generate(
-    target: Target,
+    model: Denoiser,
     seed: int,
     count: int,
     shape: tuple[int, int, int],
@@ -141,7 +143,7 @@ def generate(
     """Many images, float32 [count, h, w, c] in [0, 1]; image i depends on (seed, i).
 
     Args:
-      target, shape, sampler: as in `sample`.
+      model, shape, sampler: as in `sample`.
       seed: of all images; image i has the key fold_in(key(seed), i), whatever the
         batch, the count and the devices (up to float rounding).
       count: number of images.
@@ -165,7 +167,7 @@ def generate(
         at = np.arange(start, min(start + rows, count))
         told = jax.tree.map(lambda a, at=at: np.asarray(a)[at], conditions)
         images.append(
-            draw_rows(target, seed, first + at, shape, sampler, rows, devices, told)
+            draw_rows(model, seed, first + at, shape, sampler, rows, devices, told)
         )
         if progress is not None:
             progress(int(at[-1]) + 1, count)
@@ -175,7 +177,7 @@ def generate(
 
 
 def draw_rows(
-    target: Target,
+    model: Denoiser,
     seed: int,
     ids: Int[np.ndarray, " n"],
     shape: tuple[int, int, int],
@@ -187,7 +189,7 @@ def draw_rows(
     """The images of these numbers, unclipped, by one call of the program for `rows`.
 
     Args:
-      target, seed, shape, sampler, devices: as in `generate`.
+      model, seed, shape, sampler, devices: as in `generate`.
       ids: numbers of the images, at most `rows` of them.
       rows: a multiple of the number of devices; the last image is repeated up to it.
       conditions: pytree of arrays [n, ...], or None.
@@ -198,10 +200,10 @@ def draw_rows(
         return np.concatenate([a, np.repeat(a[-1:], rows - len(ids), axis=0)])
 
     width = len(jax.local_devices()[:devices])
-    program = _program(sampler, tuple(shape), width, size(target.params))
+    program = _program(sampler, tuple(shape), width, size(model))
     numbers = padded(ids).astype(np.uint32)
     told = jax.tree.map(padded, conditions)
-    return np.asarray(program(target, jax.random.key(seed), numbers, told))[: len(ids)]
+    return np.asarray(program(model, jax.random.key(seed), numbers, told))[: len(ids)]
 
 
 def require_finite(images: Float[np.ndarray, "n h w c"]) -> None:

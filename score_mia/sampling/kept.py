@@ -23,12 +23,12 @@ from score_mia.files import json_digest, keep_manifest, load_npz, save_npz
 from score_mia.progress import Progress
 from score_mia.sampling.base import Sampler
 from score_mia.sampling.draw import draw_rows, require_finite
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 
 def generate_kept(
     folder: str | Path,
-    target: Target,
+    model: Denoiser,
     seed: int,
     count: int,
     shape: tuple[int, int, int],
@@ -45,7 +45,7 @@ def generate_kept(
 
     Args:
       folder: where parts and the manifest are kept.
-      target, seed, count, shape, sampler, first, devices: as in `generate`.
+      model, seed, count, shape, sampler, first, devices: as in `generate`.
       tile: images per device and call. A part is the images of one call.
       conditions: pytree of arrays [count, ...], or None.
       facts: JSON values that identify the result, above all the target's digest.
@@ -78,9 +78,7 @@ def generate_kept(
                 told = jax.tree.map(
                     lambda a, at=ids: np.asarray(a)[at - first], conditions
                 )
-                drawn = draw_rows(
-                    target, seed, ids, shape, sampler, rows, devices, told
-                )
+                drawn = draw_rows(model, seed, ids, shape, sampler, rows, devices, told)
                 require_finite(drawn)
                 held |= zip(ids.tolist(), as_picture(drawn), strict=True)
                 numbers = sorted(i for i in held if i // rows == part)

@@ -14,7 +14,7 @@ from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of, positive, within
 from score_mia.sampling.base import Observer, Row, Sampler, StepSampler, moves
 from score_mia.sde import SDE
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 
 def _denoised(row: Row, x: Image, eps: Image) -> Image:
@@ -245,7 +245,7 @@ class ProbabilityFlow(Sampler):
 
     def run(
         self,
-        target: Target,
+        model: Denoiser,
         x: Image,
         key: Key,
         condition: Any = None,
@@ -253,9 +253,9 @@ class ProbabilityFlow(Sampler):
     ) -> tuple[Image, Any]:
         import diffrax
 
-        sde, times = target.sde, jnp.asarray(self.times(target.sde))
+        sde, times = model.sde, jnp.asarray(self.times(model.sde))
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, x, _: target.velocity(x, t, condition)),
+            diffrax.ODETerm(lambda t, x, _: model.velocity(x, t, condition)),
             diffrax.Tsit5(),
             t0=sde.t1,
             t1=sde.t0,
@@ -269,15 +269,15 @@ class ProbabilityFlow(Sampler):
         states = solution.ys
         seen = None
         if observe is not None:
-            look = functools.partial(self._look, target, condition, observe)
+            look = functools.partial(self._look, model, condition, observe)
             seen = jax.lax.map(look, (states[:-1], times))
         x = states[-1]
-        return (target.denoised(x, sde.t0, condition) if self.denoise else x), seen
+        return (model.denoised(x, sde.t0, condition) if self.denoise else x), seen
 
     @staticmethod
-    def _look(target: Target, condition: Any, observe: Observer, at: Any) -> Any:
+    def _look(model: Denoiser, condition: Any, observe: Observer, at: Any) -> Any:
         x, t = at
-        return observe(x, target.denoised(x, t, condition), t)
+        return observe(x, model.denoised(x, t, condition), t)
 
 
 SAMPLERS = {

@@ -86,7 +86,7 @@ class Objective:
         t = self.time(target.sde, k_time)
         noise = jax.random.normal(k_noise, image.shape, image.dtype)
         x = target.sde.perturb(target.codec.encode(image), t, noise)
-        error = jnp.square(target.eps(x, t, condition) - noise)
+        error = jnp.square(target.denoiser.eps(x, t, condition) - noise)
         total = jnp.mean(error) if self.reduce_mean else 0.5 * jnp.sum(error)
         return self.weight(target.sde, t) * total
 

@@ -22,7 +22,7 @@ KEY = jax.random.key(3)
 def test_row_is_log_prob_then_what_it_cost():
     signal = Likelihood(probes=3, evaluations=30)
     value, evaluations, width, grid, bits = map(float, signal(TARGET, IMAGE, KEY))
-    found = log_prob(TARGET, IMAGE, KEY, probes=3, solver=FixedGrid(30))
+    found = log_prob(TARGET.denoiser, IMAGE, KEY, probes=3, solver=FixedGrid(30))
     assert value == pytest.approx(float(found.log_prob), rel=1e-6)
     assert evaluations == 30.0
     unit = IMAGE.size * np.log(2)

@@ -317,7 +317,7 @@ def test_samples_of_a_memorising_model_are_closer_to_its_members():
     images = source.images(source.ids[:60])
     members, others = images[::2], images[1::2]
     target = memorising_target(DDPM(), members)
-    drawn = generate(target, 0, 60, source.shape, Ddim(steps=30))
+    drawn = generate(target.denoiser, 0, 60, source.shape, Ddim(steps=30))
     encode = Pixels().features
     distance = {
         name: kid(encode(drawn), encode(group))

@@ -77,7 +77,7 @@ def program(sde, solver):
         prior = mixture_log_prob(target, sde.t1)
         key = jax.random.key(0)  # of no effect: the divergence is exact
         return log_prob(
-            target, image, key, divergence="exact", prior=prior, solver=solver
+            target.denoiser, image, key, divergence="exact", prior=prior, solver=solver
         )
 
     return jax.jit(jax.vmap(one, (None, 0)))

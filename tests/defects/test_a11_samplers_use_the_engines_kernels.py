@@ -36,7 +36,7 @@ def test_the_sampler_tells_the_size_of_the_network(monkeypatch):
     monkeypatch.setattr(draw, "jit", jit)
     draw._program.cache_clear()
     target = gaussian_target(VP(), np.zeros((1, 2, 1)), np.eye(2))
-    draw.generate(target, 0, 2, (1, 2, 1), Ddim(steps=3), devices=1)
+    draw.generate(target.denoiser, 0, 2, (1, 2, 1), Ddim(steps=3), devices=1)
     assert sizes == [device.size(target.params)]
 
 

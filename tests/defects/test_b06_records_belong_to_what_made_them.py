@@ -139,7 +139,7 @@ def draw(folder, count=4, offset=0.0):
     made = dataclasses.replace(target(), params=jnp.float32(offset))
     return generate_kept(
         folder,
-        made,
+        made.denoiser,
         0,
         count,
         (3, 3, 1),

@@ -107,7 +107,7 @@ def test_likelihood_of_smld_as_published_for_the_same_probe(folder):
     def signal(target, image, key):
         prior, grid = published_prior(target.sde), FixedGrid(6000)
         flow = published_flow(target)
-        nats = log_prob(flow, image, key, solver=grid, prior=prior).log_prob
+        nats = log_prob(flow.denoiser, image, key, solver=grid, prior=prior).log_prob
         return bits_per_dim(nats, image.size)
 
     target, data = golden.target(), golden.data

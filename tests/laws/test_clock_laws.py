@@ -115,7 +115,7 @@ def drawn_errors(name: str, sampler: Sampler) -> tuple[float, float]:
     images = np.repeat(CENTRES, COPIES, axis=0)[:, None, :, None]
     target = memorising_target(ALL[name], images, width=WIDTH)
     keys = jax.random.split(jax.random.key(2), 4000)
-    draw = jit(jax.vmap(lambda key: sample(target, key, (1, 2, 1), sampler)))
+    draw = jit(jax.vmap(lambda key: sample(target.denoiser, key, (1, 2, 1), sampler)))
     drawn = np.asarray(draw(keys)).reshape(-1, 2)
     nearest = ((drawn[:, None] - CENTRES) ** 2).sum(-1).argmin(1)
     shares = np.bincount(nearest, minlength=3) / len(drawn)

@@ -61,7 +61,7 @@ def test_a_perfect_output_gives_the_noise_back(process):
             name: Target(output, sde, PARAMETERISATIONS[name](), _given)
             for name, output in outputs.items()
         }
-        return {name: target.eps(x, t) for name, target in targets.items()}
+        return {name: target.denoiser.eps(x, t) for name, target in targets.items()}
 
     for t in _times(sde):
         alpha, std = float(sde.alpha(t)), float(sde.std(t))
@@ -97,7 +97,11 @@ def test_the_gaussian_oracle_survives_the_round_trip(process):
     @jit
     def answers(x, t):
         return {
-            name: (target.eps(x, t), target.score(x, t), target.denoised(x, t))
+            name: (
+                target.denoiser.eps(x, t),
+                target.denoiser.score(x, t),
+                target.denoiser.denoised(x, t),
+            )
             for name, target in targets.items()
         }
 
@@ -137,7 +141,7 @@ def test_the_network_is_told_its_published_label(sde, meaning, t, told):
         seen.append((x, label))
         return x
 
-    Target(None, sde, meaning, apply).eps(jnp.ones(SHAPE), t)
+    Target(None, sde, meaning, apply).denoiser.eps(jnp.ones(SHAPE), t)
     (x, label), *_ = seen
     assert x.shape == (1, *SHAPE)
     assert label.shape == (1,)
@@ -152,7 +156,7 @@ def test_karras_scales_the_input_to_unit_variance():
         return x
 
     x = jnp.ones(SHAPE)
-    Target(None, EDM(), Karras(), apply).eps(x, 2.0)
+    Target(None, EDM(), Karras(), apply).denoiser.eps(x, 2.0)
     np.testing.assert_allclose(seen[0][0], 1 / np.sqrt(2.0**2 + 0.5**2), rtol=1e-6)
 
 

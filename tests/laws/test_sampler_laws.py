@@ -35,7 +35,7 @@ def test_samples_have_the_datas_mean_and_covariance(name, sde):
     target, count = gaussian_target(sde, MEAN, COVARIANCE), 3000
     keys = jax.random.split(jax.random.key(0), count)
     sampler = prepared(name)
-    draw = jax.jit(jax.vmap(lambda key: sample(target, key, SHAPE, sampler)))
+    draw = jax.jit(jax.vmap(lambda key: sample(target.denoiser, key, SHAPE, sampler)))
     x = np.asarray(target.codec.encode(draw(keys)), np.float64).reshape(count, -1)
 
     mean, covariance = marginal(sde, MEAN, COVARIANCE, sde.t0)
@@ -66,7 +66,7 @@ def test_network_evaluations_are_what_they_are_said_to_be(name):
     for denoise in (True, False):
         counted.clear()
         sampler = SAMPLERS[name](steps=4, denoise=denoise)
-        jax.jit(lambda key, s=sampler: sample(target, key, SHAPE, s))(
+        jax.jit(lambda key, s=sampler: sample(target.denoiser, key, SHAPE, s))(
             jax.random.key(0)
         ).block_until_ready()
         jax.effects_barrier()
@@ -80,7 +80,7 @@ def test_stopping_short_leaves_the_noise_of_t0(name):
     target = gaussian_target(sde, MEAN, 1e-4 * np.eye(3))
     sampler = dataclasses.replace(prepared(name), denoise=False)
     keys = jax.random.split(jax.random.key(0), 1000)
-    draw = jax.jit(jax.vmap(lambda key: sample(target, key, SHAPE, sampler)))
+    draw = jax.jit(jax.vmap(lambda key: sample(target.denoiser, key, SHAPE, sampler)))
     x = np.asarray(target.codec.encode(draw(keys))) - MEAN
     np.testing.assert_allclose(x.std(), 0.2, rtol=0.2)
 
@@ -90,7 +90,7 @@ def test_a_row_does_not_know_its_neighbours(name):
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     sampler = SAMPLERS[name](steps=6)
     keys = jax.random.split(jax.random.key(0), 5)
-    draw = jax.jit(jax.vmap(lambda key: sample(target, key, SHAPE, sampler)))
+    draw = jax.jit(jax.vmap(lambda key: sample(target.denoiser, key, SHAPE, sampler)))
     whole, turned = draw(keys), draw(keys[::-1])
     np.testing.assert_allclose(whole, turned[::-1], rtol=1e-6, atol=1e-6)
     alone = draw(jnp.broadcast_to(keys[3], (5,)))
@@ -103,8 +103,8 @@ def test_stochastic_samplers_use_fresh_noise_at_each_time(name):
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     start = jax.random.normal(jax.random.key(9), SHAPE)
     sampler = SAMPLERS[name](steps=6)
-    run = jax.jit(lambda key: sampler.run(target, start, key)[0])
+    run = jax.jit(lambda key: sampler.run(target.denoiser, start, key)[0])
     assert not np.allclose(run(jax.random.key(0)), run(jax.random.key(1)), atol=1e-3)
     steady = SAMPLERS["ddim"](steps=6)
-    run = jax.jit(lambda key: steady.run(target, start, key)[0])
+    run = jax.jit(lambda key: steady.run(target.denoiser, start, key)[0])
     np.testing.assert_array_equal(run(jax.random.key(0)), run(jax.random.key(1)))
