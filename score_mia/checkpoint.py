@@ -60,6 +60,11 @@ class Parts(NamedTuple):
     codec: Codec
     shape: tuple[int, int, int]
 
+    def target(self, params: Params | None) -> Target:
+        """The target that they make with these parameters (None: a template)."""
+        apply = self.network.apply
+        return Target(params, self.sde, self.parameterisation, apply, self.codec)
+
 
 class TrainingState(NamedTuple):
     """A restored training state: its step, its arrays (NumPy), and its record."""
@@ -124,14 +129,6 @@ def _shape(value: Any) -> tuple[int, int, int]:
     require(ok, f"spec shape {value!r}", "is no image shape", "give [h, w, c]")
     h, w, c = value
     return h, w, c
-
-
-def assemble(
-    spec: Mapping[str, Any], params: Params, allow: Collection[str] = ()
-) -> Target:
-    """The target that a spec and parameters make (see `parts`)."""
-    p = parts(spec, allow)
-    return Target(params, p.sde, p.parameterisation, p.network.apply, p.codec)
 
 
 def target_digest(target: Target) -> str:
@@ -252,8 +249,7 @@ def load_target(
             f"has NaN or infinite weights in {leaf_name(path)}",
             "training diverged: train again with a smaller learning_rate",
         )
-    params = jax.tree.map(jnp.asarray, arrays)
-    return Target(params, p.sde, p.parameterisation, p.network.apply, p.codec)
+    return p.target(jax.tree.map(jnp.asarray, arrays))
 
 
 def _expected(

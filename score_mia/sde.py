@@ -91,11 +91,6 @@ class SDE(abc.ABC):
         return variance - 2.0 * self.drift(t) * self.std(t) ** 2
 
     @final
-    def diffusion(self, t: ScalarLike) -> Scalar:
-        """g(t) of the forward SDE dx = f(t) x dt + g(t) dw."""
-        return jnp.sqrt(jnp.maximum(self.diffusion_squared(t), 0.0))
-
-    @final
     def bridge(self, s: ScalarLike, t: ScalarLike) -> tuple[Scalar, Scalar, Scalar]:
         """The Gaussian q(x_s | x_t, x_0) for s < t, as (a, b, std).
 

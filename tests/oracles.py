@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 import scipy.special
 
 from score_mia.parameterisation import Noise, Parameterisation
@@ -241,3 +242,16 @@ def _target(sde, parameterisation, codec, params, exact) -> Target:
     meaning = parameterisation or Noise()
     network = OracleNetwork(sde, meaning, exact)
     return Target(params, sde, meaning, network, codec or Codec())
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """The epsilon of mu-Gaussian privacy at `delta` (Dong, Roth & Su, Corollary 1)."""
+
+    def excess(epsilon: float) -> float:
+        upper, lower = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
+        tail = np.exp(epsilon + scipy.special.log_ndtr(lower))
+        return float(scipy.special.ndtr(upper) - tail) - delta
+
+    if mu == 0.0 or excess(0.0) <= 0:
+        return 0.0
+    return float(scipy.optimize.brentq(excess, 0.0, 10 * mu**2 + 100 * mu, xtol=1e-12))

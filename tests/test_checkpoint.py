@@ -12,7 +12,6 @@ import pytest
 from score_mia import checkpoint
 from score_mia.check import UserError
 from score_mia.checkpoint import (
-    assemble,
     load_state,
     load_target,
     parts,
@@ -53,7 +52,7 @@ def test_a_target_comes_back_with_its_meaning(folder, weights):
     averaged = load_target(folder)
     assert bits(averaged.params) == bits(ema)
     assert bits(load_target(folder, use="params").params) == bits(params)
-    original = assemble(MLP, jax.tree.map(jnp.asarray, ema))
+    original = parts(MLP).target(jax.tree.map(jnp.asarray, ema))
     x = jax.random.normal(jax.random.key(1), (2, 2, 1))
     assert np.array_equal(averaged.denoiser.eps(x, 0.3), original.denoiser.eps(x, 0.3))
     assert (averaged.sde, averaged.parameterisation, averaged.codec) == (
@@ -64,12 +63,12 @@ def test_a_target_comes_back_with_its_meaning(folder, weights):
 
 def test_digest_tells_weights_and_meanings_apart(weights):
     params, ema = weights
-    one = target_digest(assemble(MLP, params))
-    assert one == target_digest(assemble(MLP, jax.tree.map(jnp.array, params)))
+    one = target_digest(parts(MLP).target(params))
+    assert one == target_digest(parts(MLP).target(jax.tree.map(jnp.array, params)))
     others = [
-        assemble(MLP, ema),
-        assemble({**MLP, "sde": {"name": "sub_vp"}}, params),
-        assemble({**MLP, "codec": {"low": 0.0, "high": 1.0}}, params),
+        parts(MLP).target(ema),
+        parts({**MLP, "sde": {"name": "sub_vp"}}).target(params),
+        parts({**MLP, "codec": {"low": 0.0, "high": 1.0}}).target(params),
     ]
     assert len({one, *map(target_digest, others)}) == 4
 

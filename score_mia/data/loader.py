@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import queue
-import threading
-from collections.abc import Iterator
-from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Int
 
 from score_mia.check import at_least, within
-
-Item = TypeVar("Item")
 
 _EPOCH, _POISSON = 3, 4  # second words of the seeds, one for each kind of draw
 
@@ -109,46 +103,3 @@ class PoissonBatches:
         if len(rows) > self.cap:
             rows = generator.permutation(rows)[: self.cap]
         return np.pad(rows, (0, self.cap - len(rows)), constant_values=-1)
-
-
-def prefetch(items: Iterator[Item], size: int = 2) -> Iterator[Item]:
-    """The same items in the same order, made up to `size` ahead by a thread.
-
-    An error of the producer is raised where its item would have come. Closing the
-    iterator, or leaving it to the garbage collector, ends the thread.
-    """
-    at_least("size", size, 1)
-    return _consume(items, size)
-
-
-def _consume(items: Iterator[Item], size: int) -> Iterator[Item]:
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(size)
-    stop = threading.Event()
-
-    def produce() -> None:
-        try:
-            for item in items:
-                ready.put(("item", item))
-                if stop.is_set():
-                    return
-            ready.put(("end", None))
-        except BaseException as error:  # handed over to the consumer
-            ready.put(("error", error))
-
-    thread = threading.Thread(target=produce, daemon=True, name="prefetch")
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stop.set()
-        while thread.is_alive():  # free the slot on which the producer may wait
-            try:
-                ready.get(timeout=0.01)
-            except queue.Empty:
-                continue

@@ -79,19 +79,6 @@ class Duplicates:
             )
         ]
 
-    def drop(self, split: Split) -> Split:
-        """The split without the non-members that repeat a member.
-
-        Which coins are dropped then depends on how they fell, so a `coin` split is
-        marked as no longer independent.
-        """
-        if not len(self.nonmembers):
-            return split
-        left = split.without(np.unique(self.nonmembers), "duplicates")
-        if "independent" not in left.recipe:
-            return left
-        return dataclasses.replace(left, recipe={**left.recipe, "independent": False})
-
 
 def near_duplicates(
     source: Source, split: Split, threshold: float = 10 / 255

@@ -106,18 +106,6 @@ class Split:
             "workdir",
         )
 
-    def without(self, ids: Int[np.ndarray, " m"], why: str) -> Split:
-        """The split less some images; the recipe notes how many and why."""
-        keep = ~np.isin(self.ids, ids)
-        note = {f"removed_{why}": int(np.sum(~keep))}
-        return dataclasses.replace(
-            self,
-            ids=self.ids[keep],
-            member=self.member[keep],
-            reference=self.reference[keep],
-            recipe={**self.recipe, **note},
-        )
-
     def save(self, path: str | Path) -> None:
         """Write one npz atomically."""
         save_npz(

@@ -8,33 +8,12 @@ audit of one trained model that is an assumption, so the report calls them empir
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import special
 
-from score_mia.check import at_least, positive, require, within
+from score_mia.check import at_least, require, within
 from score_mia.metrics.roc import classes, tally
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ceiling:
-    """Largest TPR that a private target permits, at each false positive rate.
-
-    Attributes:
-      fpr: [G] rates.
-      region: [G] what (epsilon, delta) alone guarantees.
-      gaussian: [G] the trade-off of the Gaussian mechanism with the same (epsilon,
-        delta): readable, approximate for other mechanisms, since it is matched at one
-        delta.
-      mu: of that Gaussian mechanism.
-    """
-
-    fpr: np.ndarray
-    region: np.ndarray
-    gaussian: np.ndarray
-    mu: float
 
 
 def _upper(k: np.ndarray, n: int, error: float) -> np.ndarray:
@@ -106,64 +85,12 @@ def epsilon_clopper_pearson(
     return _epsilon(*_rates(scores, member, level, threshold), delta)
 
 
-def mu_lower_bound(
-    scores: Float[np.ndarray, " n"],
-    member: Bool[np.ndarray, " n"],
-    *,
-    level: float = 0.95,
-    threshold: float | None = None,
-) -> float:
-    """Lower bound on mu of Gaussian privacy, 0 if nothing can be said.
-
-    max over thresholds of Phi^-1(1 - FPR) - Phi^-1(FNR) with the rates at their upper
-    Clopper-Pearson limits (Dong, Roth & Su 2022; Nasr et al. 2023). One-sided: where
-    the limits sum to more than 1 nothing follows.
-    """
-    fnr, fpr = _rates(scores, member, level, threshold)
-    good = (fnr < 1) & (fpr < 1)
-    if not good.any():
-        return 0.0
-    gap = -special.ndtri(fpr[good]) - special.ndtri(fnr[good])
-    return float(max(0.0, gap.max()))
-
-
-def epsilon_gaussian(
-    scores: Float[np.ndarray, " n"],
-    member: Bool[np.ndarray, " n"],
-    *,
-    delta: float,
-    level: float = 0.95,
-    threshold: float | None = None,
-) -> float:
-    """Lower bound on epsilon, if the mechanism's trade-off is Gaussian (DP-SGD's is,
-    nearly): `mu_lower_bound` turned into epsilon at `delta`.
-    """
-    mu = mu_lower_bound(scores, member, level=level, threshold=threshold)
-    return gaussian_epsilon(mu, delta)
-
-
 def gaussian_delta(mu: float, epsilon: float) -> float:
     """delta(epsilon) of mu-Gaussian privacy (Dong, Roth & Su 2022, Corollary 1)."""
     if mu <= 0:
         return 0.0
     tail = epsilon + special.log_ndtr(-epsilon / mu - mu / 2)
     return float(special.ndtr(-epsilon / mu + mu / 2) - np.exp(tail))
-
-
-def gaussian_epsilon(mu: float, delta: float) -> float:
-    """The epsilon of mu-Gaussian privacy at `delta`, by bisection; 0 for mu = 0."""
-    at_least("mu", mu, 0.0)
-    _open_unit("delta", delta)
-    if gaussian_delta(mu, 0.0) <= delta:
-        return 0.0
-    low, high = 0.0, 1.0
-    while gaussian_delta(mu, high) > delta:
-        low, high = high, 2 * high
-    for _ in range(80):
-        middle = (low + high) / 2
-        big = gaussian_delta(mu, middle) > delta
-        low, high = (middle, high) if big else (low, middle)
-    return (low + high) / 2
 
 
 def gaussian_mu(epsilon: float, delta: float) -> float:
@@ -204,23 +131,6 @@ def largest_certifiable(
     return _epsilon(
         _upper(none, n_members, error), _upper(none, n_nonmembers, error), delta
     )
-
-
-def dp_ceiling(fpr: Float[np.ndarray, " g"], epsilon: float, delta: float) -> Ceiling:
-    """Largest TPR of *any* attack on an (epsilon, delta)-private target.
-
-    Args:
-      fpr: [G] rates in [0, 1].
-      epsilon: accounted, positive.
-      delta: accounted, in (0, 1).
-    """
-    positive("epsilon", epsilon)
-    _open_unit("delta", delta)
-    mirrored = -np.expm1(-epsilon) + np.exp(-epsilon) * (fpr + delta)
-    region = np.minimum(np.exp(min(epsilon, 700.0)) * fpr + delta, mirrored)
-    mu = gaussian_mu(epsilon, delta)
-    gaussian = special.ndtr(special.ndtri(fpr) + mu)
-    return Ceiling(fpr, np.clip(region, 0.0, 1.0), gaussian, mu)
 
 
 def joint_ceiling(

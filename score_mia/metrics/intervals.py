@@ -123,12 +123,7 @@ def delong(
 
 
 def bootstrap(
-    scores: Float[np.ndarray, " n"],
-    member: Bool[np.ndarray, " n"],
-    fprs: tuple[float, ...] = FPRS,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
+    count: Tally, fprs: tuple[float, ...], replicates: int, seed: int
 ) -> Float[np.ndarray, "replicates columns"]:
     """Metrics of resamples: N1 members and N0 non-members drawn with replacement.
 
@@ -136,12 +131,6 @@ def bootstrap(
       [replicates, 2 + F]: AUC, balanced accuracy, then the conservative TPR at each
       fpr. The same seed gives the same rows.
     """
-    return _bootstrap(tally(scores, member), fprs, replicates, seed)
-
-
-def _bootstrap(
-    count: Tally, fprs: tuple[float, ...], replicates: int, seed: int
-) -> np.ndarray:
     # One stream per class: how the memory bound cuts the replicates cannot be seen.
     streams = [np.random.default_rng([seed, stream]) for stream in (0, 1)]
     size = len(count.scores)
@@ -246,7 +235,7 @@ def evaluate(
     at_least("replicates", replicates, 100)
     count = tally(scores, member)
     n1, n0 = int(count.members.sum()), int(count.nonmembers.sum())
-    draws = _bootstrap(count, FPRS, replicates, seed)
+    draws = bootstrap(count, FPRS, replicates, seed)
     tails = ((1 - level) / 2, (1 + level) / 2)
     low, high = np.quantile(draws, tails, axis=0)
     result = {
@@ -260,7 +249,7 @@ def evaluate(
     }
     if result["auc"]["high"] < 0.5:
         turned = tally(-np.asarray(scores), member)
-        draws = _bootstrap(turned, FPRS, replicates, seed)[:, 2:]
+        draws = bootstrap(turned, FPRS, replicates, seed)[:, 2:]
         rates = _tprs(turned, level, *np.quantile(draws, tails, axis=0))
         result["mirrored"] = {"tpr_at_fpr": rates}
     if threshold is not None:
@@ -451,7 +440,7 @@ def roc_band(
     """The conservative ROC on a grid, with the same intervals as the table's TPRs."""
     count = tally(scores, member)
     grid = tuple(float(f) for f in fpr_grid)
-    draws = _bootstrap(count, grid, replicates, seed)[:, 2:]
+    draws = bootstrap(count, grid, replicates, seed)[:, 2:]
     low, high = np.quantile(draws, ((1 - level) / 2, (1 + level) / 2), axis=0)
     points = [_tpr(count, f, level, (low[i], high[i])) for i, f in enumerate(grid)]
     return Band(

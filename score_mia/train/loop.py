@@ -192,7 +192,7 @@ class _Run:
         available = min(devices or jax.local_device_count(), jax.local_device_count())
         mesh = device.mesh(math.gcd(batches.size, available))
         layout = Layout(_float32(jax.eval_shape(p.network.init, jax.random.key(0))))
-        template = Target(None, p.sde, p.parameterisation, p.network.apply, p.codec)
+        template = p.target(None)
         if private is None:
             gradient = make_gradient(template, layout, config.objective)
         else:

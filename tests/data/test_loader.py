@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import itertools
-import threading
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from score_mia.check import UserError
-from score_mia.data.loader import Batches, PoissonBatches, prefetch
+from score_mia.data.loader import Batches, PoissonBatches
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 2**32 - 1))
@@ -79,45 +76,8 @@ def test_a_full_poisson_batch_keeps_a_random_part():
         (lambda: Batches(4, 0, 0), "batch=0"),
         (lambda: Batches(4, 4, 0).indices(-1), "step=-1"),
         (lambda: PoissonBatches(4, 1.5, 4, 0), "rate=1.5"),
-        (lambda: prefetch(iter([]), 0), "size=0"),
     ],
 )
 def test_bad_numbers(call, message):
     with pytest.raises(UserError, match=message):
         call()
-
-
-def test_prefetch_keeps_order_and_ends():
-    assert list(prefetch(iter(range(100)), 3)) == list(range(100))
-    assert list(prefetch(iter([]), 1)) == []
-
-
-def test_prefetch_runs_ahead_but_only_so_far():
-    made = []
-    fourth = threading.Event()
-
-    def items():
-        for i in itertools.count():
-            made.append(i)
-            if i == 3:
-                fourth.set()
-            yield i
-
-    ahead = prefetch(items(), 2)
-    assert next(ahead) == 0
-    assert fourth.wait(10)  # item 3 is made although only item 0 was asked for
-    # One consumed, two waiting, one in the producer's hand.
-    assert len(made) <= 4
-    ahead.close()
-    assert not [t for t in threading.enumerate() if t.name == "prefetch"]
-
-
-def test_an_error_comes_where_its_item_would_have():
-    def items():
-        yield 1
-        raise RuntimeError("disk")
-
-    ahead = prefetch(items(), 4)
-    assert next(ahead) == 1
-    with pytest.raises(RuntimeError, match="disk"):
-        next(ahead)

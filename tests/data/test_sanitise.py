@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from score_mia.check import UserError
 from score_mia.data import sanitise
 from score_mia.data.sanitise import blind_features, near_duplicates
-from score_mia.data.split import coin, shuffled
+from score_mia.data.split import shuffled
 from tests.data.makers import pictures, source_of
 
 
@@ -58,7 +58,7 @@ def planted():
     )
 
 
-def test_counts_and_the_split_without_repeats():
+def test_counts_of_what_repeats():
     source, split = planted()
     found = near_duplicates(source, split)
     assert found.summary() == {
@@ -68,20 +68,6 @@ def test_counts_and_the_split_without_repeats():
         "members": 2,
         "nonmembers": 2,
     }
-    clean = found.drop(split)
-    assert clean.nonmembers.tolist() == [10, 11, 12, 13, 14, 17, 18, 19]
-    np.testing.assert_array_equal(clean.members, split.members)
-    assert clean.recipe["removed_duplicates"] == 2
-    assert near_duplicates(source, clean).drop(clean) is clean
-
-
-def test_dropping_ends_the_independence_of_coins():
-    source, _ = planted()
-    split = coin(source, reference=0.0)
-    split = type(split)(
-        split.ids, np.arange(20) < 10, split.reference, split.digest, split.recipe
-    )
-    assert near_duplicates(source, split).drop(split).recipe["independent"] is False
 
 
 def test_blank_images_are_not_listed_by_the_million(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from score_mia.metrics import intervals
+from score_mia.metrics import intervals, roc
 
 AUDITS = 120
 
@@ -69,6 +69,6 @@ def test_why_the_bootstrap_alone_will_not_do():
     member = np.arange(2 * n) < n
     missed = np.zeros(2)
     for _ in range(AUDITS):
-        rows = intervals.bootstrap(draw(rng, n), member, (0.1,), replicates=150)
+        rows = intervals.bootstrap(roc.tally(draw(rng, n), member), (0.1,), 150, 0)
         missed += np.quantile(rows, 0.025, axis=0)[[0, 2]] > [auc, tpr(0.1)]
     assert np.all(missed > 0.2 * AUDITS), missed

@@ -56,7 +56,7 @@ def test_bootstrap_rows_are_metrics_of_resamples():
     # An independent, slow bootstrap with scikit-learn has the same distribution.
     scores, member = normal(60, 1.0)
     scores = scores.round(1)
-    found = intervals.bootstrap(scores, member, (0.1,), replicates=3000, seed=1)
+    found = intervals.bootstrap(roc.tally(scores, member), (0.1,), 3000, 1)
     rng = np.random.default_rng(2)
     inside, outside = np.flatnonzero(member), np.flatnonzero(~member)
     slow = []
@@ -77,13 +77,12 @@ def test_bootstrap_rows_are_metrics_of_resamples():
 
 def test_bootstrap_does_not_depend_on_how_memory_cuts_it(monkeypatch):
     scores, member = normal(30, 1.0)
-    whole = intervals.bootstrap(scores, member, replicates=50, seed=3)
-    np.testing.assert_array_equal(
-        whole, intervals.bootstrap(scores, member, replicates=50, seed=3)
-    )
-    assert np.any(whole != intervals.bootstrap(scores, member, replicates=50, seed=4))
+    count = roc.tally(scores, member)
+    whole = intervals.bootstrap(count, roc.FPRS, 50, 3)
+    np.testing.assert_array_equal(whole, intervals.bootstrap(count, roc.FPRS, 50, 3))
+    assert np.any(whole != intervals.bootstrap(count, roc.FPRS, 50, 4))
     monkeypatch.setattr(intervals, "_CELLS", 1)
-    single = intervals.bootstrap(scores, member, replicates=50, seed=3)
+    single = intervals.bootstrap(count, roc.FPRS, 50, 3)
     assert single.shape == whole.shape
     np.testing.assert_array_equal(single, whole)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from score_mia.metrics.epsilon import gaussian_delta, gaussian_epsilon
+from score_mia.metrics.epsilon import gaussian_delta
 from score_mia.report import figure, privacy, table_text, write
 from score_mia.report.curves import measure
+from tests.oracles import gaussian_epsilon
 from tests.report.example import attack, bare
 
 MU = 1.2

@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 
 from score_mia.check import UserError
-from score_mia.metrics.epsilon import gaussian_delta, gaussian_epsilon, gaussian_mu
+from score_mia.metrics.epsilon import gaussian_delta, gaussian_mu
 from score_mia.train import accounting
 from score_mia.train.accounting import Mechanism, account, calibrate, epsilon
+from tests.oracles import gaussian_epsilon
 
 pytest.importorskip("dp_accounting")
 

@@ -19,7 +19,7 @@ import pytest
 
 from score_mia import device
 from score_mia.check import UserError
-from score_mia.checkpoint import assemble, describe, load_target, parts
+from score_mia.checkpoint import describe, load_target, parts
 from score_mia.clock import UniformClock
 from score_mia.registry import make
 from score_mia.train import accounting, dp
@@ -80,7 +80,8 @@ def test_each_image_is_clipped_and_fillers_and_broken_images_add_nothing(microba
 
 
 def net():
-    target = assemble(MLP, parts(MLP).network.init(jax.random.key(0)))
+    p = parts(MLP)
+    target = p.target(p.network.init(jax.random.key(0)))
     layout = Layout(target.params)
     return target, layout, layout.ravel(target.params)
 

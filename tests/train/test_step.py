@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from score_mia.check import UserError
-from score_mia.checkpoint import assemble, parts
+from score_mia.checkpoint import parts
 from score_mia.train.config import TrainConfig
 from score_mia.train.loss import Objective
 from score_mia.train.step import (
@@ -116,7 +116,8 @@ def test_layout_is_jaxs_own_order_and_comes_back():
 
 
 def test_gradient_is_that_of_the_mean_over_images():
-    target = assemble(MLP, parts(MLP).network.init(jax.random.key(0)))
+    p = parts(MLP)
+    target = p.target(p.network.init(jax.random.key(0)))
     layout, objective = Layout(target.params), Objective(reduce_mean=False)
     batch = Batch(jnp.asarray(images(3, (2, 2, 1))))
     vector, key = layout.ravel(target.params), jax.random.key(5)
