@@ -7,6 +7,12 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 ABOUT = (HERE / "score_mia" / "__init__.py").read_text(encoding="utf-8")
+# The configs stay at the top of a clone; an installed package holds them itself, so
+# that --config=quickstart works by name wherever it is.
+CONFIGS = sorted(
+    ".".join(("score_mia", *folder.relative_to(HERE).parts))
+    for folder in {path.parent for path in (HERE / "configs").rglob("*.py")}
+)
 DP = ["dp-accounting>=0.6", "jax-privacy>=2.0,<3"]
 
 setup(
@@ -17,7 +23,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=("score_mia", "score_mia.*")),
+    packages=[*find_packages(include=("score_mia", "score_mia.*")), *CONFIGS],
+    package_dir={"score_mia.configs": "configs"},
     package_data={
         "score_mia": ["py.typed"],
         "score_mia.data": ["bundled/*"],

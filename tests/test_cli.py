@@ -158,14 +158,40 @@ def test_a_users_own_attack_runs_from_a_config_line(tmp_path, capsys, monkeypatc
         (["audti"], "did you mean 'audit'"),
         (["audit", "more"], "neither a flag nor a command"),
         (["audit", "--wrkdir=x"], "Did you mean: workdir"),
-        (["audit", "--config.train.stepz=3"], "steps"),
-        (["audit", "--config.train.steps=many"], "--config.train.steps=many"),
+        (["audit", "--config.train.stepz=3"], "did you mean 'steps'"),
+        (["audit", "--config.train.dp.epsilom=3"], "did you mean 'epsilon'"),
+        (["audit", "--config.reprot.samples=3"], "did you mean 'report'"),
+        (["audit", "--config.attacks.los.signal.times=3"], "did you mean 'loss'"),
+        (["audit", "--config.train.steps=many"], "steps='many' is a text"),
+        (["audit", "--config.title.x=1"], "--config.title.x: title is "),
+        (["audit", "--config=quikstart"], "did you mean 'quickstart'"),
     ],
 )
 def test_misspelt_flags_and_commands(argv, said, tmp_path, capsys):
     command, *rest = argv
     assert said in refused(capsys, command, tmp_path, *rest)
     assert not list(tmp_path.iterdir())
+
+
+def test_every_field_is_a_flag_written_in_the_file_or_not(tmp_path, capsys):
+    config = variant(tmp_path, "c.report = None; c.lock()")
+    flags = [
+        *("--config.report.samples", "8", "--config.report.pictures"),
+        *("--noconfig.train.flip", "--config.quality.encoder.name=pixels"),
+        *("--config.train.learning_rate=1", "--config.title=3", "--config.seed=7"),
+        "--config.attacks.mine={'signal': {'name': 'loss', 'times': (3,)}}",
+    ]
+    status, out, err = run(
+        capsys, "audit", tmp_path, "--dry_run", *flags, config=config
+    )
+    assert status == 0, err
+    told = json.loads(out[: out.rindex("}") + 1])
+    assert told["report"] == {"samples": 8, "pictures": True}
+    assert told["train"]["flip"] is False
+    assert told["quality"] == {"encoder": {"name": "pixels"}}
+    assert repr(told["train"]["learning_rate"]) == "1.0"  # as in the file, a float
+    assert (told["title"], told["seed"]) == ("3", 7)
+    assert told["attacks"]["mine"]["signal"]["times"] == [3]
 
 
 def test_missing_flags(capsys):

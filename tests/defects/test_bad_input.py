@@ -35,7 +35,6 @@ def no_training(monkeypatch):
 
 def refusal(argv):
     """The one line with which the command is refused."""
-    sys.modules.pop("config_config", None)  # the config of the test before
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = cli.main(["score-mia", *argv])

@@ -1,4 +1,4 @@
-"""The command line: `score-mia COMMAND --config=FILE.py --workdir=DIR`.
+"""The command line: `score-mia COMMAND --config=CONFIG --workdir=DIR`.
 
 All science is in the config file; a mistake the user can mend ends with one line on
 standard error and exit status 2, everything else with its traceback. Status 1 says that
@@ -24,6 +24,7 @@ from score_mia.check import (
     require,
     workdir,
 )
+from score_mia.cli import config
 
 COMMANDS = {
     "audit": "train the target, attack it, report; skips what is done",
@@ -46,7 +47,7 @@ _OWN = {
 
 _HELP = (
     "Audits the membership privacy of diffusion models.\n\n"
-    "usage: score-mia COMMAND --config=FILE.py[:smoke] --workdir=DIR [flags]\n\n"
+    "usage: score-mia COMMAND --config=CONFIG --workdir=DIR [flags]\n\n"
     + "\n".join(f"  {name:10s}{what}" for name, what in COMMANDS.items())
     + "\n\nscore-mia COMMAND --help tells of one command, --version the version."
 )
@@ -103,14 +104,19 @@ def _run(argv: Sequence[str]) -> None:
     if "--version" in words:
         _print(f"score_mia {__version__}")
         return
-    values = _define_flags(argv)
+    values = _define_flags()
     if not words or words[0] == "help" or not _HELP_FLAGS.isdisjoint(words):
         _print(_help(values, words))
         return
-    rest = _parse(values, argv)
+    plain, overrides = config.separate(values.read_flags_from_files(list(argv)))
+    try:
+        rest = values(plain)
+    except flags.Error as error:
+        raise UserError(f"{one_line(error)}; see score-mia --help") from error
     require(len(rest) > 1, "command", "is missing", "see score-mia --help")
     one_of("command", rest[1], COMMANDS)
     _check_flags(values, rest)
+    experiment = config.load(values.config, overrides)
     # Flags are parsed before anything heavy is imported, so that a typing error
     # answers at once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -120,9 +126,9 @@ def _run(argv: Sequence[str]) -> None:
 
     device.cache_compilations(values.cache)
     if rest[1] == "study":
-        _study(values)
+        _study(experiment, values)
         return
-    plan = planned(values.config)
+    plan = planned(experiment)
     if values.dry_run:
         _print(auditing.describe(plan, values.workdir))
         return
@@ -146,10 +152,13 @@ def _help(values: flags.FlagValues, words: Sequence[str]) -> str:
         names = (*_FLAGS, *_OWN.get(command, ()))
         head = (
             f"score-mia {command}: {COMMANDS[command]}\n\n"
-            f"usage: score-mia {command} --config=FILE.py[:smoke] --workdir=DIR [flags]"
+            f"usage: score-mia {command} --config=CONFIG --workdir=DIR [flags]"
         )
     lines = [f"  {f'--{name}':14s}{values[name].help}" for name in names]
-    fields = "Fields of the config can be set as flags: --config.train.steps=1000"
+    fields = (
+        f"Ours are {', '.join(config.shipped())}; :smoke runs them in a minute.\n"
+        "Every field of a config is a flag: --config.train.steps=1000 (docs/config.md)"
+    )
     return "\n".join([head, "", *lines, "", fields])
 
 
@@ -165,8 +174,6 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
                 f"means nothing to {rest[1]!r}",
                 f"leave it out, or run {command!r}",
             )
-    if values.config is None and values["config"].present:
-        raise UserError("config: get_config returns None; let it return the config")
     for name in ("config", "workdir"):
         if getattr(values, name) is None and not (values.dry_run and name == "workdir"):
             raise UserError(f"--{name} is missing; give it, see score-mia --help")
@@ -176,23 +183,24 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
         workdir(values.workdir)
 
 
-def _study(values: flags.FlagValues) -> None:
+def _study(experiment: Any, values: flags.FlagValues) -> None:
     from score_mia import study
 
-    planned = study.plan(values.config)
+    planned = study.plan(experiment)
     if values.dry_run:
         _print(study.describe(planned, values.workdir))
     else:
         _print(study.run(planned, values.workdir, values.only))
 
 
-def _define_flags(argv: Sequence[str]) -> flags.FlagValues:
-    from ml_collections import config_flags
-
+def _define_flags() -> flags.FlagValues:
     own = flags.FlagValues()
     known: Any = {"flag_values": own}
-    config_flags.DEFINE_config_file(
-        "config", None, "the experiment's file", sys_argv=list(argv), **known
+    flags.DEFINE_string(
+        "config",
+        None,
+        "FILE.py, or the name of one of ours; then, after :, a word",
+        **known,
     )
     flags.DEFINE_string(
         "workdir", None, "folder in which everything of this run is kept", **known
@@ -205,41 +213,6 @@ def _define_flags(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_list("only", [], "names of the study's audits to run (all)", **known)
     flags.DEFINE_string("cache", None, "folder of compiled programs", **known)
     return own
-
-
-def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Flags, with a config file's own mistakes told in one line."""
-    if os.getcwd() not in sys.path:  # a config may import its neighbours
-        sys.path.append(os.getcwd())
-    logging.set_verbosity(logging.ERROR)  # what is wrong with a config is told below
-    try:
-        rest = values(list(argv))
-        if values.config is not None and hasattr(values.config, "to_dict"):
-            values.config.to_dict()  # a missing file is told only on first use
-        return rest
-    except flags.Error as error:
-        if "Traceback" not in str(error):
-            raise UserError(f"{one_line(error)}; see score-mia --help") from error
-        what = str(error).strip().splitlines()[-1]  # a config file that failed
-        raise UserError(f"config: {what}; check --config and its fields") from error
-    except OSError as error:
-        path = next((a for a in argv if a.startswith("--config=")), "--config")
-        what = "the file cannot be read; check its path"
-        cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno is not None:
-            what = f"{type(cause).__name__}: {one_line(cause)}; check what it reads"
-        raise UserError(f"{path}: {what}") from error
-    except SyntaxError as error:
-        where = f"{error.filename}, line {error.lineno}"
-        raise UserError(f"config {where}: {error.msg}; mend the file") from error
-    except SystemExit as error:
-        raise UserError(
-            f"config: the file ends the program (sys.exit({error.code!r})); let "
-            "get_config return the config"
-        ) from error
-    except Exception as error:
-        what = f"{type(error).__name__}: {one_line(error)}"
-        raise UserError(f"config: {what}; check --config and its fields") from error
 
 
 def _print(text: str) -> None:
