@@ -1,0 +1,53 @@
+"""Two audits finished by version 0.2.0: their signals give the same numbers today."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from score_mia.attacks import Likelihood, Loss
+from score_mia.attacks.protocol import Attack
+from score_mia.auditing import plan as build
+from score_mia.auditing.assess import assess
+from score_mia.data.split import Split
+from score_mia.rules import Best, Column
+from score_mia.signals import Signals
+from tests.auditing.tiny import get_config
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "audits"
+ATTACKS = {
+    "loss": Attack("loss", Loss(), Best(), "split"),
+    "likelihood": Attack("likelihood", Likelihood(), Column("log_prob"), "none"),
+}
+
+
+def entry(audit: str, name: str) -> dict:
+    """The attack's part of metrics.json, from the signals that are kept."""
+    config = get_config()
+    config.report.replicates = 1000
+    split = Split.load(GOLDEN / audit / "split.npz")
+    kept = np.load(GOLDEN / audit / f"{name}.npz")
+    signals = Signals.of(
+        kept["values"],
+        split.member,
+        kept["ids"],
+        kept["names"].tolist(),
+        kept["diagnostics"],
+        kept["diagnostic_names"].tolist(),
+    )
+    result = assess(ATTACKS[name], signals, split, build.plan(config), 0.0)
+    return result.entry
+
+
+@pytest.mark.parametrize("audit", ["quickstart", "mini_ddpm"])
+@pytest.mark.parametrize("name", ["loss", "likelihood"])
+def test_kept_signals_give_the_numbers_of_0_2_0(audit, name):
+    now = entry(audit, name)
+    before = json.loads((GOLDEN / audit / "metrics.json").read_text())
+    expected = before["attacks"][name]
+    for found in (now, expected):
+        found["cost"].pop("seconds")
+    assert now == expected
