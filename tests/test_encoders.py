@@ -29,6 +29,7 @@ from score_mia.encoders import (
     Pixels,
     RandomConv,
     efficientnet,
+    encode,
     frechet_name,
     inception,
     layers,
@@ -124,7 +125,7 @@ def test_inception_is_torch_fidelitys_and_torchvisions(inception_file, resizing)
     """The former resizes as TensorFlow 1; the latter is changed as FID needs it."""
     _, theirs = golden("encoders_inception")
     encoder = Inception(str(inception_file), resizing)
-    features = encoder.features(images().astype(np.float32) / 255)
+    features = encode(encoder, images().astype(np.float32) / 255)
     np.testing.assert_allclose(features, theirs[resizing], atol=3e-5, rtol=1e-5)
 
 
@@ -154,21 +155,22 @@ def test_wrong_inception_weights_are_told(tmp_path):
     ):
         save_torch(path, state)
         with pytest.raises(UserError, match=said):
-            Inception(str(path)).features(picture)
+            encode(Inception(str(path)), picture)
     path.write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"weights\.pth"):
-        Inception(str(path)).features(picture)
+        encode(Inception(str(path)), picture)
     with pytest.raises(UserError, match="resizing"):
         Inception(str(path), "bicubic")
 
 
 def efficientnet_features(state):
     program = jax.jit(
-        lambda p, x: efficientnet.features(
+        lambda p, x: efficientnet.last_map(
             p, efficientnet.prepared(x, EFFICIENTNET_SIZE)
         )
     )
-    return program(efficientnet.weights(state), images().astype(np.float32) / 255)
+    x = program(efficientnet.weights(state), images().astype(np.float32) / 255)
+    return x.mean(axis=(1, 2))
 
 
 def test_efficientnet_is_torchs_on_random_weights():
@@ -184,7 +186,7 @@ def test_efficientnet_is_torchs_on_the_packages_weights():
     """This is also what reads torch's older file format."""
     _, theirs = golden("encoders_efficientnet_lite0")
     encoder = EfficientNetLite0(size=EFFICIENTNET_SIZE)
-    features = encoder.features(images().astype(np.float32) / 255)
+    features = encode(encoder, images().astype(np.float32) / 255)
     np.testing.assert_allclose(features, theirs["trained"], atol=2e-4, rtol=1e-4)
     assert "57934424" in encoder.path.name
 
@@ -203,13 +205,13 @@ def test_a_row_knows_its_image_only(name):
     encoder = SMALL[name]
     assert isinstance(encoder, Encoder)
     pictures = np.random.default_rng(0).random((70, 9, 8, 3), np.float32)
-    whole = encoder.features(pictures)
+    whole = encode(encoder, pictures)
     order = np.random.default_rng(1).permutation(70)
     # To rounding: on some CPUs the place in the tile decides how sums are taken.
     close = {"rtol": 1e-5, "atol": 1e-5}
-    np.testing.assert_allclose(encoder.features(pictures[order]), whole[order], **close)
-    np.testing.assert_allclose(encoder.features(pictures[66:67])[0], whole[66], **close)
-    np.testing.assert_array_equal(encoder.features(pictures), whole)
+    np.testing.assert_allclose(encode(encoder, pictures[order]), whole[order], **close)
+    np.testing.assert_allclose(encode(encoder, pictures[66:67])[0], whole[66], **close)
+    np.testing.assert_array_equal(encode(encoder, pictures), whole)
     assert whole.dtype == np.float32
     assert np.linalg.matrix_rank(whole - whole.mean(axis=0)) == 69  # no two alike
 
@@ -226,23 +228,35 @@ def test_fingerprints_tell_fields(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_wrong_images_are_told(name):
     with pytest.raises(UserError, match="grey or colour"):
-        SMALL[name].features(np.zeros((2, 8, 8, 4), np.float32))
+        encode(SMALL[name], np.zeros((2, 8, 8, 4), np.float32))
 
 
 def test_grey_is_colour_of_three_equal_channels():
     grey = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     encoder = SMALL["efficientnet_lite0"]
     np.testing.assert_array_equal(
-        encoder.features(grey), encoder.features(np.repeat(grey, 3, axis=-1))
+        encode(encoder, grey), encode(encoder, np.repeat(grey, 3, axis=-1))
     )
+
+
+def test_tokens_are_the_places_whose_mean_is_pooled():
+    pictures = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    encoder = dataclasses.replace(SMALL["efficientnet_lite0"], size=64)
+    tokens = encode(encoder, pictures, "tokens")
+    assert tokens.shape == (3, 4, 1280)
+    np.testing.assert_allclose(
+        tokens.mean(axis=1), encode(encoder, pictures), rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(UserError, match="tokens"):
+        encode(Pixels(), pictures, "tokens")
 
 
 def test_pixels_are_block_means():
     pictures = np.random.default_rng(0).random((2, 8, 12, 3), np.float32)
     blocks = pictures.reshape(2, 4, 2, 4, 3, 3).mean(axis=(2, 4))
-    found = Pixels(size=4).features(pictures)
+    found = encode(Pixels(size=4), pictures)
     np.testing.assert_allclose(found, (2 * blocks - 1).reshape(2, -1), atol=1e-6)
-    found = Pixels(size=12).features(pictures)
+    found = encode(Pixels(size=12), pictures)
     np.testing.assert_allclose(found, (2 * pictures - 1).reshape(2, -1), atol=1e-6)
 
 
@@ -270,7 +284,7 @@ def test_random_conv_is_what_it_says():
             grid = np.stack([y[:, :2].mean(axis=1), y[:, 1:].mean(axis=1)], axis=1)
         seen.append(grid.reshape(2, -1))
     expected = np.concatenate(seen, axis=1)
-    np.testing.assert_allclose(encoder.features(pictures), expected, atol=1e-5)
+    np.testing.assert_allclose(encode(encoder, pictures), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -285,9 +299,9 @@ def test_features_tell_damage_from_chance(name):
     near = np.roll(b, 1, axis=1) + np.roll(b, -1, axis=1)
     blurred = (near + np.roll(b, 1, axis=2) + np.roll(b, -1, axis=2)) / 4
     encoder = SMALL[name]
-    base = encoder.features(a)
+    base = encode(encoder, a)
     same, blur, blank = (
-        kid(base, encoder.features(x)) for x in (b, blurred, np.ones_like(b) * 0.5)
+        kid(base, encode(encoder, x)) for x in (b, blurred, np.ones_like(b) * 0.5)
     )
     assert same.low < 0 < same.high
     assert same.value < blank.value

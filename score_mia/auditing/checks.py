@@ -21,11 +21,12 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing.work import Work
 from score_mia.checkpoint import target_digest
 from score_mia.data.sanitise import blind_features, near_duplicates
-from score_mia.encoders.plain import RandomConv
+from score_mia.encoders import ENCODERS, encode
 from score_mia.files import load_sealed, save_sealed
 from score_mia.likelihood import Adaptive, grid_error
 from score_mia.metrics.crossfit import cross_fitted
 from score_mia.metrics.image import kid
+from score_mia.registry import make
 
 VERSION = 3
 """Of the checks themselves: those of an older version are made anew."""
@@ -178,14 +179,15 @@ def _shift(work: Work) -> dict[str, Any] | None:
     By untrained filters: they need no file, see texture and coarse structure, and two
     halves of one set have KID 0 by any encoder.
     """
-    split, encoder = work.split, RandomConv()
+    split = work.split
+    encoder = make("encoder", ENCODERS, {"name": "random_conv"})
     generator = np.random.RandomState(work.plan.seed)
     groups = []
     for rows in (split.member, ~split.member):
         ids = generator.permutation(split.ids[rows & ~split.reference])[:_SHIFT_IMAGES]
         if len(ids) < 3:
             return None
-        groups.append(encoder.features(work.source.images(np.sort(ids))))
+        groups.append(encode(encoder, work.source.images(np.sort(ids))))
     distance = kid(*groups, level=work.plan.report.level)
     return {"encoder": encoder.name, "kid": distance.to_json()}
 

@@ -319,7 +319,7 @@ def _quality(fields: Mapping[str, Any]) -> QualityConfig:
     spec = fields.get("encoder", "random_conv")
     spec = {"name": spec} if isinstance(spec, str) else spec
     encoder = make("encoder", ENCODERS, spec)
-    needed = ("name", "canonical", "fingerprint", "features")
+    needed = ("name", "canonical", "fingerprint", "tile", "params", "apply")
     _has("quality.encoder", encoder, needed)
     rest = {k: v for k, v in fields.items() if k != "encoder"}
     return section("config section", "quality", QualityConfig, rest, encoder=encoder)

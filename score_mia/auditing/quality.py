@@ -21,7 +21,7 @@ import numpy as np
 from score_mia.auditing.work import Work
 from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
-from score_mia.encoders import Encoder, frechet_name
+from score_mia.encoders import Encoder, encode, frechet_name
 from score_mia.files import digest, load_npz, load_sealed, save_npz, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.progress import Progress
@@ -241,7 +241,7 @@ def _read_features(path: Path, rows: int) -> np.ndarray:
 
 
 def _encode(encoder: Encoder, pictures: np.ndarray, path: Path) -> None:
-    features = encoder.features(pictures.astype(np.float32) / np.float32(255))
+    features = encode(encoder, pictures.astype(np.float32) / np.float32(255))
     require(
         features.ndim == 2 and len(features) == len(pictures),
         f"encoder {encoder.name!r}",

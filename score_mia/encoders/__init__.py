@@ -3,14 +3,15 @@
 `pixels` and `random_conv` need nothing and see little. `efficientnet_lite0` sees what a
 network trained on ImageNet sees; its weights come with the extra "encoders".
 `inception` is FID's own and needs the user's copy of the canonical weights, since no
-package carries them. An encoder of one's own is a class with `name`, `canonical`,
-`fingerprint` and `features`, named as "my_package.mine:MyEncoder".
+package carries them. An encoder is two pure functions, `params` and `apply`, and what
+they are called (`Encoder`); `encode` runs it. One's own is named as
+"my_package.mine:MyEncoder".
 """
 
 from score_mia.encoders.efficientnet import EfficientNetLite0
 from score_mia.encoders.inception import Inception
 from score_mia.encoders.plain import Pixels, RandomConv
-from score_mia.encoders.protocol import Encoder, frechet_name
+from score_mia.encoders.protocol import Encoder, encode, frechet_name
 
 ENCODERS = {
     "pixels": Pixels,
@@ -26,5 +27,6 @@ __all__ = [
     "Inception",
     "Pixels",
     "RandomConv",
+    "encode",
     "frechet_name",
 ]

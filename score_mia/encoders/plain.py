@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from score_mia.check import at_least
-from score_mia.device import jit
 from score_mia.encoders.layers import Affine, Batch, affine, conv, pooled
-from score_mia.encoders.protocol import in_tiles
-
-_TILE = 64
+from score_mia.encoders.protocol import Features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +25,7 @@ class Pixels:
     size: int = 8
     name: ClassVar[str] = "pixels"
     canonical: ClassVar[bool] = False
+    tile: ClassVar[int] = 64
 
     def __post_init__(self) -> None:
         at_least("size", self.size, 1)
@@ -38,14 +34,12 @@ class Pixels:
     def fingerprint(self) -> str:
         return repr(self)
 
-    @cached_property
-    def _program(self) -> Any:
-        return jit(lambda x: _flat(pooled(2 * x - 1, self.size, self.size)))
+    def params(self, channels: int) -> None:
+        """Nothing: a picture needs no weights."""
 
-    def features(
-        self, images: Float[np.ndarray, "n h w c"]
-    ) -> Float[np.ndarray, "n d"]:
-        return in_tiles(self._program, images, _TILE)
+    def apply(self, params: None, images: Batch) -> Features:
+        """The means of the blocks, row by row."""
+        return {"pooled": _flat(pooled(2 * images - 1, self.size, self.size))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +61,7 @@ class RandomConv:
     seed: int = 0
     name: ClassVar[str] = "random_conv"
     canonical: ClassVar[bool] = False
+    tile: ClassVar[int] = 64
 
     def __post_init__(self) -> None:
         at_least("number of widths", len(self.widths), 1)
@@ -79,7 +74,7 @@ class RandomConv:
     def fingerprint(self) -> str:
         return repr(self)
 
-    def filters(self, channels: int) -> list[Affine]:
+    def params(self, channels: int) -> list[Affine]:
         """He-initialised filters 3x3 with random thresholds, for so many channels."""
         out = []
         for layer, width in enumerate(self.widths):
@@ -90,23 +85,14 @@ class RandomConv:
             channels = width
         return out
 
-    @cached_property
-    def _program(self) -> Any:
-        def program(filters: list[Affine], x: Batch) -> jax.Array:
-            x, seen = 2 * x - 1, []
-            for p in filters:
-                x = jax.nn.relu(conv(x, p))
-                seen.append(_flat(pooled(x, self.grid, self.grid)))
-                x = pooled(x, -(-x.shape[1] // 2), -(-x.shape[2] // 2))
-            return jnp.concatenate(seen, axis=1)
-
-        return jit(program)
-
-    def features(
-        self, images: Float[np.ndarray, "n h w c"]
-    ) -> Float[np.ndarray, "n d"]:
-        filters = self.filters(images.shape[-1])
-        return in_tiles(lambda x: self._program(filters, x), images, _TILE)
+    def apply(self, params: list[Affine], images: Batch) -> Features:
+        """The means of every layer, side by side."""
+        x, means = 2 * images - 1, []
+        for p in params:
+            x = jax.nn.relu(conv(x, p))
+            means.append(_flat(pooled(x, self.grid, self.grid)))
+            x = pooled(x, -(-x.shape[1] // 2), -(-x.shape[2] // 2))
+        return {"pooled": jnp.concatenate(means, axis=1)}
 
 
 def _flat(x: Batch) -> jax.Array:

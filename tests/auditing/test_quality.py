@@ -14,7 +14,7 @@ from score_mia import cli
 from score_mia.checkpoint import load_target, target_digest
 from score_mia.data import SOURCES
 from score_mia.data.split import Split
-from score_mia.encoders import Pixels
+from score_mia.encoders import Pixels, encode
 from score_mia.files import save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.sampling import Ddim, generate
@@ -73,7 +73,7 @@ def parts(folder):
 
 
 def encoded(pictures):
-    return Pixels().features(np.asarray(pictures, np.float32) / np.float32(255))
+    return encode(Pixels(), np.asarray(pictures, np.float32) / np.float32(255))
 
 
 def members_and_others(workdir):
@@ -246,7 +246,7 @@ def test_wrong_configs_are_told_before_training(code, said, tmp_path, capsys):
 ENCODER = """
 import dataclasses
 
-import numpy as np
+import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,9 +254,14 @@ class Mean:
     name = "mean"
     canonical = False
     fingerprint = "mean 1"
+    tile = 8
 
-    def features(self, images):
-        return np.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], axis=1)
+    def params(self, channels):
+        return ()
+
+    def apply(self, params, images):
+        pair = (images.mean((1, 2, 3)), images.std((1, 2, 3)))
+        return {"pooled": jnp.stack(pair, axis=1)}
 """
 
 
