@@ -130,6 +130,31 @@ def lease(
         yield
 
 
+def holder(
+    folder: str | Path, number: int, *, clock: Callable[[], float] = time.time
+) -> Holder | None:
+    """Who holds the lease of a host number now; None if nobody does.
+
+    Args:
+      folder: the workdir.
+      number: of the host that is asked for.
+      clock: seconds since 1970.
+    """
+    folder = Path(folder)
+    path = folder / f".lease-{number:05d}.lock"
+    with contextlib.suppress(OSError):  # no such file, or no locks here
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            _flock(handle, exclusive=False)
+        except BlockingIOError:
+            return _read(path) or Holder(Process("", "", 0, ""), clock())
+        finally:
+            os.close(handle)
+    newest = _newest(folder / f".lease-{number:05d}")
+    last = None if newest is None else _read(newest)
+    return last if last is not None and last.holds(clock()) else None
+
+
 # --- with a lock -------------------------------------------------------------------
 
 
@@ -138,12 +163,16 @@ def _lock(folder: Path, number: int, now: float, stack: contextlib.ExitStack) ->
     path = folder / f".lease-{number:05d}.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     stack.callback(os.close, handle)  # which lets go of the lock
-    try:
-        _flock(handle)
-    except BlockingIOError:
-        _refuse(folder, number, _read(path))
-    except OSError:
-        return False
+    for attempt in range(_ATTEMPTS):
+        try:
+            _flock(handle)
+            break
+        except BlockingIOError:
+            if attempt + 1 == _ATTEMPTS:
+                _refuse(folder, number, _read(path))
+            time.sleep(_INSTANT)
+        except OSError:
+            return False
     # The file stays: were it removed, a second start could get the lock of the removed
     # one while a third locks a new one.
     text = sealed_text(Holder(this_process(), now).to_json()).encode()
@@ -152,10 +181,15 @@ def _lock(folder: Path, number: int, now: float, stack: contextlib.ExitStack) ->
     return True
 
 
-def _flock(handle: int) -> None:
+_ATTEMPTS, _INSTANT = 5, 0.02
+"""`holder` has the lock, to see whether it is free, for less than an instant."""
+
+
+def _flock(handle: int, *, exclusive: bool = True) -> None:
     if fcntl is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    fcntl.flock(handle, kind | fcntl.LOCK_NB)
 
 
 def _is_shared(folder: Path) -> bool:

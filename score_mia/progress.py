@@ -63,7 +63,7 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
-            print(f"{self.label}: {text}", file=sys.stderr, flush=True)
+            say(self.label, text)
 
     def advance(self, count: int, **figures: str) -> None:
         """`count` units more are done; figures such as loss="0.031" are shown."""
@@ -87,6 +87,11 @@ class Progress:
         if estimate and fresh:
             parts.append(f"{duration((self.total - self.done) / rate)} left")
         return ", ".join(parts)
+
+
+def say(label: str, text: str) -> None:
+    """One line about some work, on standard error."""
+    print(printable(f"{label}: {text}"), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ from score_mia.check import UserError
 
 folder, locks = sys.argv[1:]
 if locks == "none":
-    def refused(handle):
+    def refused(handle, **kind):
         raise OSError(37, "No locks available")
     lease._flock = refused
 sys.stdin.readline()
@@ -75,7 +75,7 @@ def locks(request, monkeypatch):
 
 
 def forbid_locks(monkeypatch) -> None:
-    def refused(handle: int) -> None:
+    def refused(handle: int, **kind: bool) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(lease, "_flock", refused)

@@ -1,0 +1,374 @@
+"""`compute`: the one loop over rows, resumable, in parts, by several hosts.
+
+    folder/manifest.json              what decides the rows, how many, how they are cut
+    folder/part-00003-of-00016.npz    a part: ids, arrays, and a digest of what decided
+    folder/seconds-00000.json         what each part took on one host, and on what
+
+A row depends on its task and its id alone (the row law, docs/architecture.md). A part
+is written whole or not at all; a killed run goes on with the first missing one. Parts
+belong to hosts by their number, and equal parts may be computed twice (`hosts`). No JAX
+here: a traced task tiles its rows itself, by `tiled`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int
+
+from score_mia.check import require
+from score_mia.files import (
+    digest,
+    json_digest,
+    keep_manifest,
+    load_npz,
+    load_sealed,
+    save_npz,
+    save_sealed,
+)
+from score_mia.hosts import ALONE, POLL, Host, TaskError
+from score_mia.progress import Progress
+
+Ids = Int[np.ndarray, " n"]
+
+
+@runtime_checkable
+class Advance(Protocol):
+    """Told by a task how many rows more are done, with figures to show."""
+
+    def __call__(self, count: int, **figures: str) -> None: ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is computed for every id; a value.
+
+    Attributes:
+      label: shown with the progress: "loss".
+      unit: what a row is read off, in the plural: "images".
+      what: what the rows are, in the plural: "signals".
+      facts: all that decides the numbers, as JSON; parts of other facts are refused.
+      device: on what it computes, for the record.
+      remedy: what to do about a folder with other rows, instead of deleting it.
+    """
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def remedy(self) -> str: ...
+
+    def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
+        """The rows of one part, each array [n, ...], in the order of the ids.
+
+        Raises:
+          TaskError: the task is at fault, whatever the machine it runs on.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shards:
+    """Rows in files, read part by part: never all in memory unless asked for.
+
+    Attributes:
+      folder: where they are.
+      ids: [N] ascending; of an endless folder the ids that were asked for.
+      size: ids of a part.
+      count: how many parts there are; None if there may be more and more, one for
+        every `size` numbers from 0.
+      made: digest of what decided the rows.
+      what: what the rows are, for messages.
+    """
+
+    folder: Path
+    ids: np.ndarray
+    size: int
+    count: int | None
+    made: str
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def parts(self) -> list[int]:
+        """Numbers of the parts in which the ids are."""
+        if self.count is not None:
+            return list(range(self.count))
+        return np.unique(self.ids // self.size).tolist()
+
+    def path(self, part: int) -> Path:
+        """The file of a part."""
+        return self.folder / part_name(part, self.count)
+
+    def of(self, part: int) -> Ids:
+        """All ids of a part."""
+        start = part * self.size
+        if self.count is None:
+            return np.arange(start, start + self.size, dtype=np.int64)
+        return self.ids[start : start + self.size]
+
+    def read(self, part: int, *names: str) -> dict[str, np.ndarray]:
+        """Ids and the named arrays of one part, of the ids that were asked for.
+
+        Raises:
+          UserError: the file is missing, damaged, or holds something else.
+        """
+        path, ids = self.path(part), self.of(part)
+        remedy = f"delete it and run again: only its {self.what} are computed again"
+        arrays = load_npz(path, ("ids", "made", *names), remedy=remedy)
+        require(
+            str(arrays.pop("made")) == self.made,
+            f"{path}",
+            f"holds {self.what} made otherwise than its folder's manifest.json says",
+            remedy,
+        )
+        same = np.array_equal(arrays["ids"], ids)
+        same = same and all(a.shape[:1] == ids.shape for a in arrays.values())
+        require(same, f"{path}", "holds other rows than planned", remedy)
+        if self.count is not None:
+            return arrays
+        asked = np.isin(ids, self.ids)
+        return {name: a[asked] for name, a in arrays.items()}
+
+    def blocks(self, *names: str) -> Iterator[dict[str, np.ndarray]]:
+        """Ids and the named arrays, one part after the other."""
+        return (self.read(part, *names) for part in self.parts)
+
+    def array(self, name: str) -> np.ndarray:
+        """One array of all rows, [N, ...], in memory."""
+        return np.concatenate([block[name] for block in self.blocks(name)])
+
+
+def compute(
+    task: Task,
+    ids: Ids,
+    folder: str | Path,
+    *,
+    shard: int,
+    host: Host = ALONE,
+    endless: bool = False,
+) -> Shards:
+    """Compute a task's rows; finished parts are reused.
+
+    Args:
+      task: what to compute.
+      ids: for which ids, in any order, each once.
+      folder: where parts and manifest are kept.
+      shard: rows a part, if the folder is new: whole tiles, so that a row has the same
+        place in its tile however the rows are cut.
+      host: which of several processes this is; returns when all parts are there.
+      endless: whether any number from 0 is an id, as of samples: parts are then whole
+        blocks of numbers, and more may be asked for later.
+
+    Returns:
+      The rows, sorted by id.
+
+    Raises:
+      UserError: the folder holds other rows, or cannot be written; what the task
+        raises; or another host failed at it.
+    """
+    shards = _planned(task, np.asarray(ids, np.int64), Path(folder), shard, endless)
+    missing = [k for k in shards.parts if not shards.path(k).exists()]
+    mine = [k for k in shards.parts if host.owner(k) == host.number]
+    rows = sum(len(shards.of(k)) for k in mine)
+    left = sum(len(shards.of(k)) for k in missing if host.owner(k) == host.number)
+    try:
+        with Progress(task.label, rows, task.unit, rows - left) as progress:
+            for part in _turns(shards, missing, host, progress):
+                _fill(task, shards, part, host, progress)
+    except Exception as error:
+        host.tell(shards.folder, error)
+        raise
+    return shards
+
+
+def kept(folder: str | Path) -> Shards:
+    """The finished rows of a folder, by what its own manifest says.
+
+    Raises:
+      UserError: a part is missing or damaged.
+    """
+    folder = Path(folder)
+    manifest = load_sealed(folder / "manifest.json", _LAYOUT)
+    layout = {name: manifest.pop(name) for name in _LAYOUT}
+    made, size, count = json_digest(manifest), layout["shard"], layout["parts"]
+    paths = [folder / part_name(k, count) for k in range(count)]
+    ids = np.concatenate([load_npz(path, ("ids",))["ids"] for path in paths])
+    same = digest(ids) == layout["ids"]
+    require(
+        same, f"{folder}", "holds other rows than its manifest.json says", "delete it"
+    )
+    return Shards(folder, ids, size, count, made, "rows")
+
+
+def is_whole(folder: str | Path) -> bool:
+    """Whether every part that the manifest of a folder speaks of is there."""
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        return False
+    count = load_sealed(path, {"parts": int})["parts"]
+    return all((path.parent / part_name(k, count)).exists() for k in range(count))
+
+
+def part_name(part: int, count: int | None) -> str:
+    """File name of a part, e.g. part-00003-of-00016.npz."""
+    return f"part-{part:05d}{'' if count is None else f'-of-{count:05d}'}.npz"
+
+
+def tiled(
+    call: Callable[[Ids], Any],
+    ids: Ids,
+    size: int,
+    advance: Callable[[np.ndarray], None] = lambda values: None,
+) -> np.ndarray:
+    """An asynchronous call on blocks of always `size` ids, one of them in flight.
+
+    Args:
+      call: from ids [size] to an array [size, ...], of NumPy or, not yet there, of JAX.
+      ids: [n]; the last is repeated to fill the last block, and the copies dropped.
+      size: of a block: other sizes could change bits.
+      advance: told each block's values [<= size, ...] once they are there.
+
+    Returns:
+      The values [n, ...].
+    """
+    values: list[np.ndarray] = []
+
+    def fetch(pending: Any, count: int) -> None:
+        values.append(np.asarray(pending)[:count])
+        advance(values[-1])
+
+    before: tuple[Any, int] | None = None
+    for start in range(0, len(ids), size):
+        block = ids[start : start + size]
+        full = np.concatenate([block, np.repeat(block[-1:], size - len(block))])
+        pending = (call(full), len(block))
+        if before is not None:
+            fetch(*before)
+        before = pending
+    if before is not None:
+        fetch(*before)
+    return np.concatenate(values)
+
+
+# --- what it took ------------------------------------------------------------------
+
+
+def seconds(folder: str | Path) -> float:
+    """Time that computing the parts of a folder took, over all hosts."""
+    return sum(took["seconds"] for took in _times(Path(folder)))
+
+
+def devices(folder: str | Path) -> list[str]:
+    """On what the parts of a folder were computed, over all hosts."""
+    return sorted({took["device"] for took in _times(Path(folder))})
+
+
+def _times(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted(folder.glob("seconds-*.json"))
+    return [took for path in paths for took in _spent(path)["parts"].values()]
+
+
+def _spent(path: Path) -> dict[str, Any]:
+    remedy = "delete it and run again: only the time that was spent is then not known"
+    shape = {"parts": {str: {"seconds": float, "device": str}}}
+    return load_sealed(path, shape, remedy=remedy)
+
+
+# --- the loop ----------------------------------------------------------------------
+
+_LAYOUT = {"rows": int, "parts": int, "shard": int, "ids": str}
+"""What a manifest says beside the facts of its rows."""
+
+
+def _planned(
+    task: Task, ids: np.ndarray, folder: Path, shard: int, endless: bool
+) -> Shards:
+    """The rows to be, held against the folder's manifest."""
+    ids = np.sort(ids)
+    require(len(ids) > 0, task.label, "there are no images", "give a non-empty split")
+    twice = bool(np.any(np.diff(ids) == 0))
+    require(not twice, task.label, "an id is given twice", "give each image once")
+    path = folder / "manifest.json"
+    if path.exists():
+        shard = load_sealed(path, {"shard": int}, remedy=_again(task.what))["shard"]
+    facts = json.loads(json.dumps(dict(task.facts)))
+    count = None if endless else -(-len(ids) // shard)
+    layout: dict[str, Any] = {"shard": shard}
+    if not endless:
+        layout |= {"rows": len(ids), "parts": count, "ids": digest(ids)}
+    keep_manifest(folder, task.what, {**facts, **layout}, remedy=task.remedy)
+    return Shards(folder, ids, shard, count, json_digest(facts), task.what)
+
+
+def _again(what: str) -> str:
+    return f"delete it and run again: {what} whose own seal holds are kept"
+
+
+def _turns(
+    shards: Shards, missing: Sequence[int], host: Host, progress: Progress
+) -> Iterator[int]:
+    """The parts to compute here: this host's, then those whose owner has gone."""
+    for part in missing:
+        if host.owner(part) == host.number:
+            yield part
+    said = False
+    while missing := [k for k in missing if not shards.path(k).exists()]:
+        owners = {host.owner(k) for k in missing} - {host.number}
+        living = {owner for owner in owners if host.holder(owner) is not None}
+        # Only now: who has gone has left the reason before, if there was one.
+        for folder in (shards.folder, host.workdir):
+            if folder is not None and owners:
+                host.require_no_failure(folder)
+        lost = [k for k in missing if host.owner(k) not in living]
+        if lost:
+            part = lost[host.number % len(lost)]  # several idle hosts: several parts
+            progress.total += len(shards.of(part))
+            yield part
+            continue
+        if not said:
+            numbers = ", ".join(map(str, sorted(living)))
+            progress.note(f"waits for {len(missing)} parts of host {numbers}")
+            said = True
+        time.sleep(POLL)
+
+
+def _fill(
+    task: Task, shards: Shards, part: int, host: Host, progress: Progress
+) -> None:
+    """Compute one part and write it, with what that took."""
+    ids = shards.of(part)
+    path = shards.folder / f"seconds-{host.number:05d}.json"
+    before = _spent(path)["parts"] if path.exists() else {}
+    start = time.perf_counter()
+    arrays = task(ids, progress.advance)
+    took = {"seconds": time.perf_counter() - start, "device": task.device}
+    lengths = {name: len(a) for name, a in arrays.items() if len(a) != len(ids)}
+    if lengths:
+        raise TaskError(
+            f"{task.label}: returned {lengths} rows for {len(ids)} ids; let it return "
+            "one row for each"
+        )
+    # The time first: a part without one would stay so.
+    save_sealed(path, {"parts": {**before, f"{part:05d}": took}})
+    save_npz(shards.path(part), ids=ids, made=np.asarray(shards.made), **arrays)
