@@ -81,6 +81,12 @@ def make(family: str, table: Mapping[str, Callable], spec: Any, **given: Any) ->
     owner = f"{family} {name!r}"
     if not callable(part):
         raise UserError(f"{owner} is {part!r}; name a class or a function")
+    try:
+        inspect.signature(part)
+    except ValueError as error:
+        raise UserError(
+            f"{owner} does not say what it takes; name one that is written in Python"
+        ) from error
     fields = _checked(owner, part, fields, given)
     try:
         return part(**fields, **given)

@@ -4,7 +4,8 @@
 
 Time ascends in noise for every process. Everything else (drift, diffusion, posterior
 step, inverse, prior) follows from the two functions. One line more, `clock`, says how
-times are spread; so nothing here or elsewhere asks which process it has. Sources: Song
+times are spread, and another, `convention`, how published networks see the process; so
+nothing here or elsewhere asks which process it has. Sources: Song
 et al. 2021 (2011.13456) for VP, sub-VP and VE; Ho et al. 2020 (2006.11239) for DDPM;
 Song & Ermon 2019 (1907.05600) for SMLD; Karras et al. 2022 (2206.00364) for EDM.
 """
@@ -14,8 +15,9 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import ClassVar, final
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,31 @@ from jaxtyping import Array, Float
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.check import at_least, require
 from score_mia.clock import Clock, KarrasClock, LogSnrClock, UniformClock, spread
+
+
+class Convention(NamedTuple):
+    """How the published networks of a process see it: what a config need not say.
+
+    Attributes:
+      parameterisation: what they predict, e.g. "noise" or "score".
+      fields: what they are told of the time, as in a config's `parameterisation`.
+      counts_down: whether they are told t1 - t, the least noise last.
+      low, high: the range of the images that they were trained on.
+    """
+
+    parameterisation: str = "noise"
+    fields: Mapping[str, Any] = MappingProxyType({})
+    counts_down: bool = False
+    low: float = -1.0
+    high: float = 1.0
+
+    def sections(self, sde: SDE) -> dict[str, dict[str, Any]]:
+        """The config sections "parameterisation" and "codec" of this process."""
+        meaning = {"name": self.parameterisation, **self.fields}
+        if self.counts_down:
+            meaning |= {"scale": -1.0, "offset": float(sde.t1)}
+        codec = {"low": self.low, "high": self.high}
+        return {"parameterisation": meaning, "codec": codec}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +65,12 @@ class SDE(abc.ABC):
         integers 0 ... discrete_steps - 1; None for a continuous one.
       clock: how times are spread where nothing else is asked for: `times`, the grids
         of samplers, training. A process that says nothing has them even in log-SNR.
+      convention: what a network of this process predicts, is told and is shown where a
+        config leaves it open; noise told t, of images in [-1, 1], if not said here.
     """
 
     clock: ClassVar[Clock] = LogSnrClock()
+    convention: ClassVar[Convention] = Convention()
 
     @property
     @abc.abstractmethod
@@ -187,6 +217,7 @@ class VP(SDE):
     start: float = 1e-5
 
     clock: ClassVar[Clock] = UniformClock()
+    convention: ClassVar[Convention] = Convention("noise", {"scale": 999.0})
 
     def __post_init__(self) -> None:
         _check_bounds("beta_min", self.beta_min, "beta_max", self.beta_max)
@@ -230,6 +261,7 @@ class VE(SDE):
     start: float = 1e-5
 
     clock: ClassVar[Clock] = UniformClock()
+    convention: ClassVar[Convention] = Convention("score", {"label": "std"}, low=0.0)
 
     def __post_init__(self) -> None:
         _check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
@@ -266,6 +298,7 @@ class SMLD(SDE):
     steps: int = 1000
 
     clock: ClassVar[Clock] = UniformClock()
+    convention: ClassVar[Convention] = Convention("score", counts_down=True, low=0.0)
 
     def __post_init__(self) -> None:
         _check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
@@ -364,6 +397,7 @@ class EDM(SDE):
     sigma_max: float = 80.0
 
     clock: ClassVar[Clock] = KarrasClock()
+    convention: ClassVar[Convention] = Convention("karras")
 
     def __post_init__(self) -> None:
         _check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)

@@ -240,12 +240,17 @@ def resolve(config: Any) -> dict[str, Any]:
     for name, value in config.items():
         wanted = _LOOSE.get(name, Mapping)
         check_value("config", name, value, wanted)
-    published = _published(config["sde"])
+    process = make("sde", SDES, config["sde"])
+    require(
+        isinstance(process, SDE),
+        f"sde {config['sde']['name']!r}",
+        f"made a {type(process).__name__}",
+        "let it be a score_mia.sde.SDE (docs/extend.md)",
+    )
     resolved: dict[str, Any] = {
         "title": "Membership privacy audit",
         "seed": 0,
-        "parameterisation": published["parameterisation"],
-        "codec": published["codec"],
+        **process.convention.sections(process),
         "sampler": {"name": "ancestral"},
         "engine": {},
         "report": {},
@@ -292,23 +297,6 @@ def _split(entry: Mapping[str, Any], source: Source) -> Split:
         "let it return a score_mia.data.Split",
     )
     return split
-
-
-def _published(sde: Mapping[str, Any]) -> dict[str, Any]:
-    """The published convention of each process: parameterisation and data range."""
-    name = sde.get("name")
-    steps = sde.get("steps", 1000)
-    centred, unit = {"low": -1.0, "high": 1.0}, {"low": 0.0, "high": 1.0}
-    table = {
-        "vp": ({"name": "noise", "scale": 999.0}, centred),
-        "sub_vp": ({"name": "noise", "scale": 999.0}, centred),
-        "ddpm": ({"name": "noise"}, centred),
-        "smld": ({"name": "score", "scale": -1.0, "offset": steps - 1.0}, unit),
-        "ve": ({"name": "score", "label": "std"}, unit),
-        "edm": ({"name": "karras"}, centred),
-    }
-    parameterisation, codec = table.get(str(name), ({"name": "noise"}, centred))
-    return {"parameterisation": parameterisation, "codec": codec}
 
 
 def _section(part: Callable[..., Any], name: str, fields: Mapping[str, Any]) -> Any:

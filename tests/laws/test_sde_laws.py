@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from score_mia.auditing.plan import REQUIRED, resolve
 from score_mia.check import UserError
-from score_mia.sde import DDPM, EDM, SDES, SMLD, VE, VP, SubVP, _log_alpha_bar
+from score_mia.sde import (
+    DDPM,
+    EDM,
+    SDES,
+    SMLD,
+    VE,
+    VP,
+    Convention,
+    SubVP,
+    _log_alpha_bar,
+)
 
 B0, B1 = 0.1, 20.0
 GROWTH = np.log(50.0 / 0.01)
@@ -231,3 +245,53 @@ def test_is_a_hashable_value_without_arrays(name):
 def test_impossible_processes_are_refused(part, fields):
     with pytest.raises(UserError):
         part(**fields)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Own(VP):
+    """A process from outside, whose networks are told levels counted downwards."""
+
+    convention = Convention("velocity", {"label": "time"}, counts_down=True, low=0.25)
+
+
+@pytest.mark.parametrize(
+    ("process", "meaning", "low"),
+    [
+        ({"name": "vp"}, {"name": "noise", "scale": 999.0}, -1.0),
+        ({"name": "sub_vp"}, {"name": "noise", "scale": 999.0}, -1.0),
+        ({"name": "ddpm", "steps": 500}, {"name": "noise"}, -1.0),
+        (
+            {"name": "smld", "steps": 10},
+            {"name": "score", "scale": -1.0, "offset": 9.0},
+            0.0,
+        ),
+        ({"name": "ve"}, {"name": "score", "label": "std"}, 0.0),
+        ({"name": "edm"}, {"name": "karras"}, -1.0),
+        (
+            {"name": f"{__name__}:Own"},
+            {"name": "velocity", "label": "time", "scale": -1.0, "offset": 1.0},
+            0.25,
+        ),
+    ],
+)
+def test_what_a_config_leaves_open_the_process_states(process, meaning, low):
+    # Word for word: these sections are part of a checkpoint's identity.
+    config = {name: {} for name in REQUIRED} | {"sde": process}
+    found = resolve(config)
+    assert json.dumps(found["parameterisation"]) == json.dumps(meaning)
+    assert found["codec"] == {"low": low, "high": 1.0}
+    said = {"name": "score"}
+    assert resolve({**config, "parameterisation": said})["parameterisation"] == said
+
+
+def no_process():
+    return {}
+
+
+def test_a_process_must_be_one():
+    config = {name: {} for name in REQUIRED}
+    with pytest.raises(UserError, match="made a dict"):
+        resolve({**config, "sde": {"name": f"{__name__}:no_process"}})
+    with pytest.raises(UserError, match="does not say what it takes"):
+        resolve({**config, "sde": {"name": "builtins:dict"}})
