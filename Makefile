@@ -21,6 +21,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/pyrefly check
 
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/reference.py
+
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "score_mia needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }

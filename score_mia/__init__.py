@@ -1,3 +1,48 @@
 """score_mia: audits the membership privacy of diffusion models, in JAX."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from score_mia.attacks.protocol import Attack
+    from score_mia.check import UserError
+    from score_mia.data.source import ArraySource
+    from score_mia.data.split import Split
+    from score_mia.engine import Engine
+    from score_mia.target import Codec, Target
+
 __version__ = "0.2.0"
+
+_HOMES = {
+    "ArraySource": "data.source",
+    "Attack": "attacks.protocol",
+    "Codec": "target",
+    "Engine": "engine",
+    "Split": "data.split",
+    "Target": "target",
+    "UserError": "check",
+}
+"""Public name -> the module that holds it."""
+
+__all__ = [
+    "ArraySource",
+    "Attack",
+    "Codec",
+    "Engine",
+    "Split",
+    "Target",
+    "UserError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported at the first use: JAX and what stands on it take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'score_mia' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"score_mia.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

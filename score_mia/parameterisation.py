@@ -113,6 +113,9 @@ class Karras(Parameterisation):
 
     With s = std / alpha and x / alpha as EDM's input: D = c_skip x/alpha + c_out
     F(c_in x/alpha, log(s)/4), eps = (x/alpha - D) / s.
+
+    Attributes:
+      sigma_data: standard deviation of the data in the network's space.
     """
 
     label: str = "log_sigma"

@@ -210,6 +210,10 @@ class VP(SDE):
     """Variance preserving: dx = -beta(t)/2 x dt + sqrt(beta(t)) dw, beta linear.
 
     Song et al. 2021, Eqs. 11 and 32-33; t in [start, 1].
+
+    Attributes:
+      beta_min, beta_max: beta(t) at t = 0 and at t = 1.
+      start: the smallest time; nothing is asked of the network below it.
     """
 
     beta_min: float = 0.1
@@ -254,6 +258,10 @@ class VE(SDE):
     """Variance exploding: alpha 1, std sigma_min (sigma_max/sigma_min)^t.
 
     Song et al. 2021, Eqs. 9 and 30-31; t in [start, 1].
+
+    Attributes:
+      sigma_min, sigma_max: std at t = 0 and at t = 1.
+      start: the smallest time; nothing is asked of the network below it.
     """
 
     sigma_min: float = 0.01
@@ -291,6 +299,10 @@ class SMLD(SDE):
     Published codes count the levels downwards; here time ascends in noise and only
     the network's label is reversed (`Score(scale=-1, offset=steps - 1)`). Between
     the integers the same geometric law holds, which makes the model an SDE.
+
+    Attributes:
+      sigma_min, sigma_max: std of the first and of the last level.
+      steps: how many levels there are.
     """
 
     sigma_min: float = 0.01
@@ -347,6 +359,10 @@ class DDPM(SDE):
     alpha(t)^2 = prod_{j <= t} (1 - beta_j) for t = 0 ... steps - 1 (Ho et al. 2020,
     Eq. 4, with beta from beta_min/steps to beta_max/steps). Between the integers the
     product is continued by the polynomial it is, which makes the model an SDE.
+
+    Attributes:
+      beta_min, beta_max: `steps` times the first and the last beta_j.
+      steps: how many noising steps there are.
     """
 
     beta_min: float = 0.1
@@ -391,7 +407,11 @@ class DDPM(SDE):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class EDM(SDE):
-    """alpha 1, std t: time is the noise level itself (Karras et al. 2022)."""
+    """alpha 1, std t: time is the noise level itself (Karras et al. 2022).
+
+    Attributes:
+      sigma_min, sigma_max: the smallest and the largest noise level.
+    """
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0

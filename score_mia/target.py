@@ -83,7 +83,11 @@ class Observed(Varying, Protocol):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Codec:
-    """The affine map from images in [0, 1] to the target's space [low, high]."""
+    """The affine map from images in [0, 1] to the target's space [low, high].
+
+    Attributes:
+      low, high: where 0 and 1 go: the range of the network's input.
+    """
 
     low: float = -1.0
     high: float = 1.0

@@ -93,6 +93,11 @@ def ffhq(
 
     Ids are places in the sorted list of files, 0 ... 69,999, so the paper's split
     (`shuffled`, seed 2022) and its authors' index files apply directly. No labels.
+
+    Args:
+      data_dir: where it is prepared.
+      size: side in pixels that it was prepared with.
+      cache: folder to keep the decoded pixels in, so that later starts map them.
     """
     return tfds(f"ffhq/{size}px", data_dir, cache=cache)
 
@@ -105,6 +110,11 @@ def drd(
     """Diabetic retinopathy images, the 23,359 that show the disease (level above 0).
 
     Prepared by `python -m score_mia.data.prepare --dataset=drd`. Labels are the levels.
+
+    Args:
+      data_dir: where it is prepared.
+      size: side in pixels that it was prepared with.
+      cache: folder to keep the decoded pixels in, so that later starts map them.
     """
     return tfds(f"drd/{size}px", data_dir, cache=cache)
 
