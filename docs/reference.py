@@ -103,10 +103,10 @@ def config_page() -> str:
         MADE,
         "# Config reference",
         "",
-        'A config is a Python file whose `get_config(arg="")` returns a `ConfigDict` or '
-        "a `dict` of the sections below; `configs/quickstart.py` is one. Where a section "
-        "has a `name`, it says which part is built, and the other fields are that "
-        'part\'s; `"my_package.mine:MyPart"` names one of your own '
+        'A config is a Python file whose `get_config(arg="")` returns a `ConfigDict` '
+        "or a `dict` of the sections below; `configs/quickstart.py` is one. Where a "
+        "section has a `name`, it says which part is built, and the other fields are "
+        'that part\'s; `"my_package.mine:MyPart"` names one of your own '
         "([extend.md](extend.md)).",
         "",
         "Every field is a flag as well, written in the file or not: "
