@@ -25,6 +25,7 @@ from score_mia import device
 from score_mia.arrays import Key
 from score_mia.attacks.protocol import Signal
 from score_mia.check import UserError, at_least, require
+from score_mia.conditions import OWN, Conditions
 from score_mia.files import AGAIN, digest, keep_manifest, load_sealed, save_sealed
 from score_mia.progress import Progress
 from score_mia.signals import Signals, concat
@@ -44,8 +45,14 @@ class Images(Protocol):
     def images(self, ids: np.ndarray) -> np.ndarray: ...
 
 
-Conditions = Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]]
-"""From ids to class labels."""
+Named = Callable[[Int[np.ndarray, " n"]], Conditions]
+"""From ids to what a conditional model is told of each image, by name."""
+
+
+def untold(ids: Int[np.ndarray, " n"]) -> Conditions:
+    """What a model is told that takes no condition."""
+    del ids
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,7 @@ def collect(
     folder: str | Path,
     engine: Engine = Engine(),
     provenance: Mapping[str, Any] | None = None,
-    conditions: Conditions | None = None,
+    conditions: Named = untold,
     label: str = "signals",
 ) -> Signals:
     """Read `signal` off `target` for every image; finished shards are reused.
@@ -99,8 +106,7 @@ def collect(
       folder: where shards and the manifest are kept.
       engine: tile, shard and device count.
       provenance: further facts that identify the result, e.g. the target's digest.
-      conditions: from ids to what a conditional network is told of each image; None
-        for a network that is told nothing.
+      conditions: from ids to what a conditional model is told of each image.
       label: name shown with the progress.
 
     Returns:
@@ -249,7 +255,7 @@ class _Run:
         seed: int,
         engine: Engine,
         progress: Progress,
-        conditions: Conditions | None,
+        conditions: Named,
     ) -> None:
         mesh = device.mesh(engine.devices)
         self._signal, self._target, self._source = signal, target, source
@@ -277,7 +283,7 @@ class _Run:
         high = (ids >> 32).astype(np.uint32)
         low = (ids & 0xFFFFFFFF).astype(np.uint32)
         images = jnp.asarray(self._source.images(ids), jnp.float32)
-        told = None if self._conditions is None else jnp.asarray(self._conditions(ids))
+        told = jax.tree.map(jnp.asarray, self._conditions(ids))
         return self._program(self._target, images, told, high, low, self._key)
 
     def _fetch(self, values: jax.Array, count: int, names: int) -> np.ndarray:
@@ -294,9 +300,9 @@ class _Run:
 
 
 def _program(signal: Signal, mesh: Mesh, parameters: int) -> Callable[..., jax.Array]:
-    def row(target, image, condition, high, low, seed):
+    def row(target, image, conditions, high, low, seed):
         try:
-            return signal(target, image, row_key(seed, high, low), condition)
+            return signal(target, image, row_key(seed, high, low), conditions.get(OWN))
         except UserError as error:
             raise SignalError(str(error)) from error
 

@@ -20,6 +20,7 @@ from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.work import Work
 from score_mia.checkpoint import target_digest
+from score_mia.conditions import OWN
 from score_mia.data.sanitise import blind_features, near_duplicates
 from score_mia.encoders import ENCODERS, encode
 from score_mia.files import load_sealed, save_sealed
@@ -206,7 +207,7 @@ def _grid(work: Work) -> dict[str, dict[str, Any]]:
             jax.random.key(work.plan.seed),
             solver=signal.integrator(),
             reference=Adaptive(),
-            condition=jnp.asarray(work.conditions(ids)) if work.conditional else None,
+            condition=jax.tree.map(jnp.asarray, work.conditions(ids).get(OWN)),
         )
         finite = np.isfinite(error.mean)
         measured[attack.name] = {

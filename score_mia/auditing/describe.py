@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import conditional, example, require_ready
+from score_mia.auditing.ready import example, first_row, require_ready
 from score_mia.auditing.work import look
+from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
@@ -39,7 +40,8 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     network = plan.network(source.shape)
     params = jax.eval_shape(network.init, jax.random.key(0))
     weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    forward = _flops(network, example(source.shape, conditional(plan)))
+    own = gather(plan.conditioner, source.columns, split.ids[:1]).get(OWN)
+    forward = _flops(network, example(source.shape, first_row(own)))
     rate = _rate() * _EFFICIENCY
     lines = [
         json.dumps(plan.config, indent=2),

@@ -21,6 +21,7 @@ from score_mia.check import (
     require,
     within,
 )
+from score_mia.conditions import CONDITIONERS, Conditioner
 from score_mia.data import SOURCES, SPLITS
 from score_mia.data.source import Source
 from score_mia.data.split import Split
@@ -43,7 +44,7 @@ SEEDS = (0, 2**32 - 1)
 REQUIRED = ("data", "split", "sde", "network", "train", "attacks")
 OPTIONAL = (
     *("title", "seed", "parameterisation", "codec", "sampler", "engine", "report"),
-    *("quality", "target"),
+    *("quality", "target", "conditioner"),
 )
 
 
@@ -148,6 +149,7 @@ class Plan:
       source, split: make the data source and, from it, the split.
       sde, parameterisation, codec: the target's process and conventions.
       network: makes the network for an image shape (h, w, c).
+      conditioner: makes what the network is told of an image; None if it is told none.
       train, attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
       target: which snapshot is attacked.
@@ -162,6 +164,7 @@ class Plan:
     parameterisation: Parameterisation
     codec: Codec
     network: Callable[[tuple[int, int, int]], Network]
+    conditioner: Conditioner | None
     train: TrainConfig
     attacks: tuple[Attack, ...]
     sampler: Any
@@ -180,13 +183,15 @@ class Plan:
     @property
     def names(self) -> frozenset[str]:
         """Names of the target's parts: what the user trusts a checkpoint to name."""
-        families = ("network", "sde", "parameterisation")
-        return frozenset(self.config[family]["name"] for family in families)
+        families = ("network", "sde", "parameterisation", "conditioner")
+        entries = [self.config[f] for f in families if f in self.config]
+        return frozenset(entry["name"] for entry in entries)
 
     def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:
         """What a checkpoint must say of itself to be loaded anywhere."""
-        names = ("network", "sde", "parameterisation", "codec")
-        return {**{n: self.config[n] for n in names}, "shape": list(shape)}
+        names = ("network", "sde", "parameterisation", "codec", "conditioner")
+        entries = {n: self.config[n] for n in names if n in self.config}
+        return {**entries, "shape": list(shape)}
 
 
 def plan(config: Any) -> Plan:
@@ -212,6 +217,7 @@ def plan(config: Any) -> Plan:
         ),
         codec=_section(Codec, "codec", config["codec"]),
         network=network.build,
+        conditioner=_conditioner(config),
         train=_section(TrainConfig, "train", config["train"]),
         attacks=tuple(_attack(name, spec, sde) for name, spec in attacks.items()),
         sampler=sampler,
@@ -284,7 +290,11 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def _source(entry: Mapping[str, Any]) -> Source:
     source = make("data set", SOURCES, entry)
-    _has(f"data set {entry['name']!r}", source, ("shape", "ids", "digest", "images"))
+    _has(
+        f"data set {entry['name']!r}",
+        source,
+        ("shape", "ids", "digest", "images", "columns"),
+    )
     return source
 
 
@@ -301,6 +311,17 @@ def _split(entry: Mapping[str, Any], source: Source) -> Split:
 
 def _section(part: Callable[..., Any], name: str, fields: Mapping[str, Any]) -> Any:
     return section("config section", name, part, fields)
+
+
+def _conditioner(config: Mapping[str, Any]) -> Conditioner | None:
+    """The one that the config names; class labels for a network that has classes."""
+    entry, classes = config.get("conditioner"), config["network"].get("classes")
+    if entry is None and not classes:
+        return None
+    default = {"name": "label", "classes": classes}
+    conditioner = make("conditioner", CONDITIONERS, entry or default)
+    _has("conditioner", conditioner, ("columns", "__call__", "null"))
+    return conditioner
 
 
 def _quality(fields: Mapping[str, Any]) -> QualityConfig:

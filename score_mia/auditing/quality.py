@@ -21,6 +21,7 @@ import numpy as np
 from score_mia.auditing.work import Work
 from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
+from score_mia.conditions import OWN
 from score_mia.encoders import Encoder, encode, frechet_name
 from score_mia.files import digest, load_npz, load_sealed, save_npz, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
@@ -252,9 +253,8 @@ def _encode(encoder: Encoder, pictures: np.ndarray, path: Path) -> None:
     save_npz(path, features=features, of=np.asarray(path.stem))
 
 
-def _conditions(work: Work, first: int, count: int) -> np.ndarray | None:
-    """Class labels to sample with: those of the members, in turn."""
-    if not work.conditional:
-        return None
-    labels = work.conditions(work.split.members)
-    return labels[np.arange(first, first + count) % len(labels)]
+def _conditions(work: Work, first: int, count: int) -> Any:
+    """What to sample with: the members' own conditions, in turn."""
+    members = work.split.members
+    turns = members[np.arange(first, first + count) % len(members)]
+    return work.conditions(turns).get(OWN)

@@ -19,6 +19,7 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import assess
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, require
+from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.networks.network import Network, with_dropout
@@ -42,11 +43,12 @@ def require_ready(
 
     Raises:
       UserError: the network does not take the images, or is called otherwise than the
-        house calls it; a cutout larger than an image; labels that do not fit the
-        network's classes; no such private training; a rule that cannot be fitted on
-        the reference data it is to get, or that does not know its columns.
+        house calls it; a cutout larger than an image; no such conditions; no such
+        private training; a rule that cannot be fitted on the reference data it is to
+        get, or that does not know its columns.
     """
-    check_network(plan.network(source.shape), source.shape, conditional(plan))
+    own = gather(plan.conditioner, source.columns, split.ids).get(OWN)
+    check_network(plan.network(source.shape), source.shape, first_row(own))
     side, cutout = min(source.shape[:2]), plan.train.cutout
     require(
         cutout <= side,
@@ -54,51 +56,19 @@ def require_ready(
         f"is larger than the images, whose side is {side}",
         f"give {side} or less; 0 for none",
     )
-    if conditional(plan):
-        class_labels(plan, source, split.ids)
     if plan.train.dp is not None:
         dp.mechanism(plan.train, len(split.members))
     for attack in attacks:
         _rehearse(attack, plan, split)
 
 
-def conditional(plan: Plan) -> bool:
-    """Whether the network is told each image's class."""
-    return bool(plan.config["network"].get("classes"))
-
-
-def class_labels(plan: Plan, source: Source, ids: np.ndarray) -> np.ndarray:
-    """Class labels of these images, for a network that is told them.
-
-    Raises:
-      UserError: the data set has no labels, or one beyond the network's classes.
-    """
-    classes = int(plan.config["network"]["classes"])
-    labels = source.labels(ids)
-    if labels is None:
-        raise UserError(
-            f"network.classes={classes}: the data set has no class labels; set it "
-            "to 0, or give data with labels"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    require(
-        low >= 0 and high < classes,
-        f"network.classes={classes}",
-        f"do not hold the data set's labels, which run from {low} to {high}",
-        f"set it to {high + 1} or more" if low >= 0 else "count labels from 0",
-    )
-    return labels
-
-
-def check_network(
-    network: Network, shape: tuple[int, int, int], conditional: bool
-) -> Any:
+def check_network(network: Network, shape: tuple[int, int, int], condition: Any) -> Any:
     """Call the network on shapes alone, as training and attacks will.
 
     Args:
       network: of images of this shape.
       shape: (h, w, c).
-      conditional: whether it is told classes.
+      condition: one row of what it is told (`first_row`), or None.
 
     Returns:
       Shapes of its parameters.
@@ -107,7 +77,7 @@ def check_network(
       UserError: it cannot be called so, or returns another shape than it was given.
     """
     key = jax.random.key(0)
-    x, label, condition = example(shape, conditional)
+    x, label, condition = example(shape, condition)
     params = jax.eval_shape(network.init, key)
     try:
         jax.eval_shape(network.apply, params, x, label, condition)
@@ -129,13 +99,20 @@ def check_network(
 
 
 def example(
-    shape: tuple[int, int, int], conditional: bool
-) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
-    """Shapes of one image, its label, and its class or None, as a batch of one."""
+    shape: tuple[int, int, int], condition: Any
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, Any]:
+    """Shapes of one image, its label, and its condition, as a batch of one."""
     return (
         jax.ShapeDtypeStruct((1, *shape), jnp.float32),
         jax.ShapeDtypeStruct((1,), jnp.float32),
-        jax.ShapeDtypeStruct((1,), jnp.int32) if conditional else None,
+        condition,
+    )
+
+
+def first_row(conditions: Any) -> Any:
+    """Shapes of one image's condition as a batch of one; None of None."""
+    return jax.eval_shape(
+        lambda: jax.tree.map(lambda a: jnp.asarray(a[:1]), conditions)
     )
 
 

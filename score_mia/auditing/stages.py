@@ -24,6 +24,7 @@ from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import Incomplete, UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
+from score_mia.conditions import OWN
 from score_mia.engine import collect, devices, is_whole, seconds
 from score_mia.files import load_sealed, save_npz, save_sealed, write_atomic
 from score_mia.lease import lease
@@ -116,7 +117,7 @@ def _train(work: Work) -> None:
         work.source.images(members),
         plan.train,
         work.folder / "target",
-        labels=work.conditions(members) if work.conditional else None,
+        conditions=work.conditions(members).get(OWN),
         provenance=_provenance(work),
     )
 
@@ -220,7 +221,7 @@ def _signals(work: Work, one: Attack, folder: Path, digest: str) -> Signals:
         folder=folder,
         engine=work.plan.engine,
         provenance={"target": digest},
-        conditions=work.conditions if work.conditional else None,
+        conditions=work.conditions,
         label=one.name,
     )
 

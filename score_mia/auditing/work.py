@@ -12,10 +12,11 @@ import numpy as np
 
 from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import class_labels, conditional, require_ready
+from score_mia.auditing.ready import require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import load_target
+from score_mia.conditions import Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.engine import require_same_signals, signal_facts
@@ -92,18 +93,14 @@ class Work:
             return target
         return target / "snapshots" / f"step-{step:06d}"
 
-    @property
-    def conditional(self) -> bool:
-        """Whether the network is told each image's class."""
-        return conditional(self.plan)
-
-    def conditions(self, ids: np.ndarray) -> np.ndarray:
-        """Class labels of these images, for a network that is told them.
+    def conditions(self, ids: np.ndarray) -> Conditions:
+        """What the model is told of these images, by name; {} if it is told nothing.
 
         Raises:
-          UserError: the data set has no labels, or one beyond the network's classes.
+          UserError: the data set has no such column, or values that the model does not
+            know.
         """
-        return class_labels(self.plan, self.source, ids)
+        return gather(self.plan.conditioner, self.source.columns, ids)
 
     def require_same_signals(self) -> None:
         """Refuse an attack whose folder holds the signals of another."""

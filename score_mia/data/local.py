@@ -21,6 +21,7 @@ from score_mia.check import (
     printable,
     require,
 )
+from score_mia.data.captions import captions
 from score_mia.data.pixels import Crop, Decoder, adapt
 from score_mia.data.source import ArraySource
 from score_mia.files import (
@@ -83,7 +84,8 @@ def folder(
     """All images below a folder; an image's id is its place in the sorted list.
 
     The list is sorted by relative path with "/" between the parts, on every system.
-    Hidden files and files that are no images by their suffix are passed over.
+    Hidden files and files that are no images by their suffix are passed over. A file
+    captions.csv or metadata.jsonl in the folder gives every image a caption.
 
     Args:
       path: the folder, searched with all its subfolders.
@@ -94,7 +96,8 @@ def folder(
         is checked against every file's name, size and time of change.
 
     Raises:
-      UserError: no folder, no images, a damaged image (named), or unequal sizes.
+      UserError: no folder, no images, a damaged image (named), unequal sizes, or an
+        image without a caption where others have one.
     """
     path = existing(path, "folder")
     require(path.is_dir(), f"folder {path}", "is a file", "give a folder of images")
@@ -110,7 +113,8 @@ def folder(
         return {"pixels": pixels, "ids": np.arange(len(names))}
 
     parts = cached(cache, digest(repr(decoder), str(path.resolve()), *facts), make)
-    return ArraySource(f"folder {path}", **parts, names=tuple(names))
+    texts = captions(path, names)
+    return ArraySource(f"folder {path}", **parts, files=tuple(names), captions=texts)
 
 
 def faces(size: int | None = 64, channels: int | None = 1) -> ArraySource:

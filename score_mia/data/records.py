@@ -80,7 +80,7 @@ def tfds(
         name,
         pixels=parts["pixels"],
         ids=parts.get("index", np.arange(len(parts["pixels"]))),
-        classes=parts.get(label_key),
+        labels=parts.get(label_key),
     )
 
 

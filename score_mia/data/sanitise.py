@@ -53,14 +53,13 @@ class Duplicates:
 
     def listed(self, source: Source, most: int = 1000) -> list[dict[str, Any]]:
         """The closest pairs as JSON: ids, distance, and file names if there are any."""
-        names = getattr(source, "names", None)
 
         def files(**ids: np.int64) -> dict[str, str]:
+            names = source.columns(np.asarray([*ids.values()]), ("file",)).get("file")
             if names is None:
                 return {}
-            rows = np.searchsorted(source.ids, list(ids.values()))
             return {
-                f"{role}_file": names[row] for role, row in zip(ids, rows, strict=True)
+                f"{role}_file": str(name) for role, name in zip(ids, names, strict=True)
             }
 
         order = np.lexsort((self.nonmembers, self.members, self.rmse))[:most]

@@ -8,6 +8,8 @@ mapped), so that training and attacks index memory and never wait for a decoder.
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Collection
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +22,10 @@ from score_mia.files import digest
 _BLOCK = 1024  # rows hashed at a time; part of the digest's definition
 
 
+COLUMNS = ("image", "label", "caption", "file")
+"""What a source may know of an image."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Images in [0, 1], each with an id that is the same in every run.
@@ -27,8 +33,8 @@ class Source(Protocol):
     Attributes:
       shape: (h, w, c) of every image.
       ids: [N] int64, ascending.
-      digest: of the ids, of every pixel and of the class labels, if there are any. A
-        split keeps it, so that a changed data set is noticed. It is computed when
+      digest: of the ids and of every column but "file": pixels, class labels, captions.
+        A split keeps it, so that a changed data set is noticed. It is computed when
         first asked for (about a second per gigabyte) and then remembered.
     """
 
@@ -45,8 +51,20 @@ class Source(Protocol):
         """The images float32 in [0, 1], in the order asked; `UserError` if unknown."""
         ...
 
-    def labels(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
-        """Class labels int64 in the order asked, or None if the set has none."""
+    def columns(
+        self, ids: Int[np.ndarray, " n"], names: Collection[str]
+    ) -> dict[str, np.ndarray]:
+        """What is known of images, in the order asked.
+
+        Args:
+          ids: of the images.
+          names: the columns wanted: "image" as by `images`; "label", int64 [n] class
+            labels; "caption" and "file", texts [n]. A file's name is there for people:
+            it finds an image and never decides a number.
+
+        Returns:
+          Those of them that the source has.
+        """
         ...
 
 
@@ -58,15 +76,17 @@ class ArraySource:
       name: for messages, such as "folder ~/pictures".
       pixels: [N, h, w, c] uint8, or floating point in [0, 1].
       ids: [N] int64, strictly ascending.
-      classes: [N] int64 class labels, or None.
-      names: file names, one per image, or None.
+      labels: [N] int64 class labels, or None.
+      files: file names, one per image, or None.
+      captions: texts, one per image, or None.
     """
 
     name: str
     pixels: Shaped[np.ndarray, "n h w c"]
     ids: Int[np.ndarray, " n"]
-    classes: Int[np.ndarray, " n"] | None = None
-    names: tuple[str, ...] | None = None
+    labels: Int[np.ndarray, " n"] | None = None
+    files: tuple[str, ...] | None = None
+    captions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.pixels)
@@ -77,13 +97,13 @@ class ArraySource:
             f"{len(self.ids)} ids for {n} images are not one ascending id each",
             "number the images without repeats",
         )
-        labels = n if self.classes is None else len(self.classes)
-        require(
-            labels == n,
-            self.name,
-            f"{labels} labels do not fit {n} images",
-            "give one label per image",
-        )
+        for name, column in self._known.items():
+            require(
+                len(column) == n,
+                self.name,
+                f"{len(column)} {name}s do not fit {n} images",
+                f"give one {name} per image",
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,18 +116,36 @@ class ArraySource:
     @cached_property
     def digest(self) -> str:
         blocks = range(0, len(self.pixels), _BLOCK)
-        labels = () if self.classes is None else ("classes", self.classes)
-        return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks), *labels)
+        more: list[str | np.ndarray] = []
+        if self.labels is not None:
+            more += ["classes", self.labels]
+        if self.captions is not None:
+            more += ["captions", json.dumps(self.captions)]
+        return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks), *more)
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
-        values = self.pixels[self._rows(ids)]
+        return self._images(self._rows(ids))
+
+    def columns(
+        self, ids: Int[np.ndarray, " n"], names: Collection[str]
+    ) -> dict[str, np.ndarray]:
+        rows = self._rows(ids)
+        columns = {n: c[rows] for n, c in self._known.items() if n in names}
+        if "image" in names:
+            columns["image"] = self._images(rows)
+        return columns
+
+    @cached_property
+    def _known(self) -> dict[str, np.ndarray]:
+        """The columns beside the images, those that are there."""
+        table = {"label": self.labels, "caption": self.captions, "file": self.files}
+        return {n: np.asarray(c) for n, c in table.items() if c is not None}
+
+    def _images(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        values = self.pixels[rows]
         if values.dtype == np.uint8:
             return values.astype(np.float32) / np.float32(255)
         return values.astype(np.float32)
-
-    def labels(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
-        rows = self._rows(ids)
-        return None if self.classes is None else self.classes[rows]
 
     def _rows(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         ids = np.asarray(ids)

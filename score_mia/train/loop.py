@@ -70,7 +70,7 @@ def train(
     config: TrainConfig,
     folder: str | Path,
     *,
-    labels: np.ndarray | None = None,
+    conditions: Any = None,
     provenance: Mapping[str, Any] | None = None,
     devices: int | None = None,
 ) -> Target:
@@ -82,7 +82,7 @@ def train(
       images: the members, float32 [n, h, w, c] in [0, 1].
       config: how to train.
       folder: where the target, its states and its losses go.
-      labels: conditions, [n] integers, for a conditional network.
+      conditions: pytree of integer arrays [n, ...], for a conditional network.
       provenance: JSON values to keep with the target (config and split digests, ...).
       devices: devices to spread a batch over; None for as many as divide it.
 
@@ -96,9 +96,9 @@ def train(
     folder = Path(folder)
     trusted = _names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
-    _check_data(images, labels, p.shape)
+    _check_data(images, conditions, p.shape)
     config.check_shape(p.shape)
-    identity = run_identity(spec, config, p.sde, images, labels)
+    identity = run_identity(spec, config, p.sde, images, conditions)
     about = {
         **(provenance or {}),
         "train": config.record(p.sde.clock),
@@ -107,7 +107,7 @@ def train(
     }
     if _is_done(folder, spec, config, about):
         return load_target(folder, allow=trusted)
-    run = _Run.prepare(p, config, images, labels, devices)
+    run = _Run.prepare(p, config, images, conditions, devices)
     state, seconds = run.resume(folder, identity)
     start = int(state.step)
     log.truncate(folder / "train.jsonl", start)
@@ -179,7 +179,7 @@ class _Run:
         p: Parts,
         config: TrainConfig,
         images: np.ndarray,
-        labels: np.ndarray | None,
+        conditions: Any,
         devices: int | None,
     ) -> _Run:
         private = None if config.dp is None else dp.mechanism(config, len(images))
@@ -198,7 +198,7 @@ class _Run:
         else:
             gradient = dp.make_private_gradient(template, layout, config, private, mesh)
         indexed = images.nbytes <= RESIDENT_BYTES
-        data = Batch(images, labels)
+        data = Batch(images, conditions)
         if indexed:
             data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
         usual = 1 if jax.default_backend() == "cpu" else STEPS_PER_CALL
@@ -354,7 +354,7 @@ def _float32(shapes: Any) -> Any:
 
 
 def _check_data(
-    images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int, int]
+    images: np.ndarray, conditions: Any, shape: tuple[int, int, int]
 ) -> None:
     require(
         images.ndim == 4 and images.shape[1:] == shape and len(images) > 0,
@@ -376,12 +376,13 @@ def _check_data(
         "leave [0, 1]",
         "divide 8-bit values by 255",
     )
-    require(
-        labels is None or labels.shape == (len(images),),
-        f"labels of shape {None if labels is None else labels.shape}",
-        f"are not one for each of {len(images)} images",
-        "give a label for each image, or none",
-    )
+    for leaf in jax.tree.leaves(conditions):
+        require(
+            leaf.shape[:1] == (len(images),),
+            f"conditions of shape {leaf.shape}",
+            f"are not one for each of {len(images)} images",
+            "give one for each image, or none",
+        )
 
 
 def run_identity(
@@ -389,13 +390,12 @@ def run_identity(
     config: TrainConfig,
     sde: SDE,
     images: np.ndarray,
-    labels: np.ndarray | None,
+    conditions: Any,
 ) -> str:
     """Digest of everything that decides the result."""
     science = config.science(sde.clock)
     told = json.dumps([spec, science], sort_keys=True, default=dict)
-    extra = () if labels is None else (np.asarray(labels),)
-    return digest(told, images, *extra)
+    return digest(told, images, *map(np.asarray, jax.tree.leaves(conditions)))
 
 
 def _require_same_run(folder: Path, found: Any, identity: str) -> None:

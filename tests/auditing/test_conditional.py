@@ -41,7 +41,7 @@ def test_every_image_is_measured_with_its_own_class(done):
     kept = Signals.load(path, done.split.members)
     (signal,) = (a.signal for a in done.plan.attacks if a.name == "loss")
     target, image = done.target, jnp.asarray(done.source.images(kept.ids[:1])[0])
-    (label,) = done.conditions(kept.ids[:1])
+    (label,) = done.conditions(kept.ids[:1])["own"]
     key = row_key(jax.random.key(0), jnp.uint32(0), jnp.uint32(kept.ids[0]))
     own = np.asarray(signal(target, image, key, label))[:-1]
     other = np.asarray(signal(target, image, key, (label + 1) % 10))[:-1]
@@ -66,7 +66,7 @@ def test_labels_must_fit_the_classes(classes, said, tmp_path):
             open_work(build.plan(config(classes=classes)), tmp_path)
         return
     work = open_work(build.plan(config(classes=classes)), tmp_path)
-    assert work.conditions(work.split.ids).max() == 9
+    assert work.conditions(work.split.ids)["own"].max() == 9
 
 
 def test_data_without_labels_is_told_before_training(tmp_path):

@@ -8,6 +8,7 @@ from score_mia.check import UserError
 from score_mia.data import SOURCES
 from score_mia.data.local import arrays, bundled, folder
 from score_mia.data.pixels import Decoder, adapt
+from score_mia.data.source import COLUMNS
 from score_mia.registry import make
 from tests.data.makers import pictures, write_folder
 
@@ -16,7 +17,7 @@ def test_bundled_fashion_mnist_is_the_published_one():
     source = bundled()
     assert source.shape == (28, 28, 1)
     # The first labels of the official training file.
-    labels = source.labels(source.ids)
+    labels = source.columns(source.ids, ("label",))["label"]
     assert labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
     assert np.bincount(labels).min() > 350
     assert source.digest == "3bd97d8027d096de"
@@ -50,8 +51,53 @@ def test_folder_order_is_that_of_relative_posix_paths(tmp_path):
     (tmp_path / "LICENSE.txt").write_text("no image")
     (tmp_path / "a" / ".hidden.png").write_text("no image")
     source = folder(tmp_path, size=None)
-    assert source.names == ("B.png", "a-b/0.png", "a/z.png", "b.png")
+    assert source.files == ("B.png", "a-b/0.png", "a/z.png", "b.png")
     np.testing.assert_array_equal(source.pixels, images[[3, 2, 1, 0]])
+
+
+TEXTS = {
+    "captions.csv": 'file,caption\na/1.png,one\n0.png,"zero, the first"\n',
+    "metadata.jsonl": '{"file_name": "0.png", "text": "zero, the first"}\n'
+    '{"file_name": "a/1.png", "text": "one"}\n',
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_folder_takes_captions_from_a_file_among_the_images(name, tmp_path):
+    write_folder(tmp_path, pictures(2), ["0.png", "a/1.png"])
+    before = folder(tmp_path, size=None)
+    assert before.columns(before.ids, COLUMNS).keys() == {"image", "file"}
+    (tmp_path / name).write_text(TEXTS[name])
+    source = folder(tmp_path, size=None)
+    columns = source.columns(np.asarray([1, 0]), ("caption", "file"))
+    assert columns["caption"].tolist() == ["one", "zero, the first"]
+    assert columns["file"].tolist() == ["a/1.png", "0.png"]
+    (tmp_path / name).write_text(TEXTS[name].replace("one", "two"))
+    digests = {s.digest for s in (before, source, folder(tmp_path, size=None))}
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("captions.csv", "file,caption\n0.png,zero\n", r"no caption of \['a/1.png'\]"),
+        ("captions.csv", "image,words\n0.png,zero\n", "entry 1: has no caption"),
+        ("captions.csv", "file,caption\n0.png,a\n0.png,b\n", "entry 2: names '0.png'"),
+        ("captions.csv", "file,caption\n0.png\n", "entry 1: has no caption"),
+        ("metadata.jsonl", '{"file_name": "0.png"', "cannot be read"),
+        ("metadata.jsonl", "[1]\n", "entry 1: has no caption"),
+        (
+            "metadata.jsonl",
+            '{"file": "0.png", "caption": 3}',
+            "entry 1: has no caption",
+        ),
+    ],
+)
+def test_captions_that_do_not_fit_are_told(name, text, said, tmp_path):
+    write_folder(tmp_path, pictures(2), ["0.png", "a/1.png"])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=said):
+        folder(tmp_path, size=None)
 
 
 def test_folder_crops_the_centre_then_resizes(tmp_path):
@@ -131,7 +177,7 @@ def test_arrays_choose_the_key_and_carry_labels(tmp_path):
     x, labels = pictures(), np.arange(6, dtype=np.uint8)[::-1]
     np.savez(tmp_path / "a.npz", train=x, test=x[:2], labels=labels)
     source = arrays(tmp_path / "a.npz", key="train")
-    np.testing.assert_array_equal(source.labels(np.asarray([0, 5])), [5, 0])
+    np.testing.assert_array_equal(source.labels[[0, 5]], [5, 0])
     with pytest.raises(UserError, match=r"no array 'images'.*give key"):
         arrays(tmp_path / "a.npz")
 

@@ -62,7 +62,7 @@ def test_records_are_recoloured_resized_and_cached(prepared, tmp_path):
     again = tfds("ffhq/8px", root / "data", size=4, channels=1, cache=tmp_path)
     assert grey.shape == (4, 4, 1)
     assert grey.digest == want.digest == again.digest
-    np.testing.assert_array_equal(again.labels(again.ids), np.zeros(130))
+    np.testing.assert_array_equal(again.labels, np.zeros(130))
 
 
 def test_a_real_tfds_name_is_read(tmp_path):
@@ -70,7 +70,7 @@ def test_a_real_tfds_name_is_read(tmp_path):
         source = tfds("cifar10", tmp_path)
     assert source.shape == (32, 32, 3)
     assert source.ids.tolist() == list(range(5))
-    labels = source.labels(source.ids)
+    labels = source.labels
     assert labels.min() >= 0
     assert labels.max() < 10
 
@@ -102,7 +102,7 @@ def test_drd_keeps_the_diseased_with_their_levels(tmp_path):
         builders.prepare_drd(tmp_path / "images", [train, test], tmp_path / "data", 8)
     source = drd(tmp_path / "data", 8)
     # Sorted by path: test/1_left, train/2_left, train/9_left.
-    assert source.labels(source.ids).tolist() == [1, 4, 2]
+    assert source.labels.tolist() == [1, 4, 2]
     np.testing.assert_array_equal(source.pixels, images[[1, 2, 4]])
 
 

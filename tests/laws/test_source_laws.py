@@ -9,6 +9,7 @@ import pytest
 
 from score_mia.check import UserError
 from score_mia.data import SOURCES, Source
+from score_mia.data.source import COLUMNS
 from tests.data.makers import make
 
 
@@ -44,12 +45,16 @@ def test_images_are_float32_in_the_unit_interval_and_not_all_alike(source):
 
 
 def test_rows_come_in_the_order_asked_with_repeats(source):
-    x, labels = source.images(source.ids), source.labels(source.ids)
+    x, known = source.images(source.ids), source.columns(source.ids, COLUMNS)
     rows = np.random.RandomState(0).randint(0, len(x), 2 * len(x))
     np.testing.assert_array_equal(source.images(source.ids[rows]), x[rows])
-    if labels is not None:
-        assert labels.dtype == np.int64
-        np.testing.assert_array_equal(source.labels(source.ids[rows]), labels[rows])
+    again = source.columns(source.ids[rows], COLUMNS)
+    assert again.keys() == known.keys()
+    for name, column in known.items():
+        np.testing.assert_array_equal(again[name], column[rows])
+    np.testing.assert_array_equal(known["image"], x)
+    assert "label" not in known or known["label"].dtype == np.int64
+    assert source.columns(source.ids, ()) == {}
 
 
 def test_a_second_opening_is_the_same(source, name, tmp_path):

@@ -227,7 +227,7 @@ def test_wrong_images_are_refused(tmp_path, pictures, told):
 
 def test_labels_must_fit_the_images(tmp_path):
     with pytest.raises(UserError, match="one for each of 10 images"):
-        train(MLP, IMAGES, CONFIG, tmp_path, labels=np.zeros(9, np.int32))
+        train(MLP, IMAGES, CONFIG, tmp_path, conditions=np.zeros(9, np.int32))
 
 
 @pytest.mark.parametrize(
