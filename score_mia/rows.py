@@ -158,6 +158,19 @@ class Shards:
         """One array of all rows, [N, ...], in memory."""
         return np.concatenate([block[name] for block in self.blocks(name)])
 
+    def take(self, name: str, ids: Ids) -> np.ndarray:
+        """One array of some of the ids, [n, ...]; only their parts are read.
+
+        Args:
+          name: of the array.
+          ids: ascending, all of them among those that were asked for.
+        """
+        at = ids if self.count is None else np.searchsorted(self.ids, ids)
+        blocks = [self.read(part, name) for part in np.unique(at // self.size).tolist()]
+        there = np.concatenate([block["ids"] for block in blocks])
+        values = np.concatenate([block[name] for block in blocks])
+        return values[np.searchsorted(there, ids)]
+
 
 def compute(
     task: Task,
@@ -189,6 +202,8 @@ def compute(
     """
     shards = _planned(task, np.asarray(ids, np.int64), Path(folder), shard, endless)
     missing = [k for k in shards.parts if not shards.path(k).exists()]
+    if not missing:
+        return shards
     mine = [k for k in shards.parts if host.owner(k) == host.number]
     rows = sum(len(shards.of(k)) for k in mine)
     left = sum(len(shards.of(k)) for k in missing if host.owner(k) == host.number)
@@ -311,7 +326,8 @@ def _planned(
     require(not twice, task.label, "an id is given twice", "give each image once")
     path = folder / "manifest.json"
     if path.exists():
-        shard = load_sealed(path, {"shard": int}, remedy=_again(task.what))["shard"]
+        begun = load_sealed(path, {"shard?": int}, remedy=_again(task.what))
+        shard = begun.get("shard", shard)
     facts = json.loads(json.dumps(dict(task.facts)))
     count = None if endless else -(-len(ids) // shard)
     layout: dict[str, Any] = {"shard": shard}

@@ -20,11 +20,11 @@ from score_mia.sampling import (
     PredictorCorrector,
     ProbabilityFlow,
     ReverseDiffusion,
+    Samples,
     as_picture,
     decode,
     encode,
     generate,
-    generate_kept,
     moves,
     sample,
     trajectory,
@@ -305,13 +305,12 @@ def test_images_depend_on_seed_and_index_only():
     np.testing.assert_array_equal(make_images(11), np.clip(whole, 0.0, 1.0))
 
 
-def kept(folder, count, **how):
+def kept(folder, count, first=0, **how):
     """Samples of a Gaussian target in a folder, four to a call and device."""
-    target = gaussian_target(VP(), MEAN, COVARIANCE)
+    target = gaussian_target(VP(), MEAN, COVARIANCE).denoiser
     how = {"tile": 4, "devices": 1, **how}
-    return generate_kept(
-        folder, target.denoiser, 5, count, SHAPE, Ancestral(steps=6), **how
-    )
+    task = Samples(target, Ancestral(steps=6), 5, SHAPE, **how)
+    return task.kept(folder, count, first=first).array("images")
 
 
 def test_kept_images_are_the_generated_ones(tmp_path):
@@ -323,7 +322,7 @@ def test_kept_images_are_the_generated_ones(tmp_path):
     np.testing.assert_array_equal(whole, np.rint(255 * images).astype(np.uint8))
     np.testing.assert_array_equal(as_picture(images * 3 - 1).min(), 0)
     names = sorted(p.name for p in tmp_path.glob("part-*"))
-    assert names == [f"part-{i:08d}.npz" for i in (0, 4, 8)]
+    assert names == [f"part-{i:05d}.npz" for i in (0, 1, 2)]
 
 
 def test_kept_images_do_not_know_how_they_were_asked_for(tmp_path):
@@ -338,49 +337,35 @@ def test_kept_images_do_not_know_how_they_were_asked_for(tmp_path):
 
 def test_killed_sampling_goes_on_where_it_was(tmp_path, monkeypatch):
     whole = kept(tmp_path / "whole", 14)
-    drawn, save = [], kept_module.save_npz
+    drawn, draw = [], kept_module.draw_rows
 
-    def die(path, **arrays):
-        if "00000008" in path.name:
+    def die(model, seed, ids, *rest, **how):
+        if 8 in ids:
             raise KeyboardInterrupt
-        save(path, **arrays)
+        return draw(model, seed, ids, *rest, **how)
 
-    monkeypatch.setattr(kept_module, "save_npz", die)
+    def note(model, seed, ids, *rest, **how):
+        drawn.extend(ids)
+        return draw(model, seed, ids, *rest, **how)
+
+    monkeypatch.setattr(kept_module, "draw_rows", die)
     with pytest.raises(KeyboardInterrupt):
         kept(tmp_path / "cut", 14)
-    monkeypatch.setattr(kept_module, "save_npz", save)
-    draw = kept_module.draw_rows
-    monkeypatch.setattr(
-        kept_module,
-        "draw_rows",
-        lambda t, s, ids, *rest: drawn.extend(ids) or draw(t, s, ids, *rest),
-    )
+    monkeypatch.setattr(kept_module, "draw_rows", note)
     np.testing.assert_array_equal(kept(tmp_path / "cut", 14), whole)
-    assert drawn == list(range(8, 14))
-    for path in (tmp_path / "whole").iterdir():
+    assert drawn == list(range(8, 16))  # whole calls
+    for path in (tmp_path / "whole").glob("part-*"):
         assert path.read_bytes() == (tmp_path / "cut" / path.name).read_bytes()
 
 
 def test_kept_samples_of_something_else_are_refused(tmp_path):
-    kept(tmp_path, 4, facts={"target": "one"})
+    kept(tmp_path, 4, made_of={"target": "one"})
     for how, said in (
-        ({"facts": {"target": "two"}}, "target='one', now it is 'two'"),
-        ({"facts": {"target": "one"}, "tile": 3}, "tile=4, now it is 3"),
+        ({"made_of": {"target": "two"}}, "target='one', now it is 'two'"),
+        ({"made_of": {"target": "one"}, "tile": 3}, "tile=4, now it is 3"),
     ):
         with pytest.raises(UserError, match=said):
             kept(tmp_path, 4, **how)
-    (path,) = tmp_path.glob("part-*")
-    kept_module.save_npz(
-        path,
-        ids=np.arange(4),
-        images=np.zeros((4, 3, 3, 1), np.uint8),
-        made=np.asarray("one"),
-    )
-    with pytest.raises(UserError, match="not images of"):
-        kept(tmp_path, 4, facts={"target": "one"})
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"part-00000000\.npz is damaged"):
-        kept(tmp_path, 4, facts={"target": "one"})
 
 
 def test_kept_conditions_are_those_of_their_rows(tmp_path):
@@ -393,13 +378,13 @@ def test_kept_conditions_are_those_of_their_rows(tmp_path):
 
     target = dataclasses.replace(target, apply=shifted)
     conditions = np.asarray([0.0, 0.2, -0.2, 0.1, -0.1], np.float32)
-    drawn = generate_kept(
-        *(tmp_path, target.denoiser, 0, 5, SHAPE, Ddim(steps=10)),
-        first=1,
+    task = Samples(
+        *(target.denoiser, Ddim(steps=10), 0, SHAPE),
+        conditions=lambda ids: conditions[(ids - 1) % 5],
         tile=2,
         devices=1,
-        conditions=conditions,
     )
+    drawn = task.kept(tmp_path, 5, first=1).array("images")
     expected = (MEAN[None] + conditions[:, None, None, None] + 1.0) / 2.0
     np.testing.assert_allclose(drawn / 255, np.clip(expected, 0, 1), atol=1e-2)
 

@@ -1,7 +1,7 @@
 """How good the target's samples are, and which snapshot of it is attacked.
 
-    samples/step-001200-seed-0/     parts of the samples of one target (sampling.kept)
-    quality/DIGEST.npz              features of a block of images by one encoder
+    samples/step-001200-seed-0/     samples of one target (sampling.kept), in parts
+    quality/members-DIGEST/         features of some images by one encoder, in parts
     quality.json                    distances of the attacked target's samples
     selection.json                  the same for each snapshot, and which was chosen
 
@@ -11,32 +11,34 @@ chosen one's luck is not counted twice.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from score_mia import device
 from score_mia.auditing.work import Work
 from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
 from score_mia.encoders import Encoder, encode, frechet_name
-from score_mia.files import digest, load_npz, load_sealed, save_npz, save_sealed
+from score_mia.files import digest, json_digest, load_sealed, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
-from score_mia.progress import Progress
-from score_mia.sampling import as_picture, generate_kept
+from score_mia.rows import Advance, Ids, Shards, compute
+from score_mia.sampling import Samples, as_picture
 from score_mia.target import Target
 
 _BLOCK = 512
-"""Images whose features are one file: the unit of resumption."""
+"""Images whose features are one file, in whole tiles: the unit of resumption."""
 
 
 def samples(
     work: Work, step: int, target: Target, count: int, *, first: int = 0, seed: int
-) -> np.ndarray:
-    """Samples uint8 [count, h, w, c] of one target of the run, drawn once and kept.
+) -> Shards:
+    """Samples ("images", uint8 [count, h, w, c]) of one target, drawn once and kept.
 
     Args:
       work: the run.
@@ -46,20 +48,19 @@ def samples(
       first: number of the first.
       seed: of the samples.
     """
-    return generate_kept(
-        work.folder / "samples" / f"step-{step:06d}-seed-{seed}",
+    task = Samples(
         target.denoiser,
-        seed,
-        count,
-        work.source.shape,
         work.plan.sampler,
-        first=first,
-        tile=work.plan.engine.tile,
-        devices=work.plan.engine.devices,
-        conditions=_conditions(work, first, count),
-        facts={"target": target_digest(target)},
-        label=f"samples of step {step:,}",
+        seed,
+        work.source.shape,
+        {"target": target_digest(target)},
+        _conditions(work),
+        work.plan.engine.tile,
+        work.plan.engine.devices,
+        f"samples of step {step:,}",
     )
+    folder = work.folder / "samples" / f"step-{step:06d}-seed-{seed}"
+    return task.kept(folder, count, first=first)
 
 
 def choose(work: Work) -> Mapping[str, Any] | None:
@@ -83,14 +84,14 @@ def choose(work: Work) -> Mapping[str, Any] | None:
     }
     if (kept := _kept(path, _SELECTION, facts)) is not None:
         return kept
-    members = _features(work, _pictures(work, work.split.members), "members")
+    members = _of_images(work, work.split.members, "members")
     found: list[dict[str, Any]] = []
     for step in plan.snapshots:
         target = work.load(step)
         drawn = samples(
             work, step, target, config.samples, first=config.samples, seed=_seed(work)
         )
-        made = _features(work, drawn, f"step {step:,}")
+        made = _of_samples(work, drawn, f"step-{step:06d}")
         found.append({"step": step, **_distances(made, members, plan.report.level)})
     best = min(found, key=lambda entry: (entry[metric]["value"], entry["step"]))
     save_sealed(path, {**facts, "chosen": best["step"], "candidates": found})
@@ -115,9 +116,9 @@ def measure(work: Work) -> Mapping[str, Any] | None:
         return kept
     drawn = samples(work, work.step, work.target, config.samples, seed=_seed(work))
     inside, outside = _reference(work)
-    made = _features(work, drawn, "samples")
-    members = _features(work, _pictures(work, inside), "members")
-    strangers = _features(work, _pictures(work, outside), "non-members")
+    made = _of_samples(work, drawn, "samples")
+    members = _of_images(work, inside, "members")
+    strangers = _of_images(work, outside, "non-members")
     level = work.plan.report.level
     save_sealed(
         path,
@@ -200,61 +201,81 @@ def _reference(work: Work) -> tuple[np.ndarray, np.ndarray]:
     return inside, outside
 
 
-def _pictures(work: Work, ids: np.ndarray) -> np.ndarray:
-    """Images of the source as a picture file has them, like the samples."""
-    blocks = (ids[i : i + _BLOCK] for i in range(0, len(ids), _BLOCK))
-    return np.concatenate([as_picture(work.source.images(block)) for block in blocks])
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Features:
+    """Features of images by an encoder, a row task.
 
-
-def _features(work: Work, pictures: np.ndarray, label: str) -> np.ndarray:
-    """Features [n, d] of pictures uint8 [n, h, w, c], kept block by block.
-
-    A block's file is named by what is in it: pixels and encoder.
+    Attributes:
+      encoder: which.
+      pictures: from ids to images uint8 [n, h, w, c].
+      of: facts that identify the images.
+      label: shown with the progress.
     """
+
+    encoder: Encoder
+    pictures: Callable[[Ids], np.ndarray]
+    of: Mapping[str, Any]
+    label: str
+    unit: ClassVar[str] = "images"
+    what: ClassVar[str] = "features"
+    remedy: ClassVar[str] = "choose another workdir"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return {"encoder": self.encoder.fingerprint, **self.of}
+
+    @property
+    def device(self) -> str:
+        return device.name()
+
+    def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
+        pictures = self.pictures(ids).astype(np.float32) / np.float32(255)
+        features = encode(self.encoder, pictures)
+        require(
+            features.ndim == 2 and len(features) == len(ids),
+            f"encoder {self.encoder.name!r}",
+            f"returned features of shape {features.shape} for {len(ids)} images",
+            "let it return one row per image",
+        )
+        advance(len(ids))
+        return {"features": np.asarray(features, np.float32)}
+
+
+def _of_images(work: Work, ids: np.ndarray, name: str) -> np.ndarray:
+    """Features [n, d] of images of the source, as a picture file has them."""
+
+    def pictures(block: np.ndarray) -> np.ndarray:
+        return as_picture(work.source.images(block))
+
+    return _features(work, ids, pictures, {"source": work.source.digest}, name)
+
+
+def _of_samples(work: Work, drawn: Shards, name: str) -> np.ndarray:
+    """Features [n, d] of samples."""
+
+    def pictures(block: np.ndarray) -> np.ndarray:
+        return drawn.take("images", block)
+
+    return _features(work, drawn.ids, pictures, {"samples": drawn.made}, name)
+
+
+def _features(
+    work: Work,
+    ids: np.ndarray,
+    pictures: Callable[[Ids], np.ndarray],
+    of: Mapping[str, Any],
+    name: str,
+) -> np.ndarray:
     assert work.plan.quality is not None
-    encoder, folder = work.plan.quality.encoder, work.folder / "quality"
-    blocks = [pictures[i : i + _BLOCK] for i in range(0, len(pictures), _BLOCK)]
-    paths = [folder / f"{digest(encoder.fingerprint, block)}.npz" for block in blocks]
-    missing = [k for k, path in enumerate(paths) if not path.exists()]
-    if missing:
-        done = len(pictures) - sum(len(blocks[k]) for k in missing)
-        name = f"{encoder.name} of {label}"
-        with Progress(name, len(pictures), "images", done) as progress:
-            for k in missing:
-                _encode(encoder, blocks[k], paths[k])
-                progress.advance(len(blocks[k]))
-    return np.concatenate(
-        [_read_features(p, len(b)) for p, b in zip(paths, blocks, strict=True)]
-    )
+    encoder = work.plan.quality.encoder
+    task = _Features(encoder, pictures, of, f"{encoder.name} of {name}")
+    made = digest(json_digest(task.facts), np.asarray(ids, np.int64))
+    folder = work.folder / "quality" / f"{name}-{made}"
+    shard = -(-_BLOCK // encoder.tile) * encoder.tile
+    return compute(task, ids, folder, shard=shard).array("features")
 
 
-def _read_features(path: Path, rows: int) -> np.ndarray:
-    remedy = "delete it and run again: only these features are computed again"
-    parts = load_npz(path, ("features", "of"), remedy=remedy)
-    features = parts["features"]
-    require(
-        str(parts["of"]) == path.stem and features.ndim == 2 and len(features) == rows,
-        f"{path}",
-        "holds features of other images",
-        remedy,
-    )
-    return features
-
-
-def _encode(encoder: Encoder, pictures: np.ndarray, path: Path) -> None:
-    features = encode(encoder, pictures.astype(np.float32) / np.float32(255))
-    require(
-        features.ndim == 2 and len(features) == len(pictures),
-        f"encoder {encoder.name!r}",
-        f"returned features of shape {features.shape} for {len(pictures)} images",
-        "let it return one row per image",
-    )
-    features = np.asarray(features, np.float32)
-    save_npz(path, features=features, of=np.asarray(path.stem))
-
-
-def _conditions(work: Work, first: int, count: int) -> Any:
+def _conditions(work: Work) -> Callable[[Ids], Any]:
     """What to sample with: the members' own conditions, in turn."""
     members = work.split.members
-    turns = members[np.arange(first, first + count) % len(members)]
-    return work.conditions(turns).get(OWN)
+    return lambda ids: work.conditions(members[ids % len(members)]).get(OWN)

@@ -275,8 +275,8 @@ def _report(
 
 def _samples(work: Work, count: int, path: Path) -> np.ndarray:
     """The first samples of the attacked target, uint8, also as one file."""
-    images = samples(work, work.step, work.target, count, seed=work.plan.seed)
-    digest = target_digest(work.target)
+    drawn = samples(work, work.step, work.target, count, seed=work.plan.seed)
+    images, digest = drawn.array("images"), target_digest(work.target)
     save_npz(path, images=images, target=np.asarray(digest))
     return images
 

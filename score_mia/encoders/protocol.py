@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from score_mia.check import one_of, require
 from score_mia.device import jit, size
 from score_mia.encoders.layers import Batch
+from score_mia.rows import tiled
 
 CHANNELS = (1, 3)
 Output = Literal["pooled", "tokens"]
@@ -85,13 +86,11 @@ def encode(
         "give at least one grey or colour image",
     )
     program, tile = _program(encoder, images.shape[-1], output), encoder.tile
-    rows = []
-    for start in range(0, len(images), tile):
-        part = images[start : start + tile].astype(np.float32)
-        short = tile - len(part)
-        padded = np.concatenate([part, np.repeat(part[-1:], short, axis=0)])
-        rows.append(np.asarray(program(padded))[: len(part)])
-    return np.concatenate(rows)
+    return tiled(
+        lambda rows: program(images[rows].astype(np.float32)),
+        np.arange(len(images)),
+        tile,
+    )
 
 
 @functools.lru_cache(maxsize=4)

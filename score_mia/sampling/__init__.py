@@ -19,7 +19,7 @@ Sources: Ho et al. 2020 (2006.11239); Song et al. 2021a, DDIM (2010.02502); Song
 
 from score_mia.sampling.base import Observer, Row, Sampler, StepSampler, moves
 from score_mia.sampling.draw import decode, encode, generate, sample, trajectory
-from score_mia.sampling.kept import as_picture, generate_kept
+from score_mia.sampling.kept import Samples, as_picture
 from score_mia.sampling.samplers import (
     SAMPLERS,
     Ancestral,
@@ -43,12 +43,12 @@ __all__ = [
     "ReverseDiffusion",
     "Row",
     "Sampler",
+    "Samples",
     "StepSampler",
     "as_picture",
     "decode",
     "encode",
     "generate",
-    "generate_kept",
     "moves",
     "sample",
     "trajectory",

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from score_mia.arrays import Image, Key
 from score_mia.check import at_least, require
 from score_mia.device import jit, mesh, size
+from score_mia.rows import tiled
 from score_mia.sampling.base import Observer, Row, Sampler, moves
 from score_mia.sampling.samplers import Ddim
 from score_mia.target import Denoiser
@@ -161,19 +162,23 @@ def generate(
     at_least("first", first, 0)
     at_least("batch", batch, 1)
     width = len(jax.local_devices()[:devices])
-    rows = width * min(batch, -(-count // width))
-    images = []
-    for start in range(0, count, rows):
-        at = np.arange(start, min(start + rows, count))
-        told = jax.tree.map(lambda a, at=at: np.asarray(a)[at], conditions)
-        images.append(
-            draw_rows(model, seed, first + at, shape, sampler, rows, devices, told)
+    rows, done = width * min(batch, -(-count // width)), 0
+
+    def draw(ids: np.ndarray) -> Array:
+        told = jax.tree.map(lambda a: np.asarray(a)[ids - first], conditions)
+        return draw_rows(
+            model, seed, ids, shape, sampler, devices=devices, conditions=told
         )
+
+    def drawn(images: np.ndarray) -> None:
+        nonlocal done
+        done += len(images)
         if progress is not None:
-            progress(int(at[-1]) + 1, count)
-    stacked = np.concatenate(images)
-    require_finite(stacked)
-    return np.clip(stacked, 0.0, 1.0) if clip else stacked
+            progress(done, count)
+
+    images = tiled(draw, np.arange(first, first + count), rows, drawn)
+    require_finite(images)
+    return np.clip(images, 0.0, 1.0) if clip else images
 
 
 def draw_rows(
@@ -182,28 +187,21 @@ def draw_rows(
     ids: Int[np.ndarray, " n"],
     shape: tuple[int, int, int],
     sampler: Sampler,
-    rows: int,
+    *,
     devices: int | None,
     conditions: Any = None,
-) -> Float[np.ndarray, "n h w c"]:
-    """The images of these numbers, unclipped, by one call of the program for `rows`.
+) -> Float[Array, "n h w c"]:
+    """The images of these numbers, unclipped, by one call that is not waited for.
 
     Args:
       model, seed, shape, sampler, devices: as in `generate`.
-      ids: numbers of the images, at most `rows` of them.
-      rows: a multiple of the number of devices; the last image is repeated up to it.
+      ids: numbers of the images, a multiple of the number of devices of them.
       conditions: pytree of arrays [n, ...], or None.
     """
-
-    def padded(a: Any) -> np.ndarray:
-        a = np.asarray(a)
-        return np.concatenate([a, np.repeat(a[-1:], rows - len(ids), axis=0)])
-
     width = len(jax.local_devices()[:devices])
     program = _program(sampler, tuple(shape), width, size(model))
-    numbers = padded(ids).astype(np.uint32)
-    told = jax.tree.map(padded, conditions)
-    return np.asarray(program(model, jax.random.key(seed), numbers, told))[: len(ids)]
+    told = jax.tree.map(np.asarray, conditions)
+    return program(model, jax.random.key(seed), ids.astype(np.uint32), told)
 
 
 def require_finite(images: Float[np.ndarray, "n h w c"]) -> None:

@@ -1,132 +1,113 @@
 """Samples on disk: drawn once, in parts, and gone on with after a kill.
 
-    folder/manifest.json        what was drawn: target, sampler, seed, tile
-    folder/part-00000064.npz    ids and images of one call, named by its first number,
-                                and a digest of what the manifest says
-
-Image i depends on (target, sampler, seed, i) alone and is always computed in a call of
-the same size, so that neither a kill nor a larger count asked for later changes a bit.
+Image i depends on (model, sampler, seed, i) alone and always has the same place in a
+call of the same size, so that neither a kill nor a larger count asked for later changes
+a bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from score_mia.check import at_least, require
-from score_mia.files import json_digest, keep_manifest, load_npz, save_npz
-from score_mia.progress import Progress
+from score_mia import device
+from score_mia.check import at_least
+from score_mia.hosts import ALONE, Host
+from score_mia.rows import Advance, Ids, Shards, compute, tiled
 from score_mia.sampling.base import Sampler
 from score_mia.sampling.draw import draw_rows, require_finite
 from score_mia.target import Denoiser
 
 
-def generate_kept(
-    folder: str | Path,
-    model: Denoiser,
-    seed: int,
-    count: int,
-    shape: tuple[int, int, int],
-    sampler: Sampler,
-    *,
-    first: int = 0,
-    tile: int = 16,
-    conditions: Any = None,
-    devices: int | None = None,
-    facts: Mapping[str, Any] | None = None,
-    label: str = "sample",
-) -> UInt8[np.ndarray, "count h w c"]:
-    """`generate`, with every part kept in `folder`; only missing images are drawn.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """Images drawn from a model, 8 bits a colour, by their numbers: a row task.
 
-    Args:
-      folder: where parts and the manifest are kept.
-      model, seed, count, shape, sampler, first, devices: as in `generate`.
-      tile: images per device and call. A part is the images of one call.
-      conditions: pytree of arrays [count, ...], or None.
-      facts: JSON values that identify the result, above all the target's digest.
-      label: name shown with the progress.
-
-    Returns:
-      The images as a picture file has them, 8 bits.
-
-    Raises:
-      UserError: the folder holds other samples or a damaged part, it cannot be
-        written, or the network's output stopped being finite.
+    Attributes:
+      model, sampler, seed: as in `generate`.
+      shape: (h, w, c).
+      made_of: JSON values that identify the model, above all its digest.
+      conditions: from numbers [n] to a pytree of arrays [n, ...]; None for a network
+        that is told nothing.
+      tile: images per device and call.
+      devices: of this process; None for all.
+      label: shown with the progress.
     """
-    at_least("count", count, 1)
-    at_least("first", first, 0)
-    at_least("tile", tile, 1)
-    folder = Path(folder)
-    about = {"sampler": repr(sampler), "seed": seed, "tile": tile, **(facts or {})}
-    keep_manifest(folder, "samples", about, write=jax.process_index() == 0)
-    rows = tile * len(jax.local_devices()[:devices])
-    wanted = np.arange(first, first + count)
-    mine = wanted[wanted // rows % jax.process_count() == jax.process_index()]
-    made = json_digest(about)
-    held = _held(folder, shape, made)
-    missing = mine[~np.isin(mine, list(held))]
-    if len(missing):
-        done = len(mine) - len(missing)
-        with Progress(label, len(mine), "images", done) as progress:
-            for part in np.unique(missing // rows):
-                ids = missing[missing // rows == part]
-                told = jax.tree.map(
-                    lambda a, at=ids: np.asarray(a)[at - first], conditions
-                )
-                drawn = draw_rows(model, seed, ids, shape, sampler, rows, devices, told)
-                require_finite(drawn)
-                held |= zip(ids.tolist(), as_picture(drawn), strict=True)
-                numbers = sorted(i for i in held if i // rows == part)
-                save_npz(
-                    folder / f"part-{part * rows:08d}.npz",
-                    ids=np.asarray(numbers),
-                    images=np.stack([held[i] for i in numbers]),
-                    made=np.asarray(made),
-                )
-                progress.advance(len(ids))
-    if jax.process_count() > 1:
-        _wait_for_other_hosts()
-        held = _held(folder, shape, made)
-    return np.stack([held[i] for i in wanted.tolist()])
+
+    model: Denoiser
+    sampler: Sampler
+    seed: int
+    shape: tuple[int, int, int]
+    made_of: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    conditions: Callable[[Ids], Any] | None = None
+    tile: int = 16
+    devices: int | None = None
+    label: str = "sample"
+    unit: ClassVar[str] = "images"
+    what: ClassVar[str] = "samples"
+    remedy: ClassVar[str] = "choose another workdir"
+
+    def __post_init__(self) -> None:
+        at_least("tile", self.tile, 1)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """All that decides the images."""
+        told = {"sampler": repr(self.sampler), "seed": self.seed, "tile": self.tile}
+        return {**told, **self.made_of}
+
+    @property
+    def device(self) -> str:
+        """On what they are drawn."""
+        return device.name()
+
+    @property
+    def rows(self) -> int:
+        """Images of one call, and of one part."""
+        return self.tile * len(jax.local_devices()[: self.devices])
+
+    def kept(
+        self, folder: str | Path, count: int, *, first: int = 0, host: Host = ALONE
+    ) -> Shards:
+        """So many images ("images", uint8 [n, h, w, c]); only missing ones are drawn.
+
+        Args:
+          folder: where they are kept.
+          count: how many.
+          first: number of the first.
+          host: which of several processes this is.
+
+        Raises:
+          UserError: the folder holds other samples or cannot be written, or the
+            network's output stopped being finite.
+        """
+        at_least("count", count, 1)
+        at_least("first", first, 0)
+        ids = np.arange(first, first + count)
+        return compute(self, ids, folder, shard=self.rows, host=host, endless=True)
+
+    def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
+        def draw(block: np.ndarray) -> jax.Array:
+            told = None if self.conditions is None else self.conditions(block)
+            return draw_rows(
+                *(self.model, self.seed, block, self.shape, self.sampler),
+                devices=self.devices,
+                conditions=told,
+            )
+
+        def drawn(images: np.ndarray) -> None:
+            require_finite(images)
+            advance(len(images))
+
+        return {"images": as_picture(tiled(draw, ids, self.rows, drawn))}
 
 
-def as_picture(images: np.ndarray) -> np.ndarray:
+def as_picture(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """Images in [0, 1] (clipped) as 8 bits."""
     return np.rint(255 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
-
-
-def _wait_for_other_hosts() -> None:
-    from jax.experimental import multihost_utils
-
-    multihost_utils.sync_global_devices("score_mia.sampling.kept")
-
-
-def _held(
-    folder: Path, shape: tuple[int, int, int], made: str
-) -> dict[int, np.ndarray]:
-    """Every image of the folder by its number."""
-    held: dict[int, np.ndarray] = {}
-    remedy = "delete it and run again: only its samples are drawn again"
-    for path in sorted(folder.glob("part-*.npz")):
-        part = load_npz(path, ("ids", "images", "made"), remedy=remedy)
-        images, ids = part["images"], part["ids"]
-        require(
-            images.shape == (*ids.shape, *shape) and images.dtype == np.uint8,
-            str(path),
-            f"holds {images.dtype} {images.shape}, not images of {shape}",
-            remedy,
-        )
-        require(
-            str(part["made"]) == made,
-            str(path),
-            "holds samples of another target or sampler than its folder's manifest.json"
-            " names",
-            remedy,
-        )
-        held |= zip(ids.tolist(), images, strict=True)
-    return held

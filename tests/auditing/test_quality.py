@@ -173,7 +173,7 @@ def killed(monkeypatch, path, workdir, point, command="audit"):
 def test_kills_on_the_way_change_nothing(done, tmp_path, monkeypatch):
     path, whole = done
     for point in (
-        "step-000040-seed-0/part-00000012.npz",
+        "step-000040-seed-0/part-00003.npz",
         "selection.json",
         "quality.json",
         "metrics.json",
@@ -291,10 +291,10 @@ def test_generate_draws_once_and_goes_on(done, tmp_path, capsys, monkeypatch):
     assert f"6 samples: {workdir / 'samples'}" in out
     assert "samples of step" not in err  # the quality stage had drawn them
 
-    killed(monkeypatch, path, workdir, "part-00000020", "generate")
+    killed(monkeypatch, path, workdir, "part-00005", "generate")
     capsys.readouterr()
     assert run("generate", path, workdir, "--count=23") == 0
-    assert f"samples of step {step}: 23/23 images, " in capsys.readouterr().err
+    assert f"samples of step {step}: 24/24 images, " in capsys.readouterr().err
     whole_array = np.load(workdir / "samples/samples-23.npz")
     assert whole_array["images"].dtype == np.uint8
     metrics = read(workdir / "metrics.json")

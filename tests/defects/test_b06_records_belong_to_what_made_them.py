@@ -19,7 +19,7 @@ from score_mia.data.source import ArraySource
 from score_mia.engine import Engine, collect
 from score_mia.files import digest, load_npz, load_sealed, save_npz, save_sealed
 from score_mia.parameterisation import Noise
-from score_mia.sampling import Ddim, generate_kept
+from score_mia.sampling import Ddim, Samples
 from score_mia.sde import DDPM
 from score_mia.signals import Signals
 from score_mia.target import Target
@@ -136,18 +136,14 @@ def test_other_seconds_are_noticed(tmp_path):
 
 
 def draw(folder, count=4, offset=0.0):
-    made = dataclasses.replace(target(), params=jnp.float32(offset))
-    return generate_kept(
-        folder,
-        made.denoiser,
-        0,
-        count,
-        (3, 3, 1),
-        Ddim(steps=2),
+    made = dataclasses.replace(target(), params=jnp.float32(offset)).denoiser
+    task = Samples(
+        *(made, Ddim(steps=2), 0, (3, 3, 1)),
+        made_of={"target": str(offset)},
         tile=2,
         devices=1,
-        facts={"target": str(offset)},
     )
+    return task.kept(folder, count).array("images")
 
 
 def test_samples_of_another_target_are_noticed_without_their_manifest(tmp_path):
@@ -155,7 +151,7 @@ def test_samples_of_another_target_are_noticed_without_their_manifest(tmp_path):
     (tmp_path / "manifest.json").unlink()
     assert np.array_equal(draw(tmp_path), drawn)
     (tmp_path / "manifest.json").unlink()
-    with pytest.raises(UserError, match=r"part-00000000.*of another target.*delete it"):
+    with pytest.raises(UserError, match=r"part-00000.*made otherwise.*delete it"):
         draw(tmp_path, offset=0.5)
 
 
@@ -167,5 +163,5 @@ def test_a_changed_manifest_is_noticed(tmp_path):
     with pytest.raises(UserError, match=r"manifest.json is damaged.*samples whose own"):
         draw(tmp_path, offset=0.5)
     save_sealed(path, {**facts, "target": "0.5"})
-    with pytest.raises(UserError, match=r"part-00000000.*of another target"):
+    with pytest.raises(UserError, match=r"part-00000.*made otherwise"):
         draw(tmp_path, offset=0.5)
