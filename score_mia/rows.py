@@ -17,7 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -45,36 +45,40 @@ class Advance(Protocol):
     def __call__(self, count: int, **figures: str) -> None: ...
 
 
+class Words(NamedTuple):
+    """How messages speak of a task.
+
+    Attributes:
+      label: shown with the progress: "loss".
+      what: what the rows are, in the plural: "signals".
+      remedy: what to do about a folder with other rows, instead of deleting it.
+      unit: what a row is read off, in the plural.
+    """
+
+    label: str
+    what: str
+    remedy: str = "choose another workdir"
+    unit: str = "images"
+
+
 @runtime_checkable
 class Task(Protocol):
     """What is computed for every id; a value.
 
     Attributes:
-      label: shown with the progress: "loss".
-      unit: what a row is read off, in the plural: "images".
-      what: what the rows are, in the plural: "signals".
+      words: how messages speak of it.
       facts: all that decides the numbers, as JSON; parts of other facts are refused.
       device: on what it computes, for the record.
-      remedy: what to do about a folder with other rows, instead of deleting it.
     """
 
     @property
-    def label(self) -> str: ...
-
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def what(self) -> str: ...
+    def words(self) -> Words: ...
 
     @property
     def facts(self) -> Mapping[str, Any]: ...
 
     @property
     def device(self) -> str: ...
-
-    @property
-    def remedy(self) -> str: ...
 
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         """The rows of one part, each array [n, ...], in the order of the ids.
@@ -208,7 +212,7 @@ def compute(
     rows = sum(len(shards.of(k)) for k in mine)
     left = sum(len(shards.of(k)) for k in missing if host.owner(k) == host.number)
     try:
-        with Progress(task.label, rows, task.unit, rows - left) as progress:
+        with Progress(task.words.label, rows, task.words.unit, rows - left) as progress:
             for part in _turns(shards, missing, host, progress):
                 _fill(task, shards, part, host, progress)
     except Exception as error:
@@ -321,20 +325,24 @@ def _planned(
 ) -> Shards:
     """The rows to be, held against the folder's manifest."""
     ids = np.sort(ids)
-    require(len(ids) > 0, task.label, "there are no images", "give a non-empty split")
+    require(
+        len(ids) > 0, task.words.label, "there are no images", "give a non-empty split"
+    )
     twice = bool(np.any(np.diff(ids) == 0))
-    require(not twice, task.label, "an id is given twice", "give each image once")
+    require(not twice, task.words.label, "an id is given twice", "give each image once")
     path = folder / "manifest.json"
     if path.exists():
-        begun = load_sealed(path, {"shard?": int}, remedy=_again(task.what))
+        begun = load_sealed(path, {"shard?": int}, remedy=_again(task.words.what))
         shard = begun.get("shard", shard)
     facts = json.loads(json.dumps(dict(task.facts)))
     count = None if endless else -(-len(ids) // shard)
     layout: dict[str, Any] = {"shard": shard}
     if not endless:
         layout |= {"rows": len(ids), "parts": count, "ids": digest(ids)}
-    keep_manifest(folder, task.what, {**facts, **layout}, remedy=task.remedy)
-    return Shards(folder, ids, shard, count, json_digest(facts), task.what)
+    keep_manifest(
+        folder, task.words.what, {**facts, **layout}, remedy=task.words.remedy
+    )
+    return Shards(folder, ids, shard, count, json_digest(facts), task.words.what)
 
 
 def _again(what: str) -> str:
@@ -382,8 +390,8 @@ def _fill(
     lengths = {name: len(a) for name, a in arrays.items() if len(a) != len(ids)}
     if lengths:
         raise TaskError(
-            f"{task.label}: returned {lengths} rows for {len(ids)} ids; let it return "
-            "one row for each"
+            f"{task.words.label}: returned {lengths} rows for {len(ids)} ids; let it "
+            "return one row for each"
         )
     # The time first: a part without one would stay so.
     save_sealed(path, {"parts": {**before, f"{part:05d}": took}})

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.rows import tiled
+from score_mia.rows import Words, tiled
+
+WAVES = Words("waves", "waves", "choose another folder")
+NORMALS = Words("normals", "normals")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,15 +20,12 @@ class Waves:
     """Two sines of each id, by NumPy."""
 
     seed: int = 3
-    label: str = "waves"
-    unit: str = "images"
-    what: str = "waves"
-    remedy: str = "choose another folder"
+    words: Words = WAVES
     device: str = "1 x toy"
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"task": self.label, "seed": self.seed}
+        return {"task": self.words.label, "seed": self.seed}
 
     def __call__(self, ids, advance) -> dict[str, np.ndarray]:
         advance(len(ids), speed="1/s")
@@ -37,7 +37,7 @@ class Waves:
 class Normals(Waves):
     """Random numbers of each id, by a compiled program on tiles of four."""
 
-    label: str = "normals"
+    words: Words = NORMALS
 
     def __call__(self, ids, advance) -> dict[str, np.ndarray]:
         program = _normals(self.seed)

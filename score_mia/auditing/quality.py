@@ -15,7 +15,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from score_mia.conditions import OWN
 from score_mia.encoders import Encoder, encode, frechet_name
 from score_mia.files import digest, json_digest, load_sealed, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
-from score_mia.rows import Advance, Ids, Shards, compute
+from score_mia.rows import Advance, Ids, Shards, Words, compute
 from score_mia.sampling import Samples, as_picture
 from score_mia.target import Target
 
@@ -57,7 +57,7 @@ def samples(
         _conditions(work),
         work.plan.engine.tile,
         work.plan.engine.devices,
-        f"samples of step {step:,}",
+        Words(f"samples of step {step:,}", "samples"),
     )
     folder = work.folder / "samples" / f"step-{step:06d}-seed-{seed}"
     return task.kept(folder, count, first=first)
@@ -209,16 +209,13 @@ class _Features:
       encoder: which.
       pictures: from ids to images uint8 [n, h, w, c].
       of: facts that identify the images.
-      label: shown with the progress.
+      words: how messages speak of them.
     """
 
     encoder: Encoder
     pictures: Callable[[Ids], np.ndarray]
     of: Mapping[str, Any]
-    label: str
-    unit: ClassVar[str] = "images"
-    what: ClassVar[str] = "features"
-    remedy: ClassVar[str] = "choose another workdir"
+    words: Words
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -268,7 +265,8 @@ def _features(
 ) -> np.ndarray:
     assert work.plan.quality is not None
     encoder = work.plan.quality.encoder
-    task = _Features(encoder, pictures, of, f"{encoder.name} of {name}")
+    words = Words(f"{encoder.name} of {name}", "features")
+    task = _Features(encoder, pictures, of, words)
     made = digest(json_digest(task.facts), np.asarray(ids, np.int64))
     folder = work.folder / "quality" / f"{name}-{made}"
     shard = -(-_BLOCK // encoder.tile) * encoder.tile

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,10 +19,12 @@ from jaxtyping import Float, UInt8
 from score_mia import device
 from score_mia.check import at_least
 from score_mia.hosts import ALONE, Host
-from score_mia.rows import Advance, Ids, Shards, compute, tiled
+from score_mia.rows import Advance, Ids, Shards, Words, compute, tiled
 from score_mia.sampling.base import Sampler
 from score_mia.sampling.draw import draw_rows, require_finite
 from score_mia.target import Denoiser
+
+_WORDS = Words("sample", "samples")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Samples:
         that is told nothing.
       tile: images per device and call.
       devices: of this process; None for all.
-      label: shown with the progress.
+      words: how messages speak of them.
     """
 
     model: Denoiser
@@ -48,10 +50,7 @@ class Samples:
     conditions: Callable[[Ids], Any] | None = None
     tile: int = 16
     devices: int | None = None
-    label: str = "sample"
-    unit: ClassVar[str] = "images"
-    what: ClassVar[str] = "samples"
-    remedy: ClassVar[str] = "choose another workdir"
+    words: Words = _WORDS
 
     def __post_init__(self) -> None:
         at_least("tile", self.tile, 1)

@@ -323,9 +323,8 @@ def test_samples_of_a_memorising_model_are_closer_to_its_members():
     members, others = images[::2], images[1::2]
     target = memorising_target(DDPM(), members)
     drawn = generate(target.denoiser, 0, 60, source.shape, Ddim(steps=30))
-    encode = Pixels().features
     distance = {
-        name: kid(encode(drawn), encode(group))
+        name: kid(encode(Pixels(), drawn), encode(Pixels(), group))
         for name, group in (("members", members), ("others", others))
     }
     assert distance["members"].value < distance["others"].value
