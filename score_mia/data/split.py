@@ -9,10 +9,11 @@ nothing is ever chosen on it.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -211,41 +212,49 @@ def coin(
     return Split(ids, member, mask, source.digest, recipe)
 
 
+Listed: TypeAlias = str | Path | tuple[int | str, ...]
+"""A file with a list of images, or the list itself: ids or file names."""
+
+
 def files(
     source: Source,
-    members: str | Path,
-    nonmembers: str | Path | None = None,
+    members: Listed,
+    nonmembers: Listed | None = None,
     reference: float = 0.5,
-    reference_members: str | Path | None = None,
-    reference_nonmembers: str | Path | None = None,
+    reference_members: Listed | None = None,
+    reference_nonmembers: Listed | None = None,
     seed: int = 2022,
 ) -> Split:
-    """A split given by lists of ids.
+    """A split given by lists of ids or of file names.
 
-    A list is a text file with one id a line (# begins a comment), an npy file, or an
-    npz file with arrays "members" and "nonmembers" or, as SecMI's published splits
-    have them, "mia_train_idxs" and "mia_eval_idxs".
+    A list is written out (`members=["a.png", "b.png"]`), or it is a text file with one
+    id or file name a line (# begins a comment), an npy file, or an npz file with arrays
+    "members" and "nonmembers" or, as SecMI's published splits have them,
+    "mia_train_idxs" and "mia_eval_idxs". A file's name is its path within the folder
+    of the images.
 
     Args:
       source: the images.
       members: the training set.
       nonmembers: images that were not in it; None reads the same npz as `members`.
-      reference: share of each class set aside for fits, unless lists are given:
+      reference: share of each class set aside for fits, where the lists below do not
+        say which images are.
       reference_members: known members (listed in `members` too, or not).
       reference_nonmembers: known non-members, likewise.
       seed: of the draw of the reference share.
 
     Raises:
-      UserError: a damaged list, an id twice, in both classes, or not in the source.
+      UserError: a damaged list, an image twice, in both classes, or not in the source.
     """
-    inside = _ids(members, "members")
-    outside = _ids(members if nonmembers is None else nonmembers, "nonmembers")
+    inside = _ids(members, "members", source)
+    other = members if nonmembers is None else nonmembers
+    outside = _ids(other, "nonmembers", source)
     listed = []
     if reference_members is not None:
-        listed.append(_ids(reference_members, "members"))
+        listed.append(_ids(reference_members, "members", source))
         inside = np.union1d(inside, listed[-1])
     if reference_nonmembers is not None:
-        listed.append(_ids(reference_nonmembers, "nonmembers"))
+        listed.append(_ids(reference_nonmembers, "nonmembers", source))
         outside = np.union1d(outside, listed[-1])
     both = np.intersect1d(inside, outside)
     require(
@@ -263,7 +272,7 @@ def files(
         f"give ids from {source.ids[0]} to {source.ids[-1]}",
     )
     member = np.arange(len(ids)) < len(inside)
-    lists = [Path(p).name for p in (members, nonmembers) if p is not None]
+    lists = [_shown(p) for p in (members, nonmembers) if p is not None]
     recipe = {"name": "files", "lists": lists}
     if not listed:
         return _split(source, ids, member, reference, seed, recipe)
@@ -299,61 +308,94 @@ _KEYS = {
 }
 
 
-def _text_ids(path: Path) -> Int[np.ndarray, " n"]:
-    """Ids from lines of text; what is wrong is told with its line."""
+def _shown(given: Listed) -> str:
+    """A list, for the recipe: which images it holds is kept by the split itself."""
+    return f"{len(given)} listed" if isinstance(given, tuple) else Path(given).name
+
+
+def _named_ids(
+    entries: Iterable[object], what: str, source: Source
+) -> Int[np.ndarray, " n"]:
+    """Ids of entries that are ids or file names; what is wrong is told with its place.
+
+    Args:
+      entries: of a list, or lines of a text file.
+      what: "entry" or "line".
+      source: whose images they are.
+    """
+    known = source.columns(source.ids, ("file",)).get("file", ())
+    files = {str(name): int(i) for name, i in zip(known, source.ids, strict=False)}
     ids = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        text = line.partition("#")[0].strip()
+    for number, entry in enumerate(entries, 1):
+        text = str(entry).strip()
+        if text in files:
+            ids.append(files[text])
+            continue
+        text = text.partition("#")[0].strip()
         if not text:
             continue
         shown = text if len(text) <= 40 else f"{text[:37]}..."
         short = len(text) <= 20 and text.lstrip("+-").isdecimal()
-        if not short or abs(int(text)) > _ID_MAX:
-            raise ValueError(f"line {number} is {shown!r}, no id up to {_ID_MAX}")
-        ids.append(int(text))
+        if text not in files and (not short or abs(int(text)) > _ID_MAX):
+            near = difflib.get_close_matches(text, files, n=1)
+            hint = f", nor a file of the data (nearest: {near[0]!r})" if near else ""
+            raise ValueError(
+                f"{what} {number} is {shown!r}, no id up to {_ID_MAX}{hint}"
+            )
+        ids.append(files[text] if text in files else int(text))
     return np.asarray(ids, np.int64)
 
 
-def _ids(path: str | Path, role: str) -> Int[np.ndarray, " n"]:
+def _ids(given: Listed, role: str, source: Source) -> Int[np.ndarray, " n"]:
     """One list of ids, sorted, without repeats."""
-    path = existing(path, f"{role} file")
+    if isinstance(given, tuple):
+        owner = f"split {role}"
+    else:
+        given = existing(given, f"{role} file")
+        owner = f"{role} file {given}"
     try:
-        if path.suffix == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                keys = [k for k in _KEYS[role] if k in data] or list(data)
-                require(
-                    len(keys) == 1,
-                    f"{path}",
-                    f"holds {sorted(data)}",
-                    f"name the array with the ids {role!r}",
-                )
-                values = data[keys[0]]
-        elif path.suffix == ".npy":
-            values = np.lib.format.open_memmap(path, mode="r")
-        else:
-            values = _text_ids(path)
-        values = np.asarray(values)
+        values = _read(given, role, source)
     except UserError:
         raise
     except DAMAGED as error:
         raise UserError(
-            f"{role} file {path} cannot be read ({error}); give a text file with one "
-            "id a line, or an npy or npz file of integers"
+            f"{owner} cannot be read ({error}); give ids or file names of the data: a "
+            "list, a text file with one a line, or an npy or npz file of integers"
         ) from error
     require(
         values.ndim == 1 and values.dtype.kind in "iu",
-        f"{role} file {path}",
+        owner,
         f"holds {values.dtype} {values.shape}",
         "give one list of integers",
     )
-    require(len(values) > 0, f"{role} file {path}", "holds no ids", "list some images")
+    require(len(values) > 0, owner, "holds no ids", "list some images")
     require(
         int(values.max()) <= _ID_MAX,
-        f"{role} file {path}",
+        owner,
         f"holds the id {int(values.max())}",
         f"give ids up to {_ID_MAX}",
     )
     ids = np.unique(values).astype(np.int64)
     twice = len(values) - len(ids)
-    require(twice == 0, f"{role} file {path}", f"repeats {twice} ids", "list each once")
+    require(twice == 0, owner, f"repeats {twice} ids", "list each once")
     return ids
+
+
+def _read(given: Path | tuple, role: str, source: Source) -> np.ndarray:
+    """The ids of one list, as they are given."""
+    if isinstance(given, tuple):
+        return _named_ids(given, "entry", source)
+    if given.suffix == ".npy":
+        return np.asarray(np.lib.format.open_memmap(given, mode="r"))
+    if given.suffix != ".npz":
+        lines = given.read_text(encoding="utf-8").splitlines()
+        return _named_ids(lines, "line", source)
+    with given.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        keys = [k for k in _KEYS[role] if k in data] or list(data)
+        require(
+            len(keys) == 1,
+            f"{given}",
+            f"holds {sorted(data)}",
+            f"name the array with the ids {role!r}",
+        )
+        return np.asarray(data[keys[0]])

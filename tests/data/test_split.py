@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.data import SPLITS, Split
+from score_mia.data import SPLITS, ArraySource, Split
 from score_mia.data.split import coin, files, shuffled
 from score_mia.registry import make
 from tests.data.makers import source_of
@@ -119,6 +119,27 @@ def test_listed_reference_images_take_the_place_of_the_share(tmp_path):
     assert split.members.tolist() == [1, 2, 6]
     assert split.nonmembers.tolist() == [3, 4, 8]
     assert split.ids[split.reference].tolist() == [2, 6, 8]
+
+
+def named(*names):
+    """Images with file names."""
+    pixels = np.zeros((len(names), 2, 2, 1), np.uint8)
+    return ArraySource("named", pixels, np.arange(len(names)), files=names)
+
+
+def test_lists_of_file_names(tmp_path):
+    source = named("a.png", "b#1.png", "c.png", "d/e.png", "9.png")
+    (tmp_path / "m.txt").write_text("b#1.png\nd/e.png  # below\n")
+    for members in (tmp_path / "m.txt", ("b#1.png", "d/e.png"), ("d/e.png", 1)):
+        split = files(source, members, ("a.png", "4"), reference=0.0)
+        assert split.members.tolist() == [1, 3]
+        assert split.nonmembers.tolist() == [0, 4]
+    with pytest.raises(
+        UserError, match=r"entry 2 is 'c.pgn', no id .*nearest: 'c.png'"
+    ):
+        files(source, ("a.png", "c.pgn"), ("9.png",))
+    with pytest.raises(UserError, match="split members: repeats 1 ids"):
+        files(source, ("a.png", 0), ("9.png",))
 
 
 # --- bad input ---
