@@ -18,6 +18,7 @@ from typing import Any
 import score_mia
 from score_mia.attacks import PUBLISHED, SIGNALS
 from score_mia.auditing import plan
+from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
 from score_mia.encoders import ENCODERS
 from score_mia.engine import Engine
@@ -70,6 +71,11 @@ SECTIONS: dict[str, tuple[str, Any]] = {
         Codec,
     ),
     "network": ("the network.", NETWORKS),
+    "conditioner": (
+        "what the network is told of an image. Default: its class, where the network "
+        "has `classes`.",
+        CONDITIONERS,
+    ),
     "train": ("how the target is trained.", TrainConfig),
     "target": ("which of a run's targets is attacked.", plan.TargetConfig),
     "attacks": ("the attacks, by names that you choose.", ATTACK),
