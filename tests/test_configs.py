@@ -34,7 +34,7 @@ SAME = {
     "paper/ffhq1k_ddpm_dp.py": "paper/ffhq1k_ddpm.py",
     "paper/drd1k_smld.py": "paper/ffhq1k_smld.py",
 }
-SIDE = {"ffhq": 64, "drd": 64}
+SIDE = {f"score_mia.papers.hu_pang:{name}": 64 for name in ("ffhq", "drd")}
 
 
 def config(name, arg=""):

@@ -122,7 +122,7 @@ def paper(
     config = dict(
         title=title,
         seed=0,
-        data=dict(name=data, data_dir="data"),
+        data=dict(name=f"score_mia.papers.hu_pang:{data}", data_dir="data"),
         split=dict(
             name="shuffled",
             members=members,
@@ -157,9 +157,11 @@ def paper(
                 signal=dict(name="likelihood"),
                 rule=dict(name="column", column="log_prob"),
             ),
-            loss_as_published=_column("loss_as_published", parts["published"], digits),
+            loss_as_published=_column(
+                "score_mia.papers.hu_pang:PublishedLoss", parts["published"], digits
+            ),
             likelihood_as_published=dict(
-                signal=dict(name="likelihood_as_published"),
+                signal=dict(name="score_mia.papers.hu_pang:PublishedLikelihood"),
                 rule=dict(name="column", column="log_prob"),
             ),
         ),

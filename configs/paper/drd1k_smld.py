@@ -4,7 +4,7 @@
       --workdir=runs/drd1k_smld --config.data.data_dir=DIR
 
 The images: Kaggle's diabetic retinopathy detection, those that show the disease,
-prepared by `python -m score_mia.data.prepare --dataset=drd` (see its --help).
+prepared by `python -m score_mia.papers.hu_pang.prepare --dataset=drd` (see its --help).
 `drd1k_smld.py:smoke` does not need them.
 
 Hardware: one A100 (40 GB). Expected time, estimated from 44.8 GFLOP a network

@@ -4,7 +4,7 @@
       --workdir=runs/ffhq1k_vesde --config.data.data_dir=DIR
 
 The images: FFHQ's thumbnails128x128, prepared once by
-`python -m score_mia.data.prepare --dataset=ffhq --images=thumbnails128x128
+`python -m score_mia.papers.hu_pang.prepare --dataset=ffhq --images=thumbnails128x128
 --data_dir=DIR`. To audit the authors' own checkpoint, run `import` first
 (docs/interop.md). `ffhq1k_vesde.py:smoke` needs neither.
 

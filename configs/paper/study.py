@@ -2,9 +2,9 @@
 
     score-mia study --config=configs/paper/study.py:DIR --workdir=runs/paper
 
-DIR holds FFHQ and DRD as `python -m score_mia.data.prepare` writes them (see the
-configs beside this one, of which this is the sum). `study.py:small` needs no data and
-takes two CPU cores some hours; `study.py:smoke` runs everything in minutes, with
+DIR holds FFHQ and DRD as `python -m score_mia.papers.hu_pang.prepare` writes them (see
+the configs beside this one, of which this is the sum). `study.py:small` needs no data
+and takes two CPU cores some hours; `study.py:smoke` runs everything in minutes, with
 numbers that mean nothing. Needs the extras `encoders` and `dp`.
 
 Hardware: one A100 (40 GB) for each of the eight audits (--only=NAME), then once more

@@ -8,9 +8,11 @@ and resumes. See docs/extend.md for a whole one in forty lines.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from score_mia.arrays import Image, Key
 from score_mia.rules.protocol import Rule
@@ -52,6 +54,22 @@ class Signal(Protocol):
 
         Must depend on its arguments only (the row law): the engine derives `key` from
         the audit's seed and the image's id.
+        """
+        ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A signal whose paper counts its own way; metrics.json tells that beside ours."""
+
+    def counted(
+        self, scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
+    ) -> Mapping[str, Any]:
+        """Their numbers, as JSON values, from the membership scores of an audit.
+
+        Args:
+          scores: larger = more member-like.
+          member: True for members.
         """
         ...
 

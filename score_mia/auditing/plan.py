@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import jax
 
-from score_mia.attacks import PUBLISHED, SIGNALS
+from score_mia.attacks import SIGNALS
 from score_mia.attacks.protocol import Access, Attack, Reference
 from score_mia.check import (
     UserError,
@@ -390,7 +390,7 @@ def _attack(name: str, spec: Any, sde: SDE) -> Attack:
         one_of(f"attacks.{name} field", field, known)
     require("signal" in fields, f"attacks.{name}", "has no signal", "add signal=...")
     one_of(f"attacks.{name}.reference", fields["reference"], get_args(Reference))
-    signal = make("signal", {**SIGNALS, **PUBLISHED}, fields["signal"])
+    signal = make("signal", SIGNALS, fields["signal"])
     _has(
         f"attacks.{name}.signal", signal, ("access", "diagnostics", "names", "__call__")
     )

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from score_mia import device
-from score_mia.attacks.protocol import Attack
+from score_mia.attacks.protocol import Attack, Counted
 from score_mia.auditing.assess import Assessment, Failure, assess, attempt
 from score_mia.auditing.checks import Checks, checks
 from score_mia.auditing.content import report_content
@@ -28,7 +28,6 @@ from score_mia.conditions import OWN
 from score_mia.engine import collect, devices, is_whole, seconds
 from score_mia.files import load_sealed, save_npz, save_sealed, write_atomic
 from score_mia.lease import lease
-from score_mia.metrics.roc import paper_compatible
 from score_mia.report import table_text, write
 from score_mia.signals import Signals
 from score_mia.train.loop import train as train_target
@@ -229,9 +228,9 @@ def _signals(work: Work, one: Attack, folder: Path, digest: str) -> Signals:
 def _judged(work: Work, one: Attack, folder: Path, signals: Signals) -> Assessment:
     """One attack's numbers."""
     result = assess(one, signals, work.split, work.plan, seconds(folder))
-    if getattr(one.signal, "as_published", False):
-        published = paper_compatible(result.scores, result.signals.member)
-        result.entry["as_published"] = published
+    if isinstance(one.signal, Counted):
+        counted = one.signal.counted(result.scores, result.signals.member)
+        result.entry["as_published"] = dict(counted)
     return result
 
 

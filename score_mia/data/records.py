@@ -1,7 +1,6 @@
 """Sources read from data sets that TFDS prepared as array_record, without TensorFlow.
 
-Any TFDS data set will do whose files are in that format; `score_mia.data.prepare`
-writes the paper's two (FFHQ thumbnails and diabetic retinopathy) from plain images.
+Any TFDS data set will do whose files are in that format.
 """
 
 from __future__ import annotations
@@ -84,41 +83,6 @@ def tfds(
     )
 
 
-def ffhq(
-    data_dir: str | Path,
-    size: int = 64,
-    cache: str | Path | None = None,
-) -> ArraySource:
-    """FFHQ thumbnails as `python -m score_mia.data.prepare --dataset=ffhq` writes them.
-
-    Ids are places in the sorted list of files, 0 ... 69,999, so the paper's split
-    (`shuffled`, seed 2022) and its authors' index files apply directly. No labels.
-
-    Args:
-      data_dir: where it is prepared.
-      size: side in pixels that it was prepared with.
-      cache: folder to keep the decoded pixels in, so that later starts map them.
-    """
-    return tfds(f"ffhq/{size}px", data_dir, cache=cache)
-
-
-def drd(
-    data_dir: str | Path,
-    size: int = 64,
-    cache: str | Path | None = None,
-) -> ArraySource:
-    """Diabetic retinopathy images, the 23,359 that show the disease (level above 0).
-
-    Prepared by `python -m score_mia.data.prepare --dataset=drd`. Labels are the levels.
-
-    Args:
-      data_dir: where it is prepared.
-      size: side in pixels that it was prepared with.
-      cache: folder to keep the decoded pixels in, so that later starts map them.
-    """
-    return tfds(f"drd/{size}px", data_dir, cache=cache)
-
-
 def _builder(dataset: str, data_dir: str | Path | None) -> Any:
     """The prepared data set's reader; its generating code is not needed."""
     import tensorflow_datasets as library
@@ -163,20 +127,14 @@ def _unprepared(
     """One line: what is missing and the command that makes it."""
     import tensorflow_datasets as library
 
-    head, _, tail = dataset.partition("/")
+    head = dataset.partition("/")[0]
     if builder is not None and builder.info.splits:
         splits = ", ".join(sorted(builder.info.splits))
         if "TFRECORD" not in str(error):
             first = str(error).strip("'\"").splitlines()[0]
             return f"tfds {dataset}: {first}; it has the splits: {splits}"
     where = data_dir or "the default data_dir"
-    if head in ("ffhq", "drd"):
-        size = tail.removesuffix("px") or "64"
-        remedy = (
-            f"run: python -m score_mia.data.prepare --dataset={head} --size={size} "
-            f"--images=DIR --data_dir={data_dir or 'DIR'}"
-        )
-    elif head in (names := library.list_builders(with_community_datasets=False)):
+    if head in (names := library.list_builders(with_community_datasets=False)):
         remedy = (
             f"where TensorFlow is installed run: tfds build {dataset} "
             f"--file_format=array_record --data_dir={data_dir or 'DIR'}, then copy it"

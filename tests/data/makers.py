@@ -1,4 +1,4 @@
-"""One tiny instance of every registered source, made from files of this test run."""
+"""One tiny instance of every source, a paper's among them, from files of this run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from score_mia.data import SOURCES
 from score_mia.data.source import ArraySource
+from score_mia.papers.hu_pang import drd, ffhq
 
 SIZE = 8
 COUNT = 6
@@ -85,11 +86,11 @@ def _tfds(root, change):
 
 def _ffhq(root, change):
     prepared_ffhq(root, pictures(change=change))
-    return SOURCES["ffhq"](root / "data", SIZE)
+    return ffhq(root / "data", SIZE)
 
 
 def _drd(root, change):
-    from score_mia.data.builders import prepare_drd
+    from score_mia.papers.hu_pang.builders import prepare_drd
 
     write_folder(root / "images", pictures(change=change))
     levels = write_levels(
@@ -98,11 +99,11 @@ def _drd(root, change):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         prepare_drd(root / "images", [levels], root / "data", SIZE)
-    return SOURCES["drd"](root / "data", SIZE)
+    return drd(root / "data", SIZE)
 
 
 def prepared_ffhq(root, images, size=SIZE, names=None):
-    from score_mia.data.builders import prepare_ffhq
+    from score_mia.papers.hu_pang.builders import prepare_ffhq
 
     write_folder(root / "images", images, names)
     with warnings.catch_warnings():

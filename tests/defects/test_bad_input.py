@@ -172,7 +172,8 @@ def refused(tmp_path, code):
         ("c['sampler']['spacing'] = 'sigma'", "spacing='sigma'"),
         ("c['target'] = dict(snapshot='best_kid')", "add quality=dict"),
         ("c['sde'] = dict(name='edm'); c['attacks'] = dict(a=dict("
-         "signal=dict(name='likelihood_as_published')))", "none of the four"),
+         "signal=dict(name='score_mia.papers.hu_pang:PublishedLikelihood')))",
+         "none of the four"),
         # what the data say
         ("c['network'] = dict(name='ddpm', features=32, attention=[],"
          " multipliers=[1, 1, 1, 1, 1])", "8x8: is not divisible by 16"),

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_mia.attacks import Likelihood, Loss, PublishedLikelihood, PublishedLoss
-from score_mia.attacks.published import published_flow, published_prior
+from score_mia.attacks import Likelihood, Loss
 from score_mia.check import UserError
 from score_mia.likelihood import Adaptive, FixedGrid, bits_per_dim, log_prob
+from score_mia.papers.hu_pang import PublishedLikelihood, PublishedLoss
+from score_mia.papers.hu_pang.attacks import published_flow, published_prior
 from score_mia.sde import EDM
 from tests.interop.golden import JAX, TORCH, case, dealt
 

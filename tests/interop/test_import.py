@@ -30,7 +30,9 @@ def get_config():
         attacks=dict(
             right=dict(signal=dict(name="loss", times=(199.0,))),
             published=dict(
-                signal=dict(name="loss_as_published", times=(800.0,)), rule=column),
+                signal=dict(
+                    name="score_mia.papers.hu_pang:PublishedLoss", times=(800.0,)),
+                rule=column),
         ),
         engine=dict(tile=8, devices=1),
         report=dict(samples=0, replicates=100, grid_check=0),

@@ -1,4 +1,4 @@
-"""What every registered source must do."""
+"""What every source must do, registered or of a paper."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.data import SOURCES, Source
+from score_mia.data import Source
 from score_mia.data.source import COLUMNS
-from tests.data.makers import make
+from tests.data.makers import MAKERS, make
 
 
-@pytest.fixture(scope="module", params=list(SOURCES))
+@pytest.fixture(scope="module", params=list(MAKERS))
 def name(request):
     return request.param
 

@@ -1,4 +1,4 @@
-"""TFDS builders of the paper's data sets, which need no TensorFlow.
+"""TFDS builders of FFHQ and DRD, which need no TensorFlow.
 
 Neither data set may be passed on by us, and TFDS has no FFHQ: the user fetches the
 images (docs/reproduce.md) and these builders turn them into array_record files whose

@@ -9,18 +9,20 @@ the right attack on another target, which is how the departures are written here
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from score_mia.arrays import Image, Key, Scalar, ScalarLike
 from score_mia.attacks.loss import Loss
 from score_mia.attacks.protocol import Access
 from score_mia.check import require
 from score_mia.likelihood import Adaptive, Prior, bits_per_dim, log_prob
+from score_mia.metrics.roc import paper_compatible
 from score_mia.parameterisation import Noise, Parameterisation
 from score_mia.sde import DDPM, SDE, SMLD, VE, VP
 from score_mia.target import Apply, Target
@@ -53,7 +55,6 @@ class PublishedLoss:
     title: ClassVar[str] = "Loss at one time, as published"
     access: ClassVar[Access] = "scores"
     diagnostics: ClassVar[tuple[str, ...]] = Loss.diagnostics
-    as_published: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _ = Loss(self.times, self.draws, self.chunk)
@@ -61,7 +62,7 @@ class PublishedLoss:
 
     def _loss(self, sde: SDE) -> Loss:
         times = self.times
-        if isinstance(sde, SMLD) and isinstance(times, tuple):
+        if _counts_down(sde) and isinstance(times, tuple):
             times = tuple(sde.t1 - t for t in times)
         return Loss(times, self.draws, self.chunk)
 
@@ -75,7 +76,7 @@ class PublishedLoss:
 
     def names(self, sde: SDE) -> tuple[str, ...]:
         """As in `Loss`, for SMLD with their index: "loss@800" is our time 199."""
-        if not isinstance(sde, SMLD):
+        if not _counts_down(sde):
             return self._loss(sde).names(sde)
         return tuple(f"loss@{sde.t1 - t:.0f}" for t in self.at(sde))
 
@@ -83,11 +84,17 @@ class PublishedLoss:
         self, target: Target, image: Image, key: Key, condition: Any = None
     ) -> Float[Array, " k_plus_d"]:
         sde, loss = target.sde, self._loss(target.sde)
-        if isinstance(sde, SMLD):
+        if _counts_down(sde):
             # What the network is told stays right; noise and weight do not.
-            levels = SMLD(self.sigma_min, self.sigma_max, sde.steps)
+            levels = SMLD(self.sigma_min, self.sigma_max, int(sde.t1) + 1)
             target = dataclasses.replace(target, sde=levels)
         return loss(target, image, key, condition)
+
+    def counted(
+        self, scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
+    ) -> Mapping[str, Any]:
+        """The numbers as the paper's tables have them (`paper_compatible`)."""
+        return paper_compatible(scores, member)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +123,6 @@ class PublishedLikelihood:
     title: ClassVar[str] = "Likelihood, as published"
     access: ClassVar[Access] = "gradients"
     diagnostics: ClassVar[tuple[str, ...]] = ("network_evaluations", "bits_per_dim")
-    as_published: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.integrator()
@@ -127,7 +133,7 @@ class PublishedLikelihood:
 
     def names(self, sde: SDE) -> tuple[str, ...]:
         """One column, whatever the process."""
-        _continuous(sde)
+        _four(sde)
         return ("log_prob",)
 
     def __call__(
@@ -144,6 +150,12 @@ class PublishedLikelihood:
         bits = bits_per_dim(found.log_prob, image.size)
         return jnp.stack([found.log_prob, found.evaluations, bits])
 
+    def counted(
+        self, scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
+    ) -> Mapping[str, Any]:
+        """The numbers as the paper's tables have them (`paper_compatible`)."""
+        return paper_compatible(scores, member)
+
 
 def published_flow(target: Target) -> Target:
     """The continuous target whose flow is the published one of this target.
@@ -151,7 +163,7 @@ def published_flow(target: Target) -> Target:
     Raises:
       UserError: the process is none of the paper's four.
     """
-    continuous = _continuous(target.sde)
+    continuous = _four(target.sde).flow(target.sde)
     if target.sde.discrete_steps is None:
         return target
     return dataclasses.replace(
@@ -193,32 +205,58 @@ class _Snapped:
         On our clock, where SMLD's index k is the step steps - 1 - k.
         """
         last = self.discrete.t1
-        if isinstance(self.discrete, SMLD):
+        if _counts_down(self.discrete):
             step = last - jnp.round((1.0 - jnp.asarray(t)) * last)
             return step, step
         step = jnp.asarray(t) * last
         return step, jnp.floor(step)
 
 
-def _continuous(sde: SDE) -> SDE:
-    if isinstance(sde, DDPM):
-        return VP(sde.beta_min, sde.beta_max)
-    if isinstance(sde, SMLD):
-        return VE(sde.sigma_min, sde.sigma_max)
-    require(
-        isinstance(sde, VP | VE),
-        f"sde {type(sde).__name__}",
-        "is none of the four that the paper attacks",
-        "use the signal 'likelihood'",
-    )
-    return sde
-
-
 def published_prior(sde: SDE) -> Prior:
     """Log density of x at t1: N(0, sigma_max^2 I) for VE and SMLD, else N(0, I)."""
-    std = sde.sigma_max if isinstance(sde, VE | SMLD) else 1.0
+    std = _four(sde).prior_std(sde)
 
     def log_prob(x: Float[Array, "..."]) -> Scalar:
         return jnp.sum(jax.scipy.stats.norm.logpdf(x, 0.0, std))
 
     return log_prob
+
+
+class _Process(NamedTuple):
+    """One of the paper's processes as its code sees it.
+
+    Attributes:
+      flow: the continuous process whose flow its likelihood follows.
+      prior_std: the standard deviation of its prior.
+      counts_down: whether its steps are counted from the most noise.
+    """
+
+    flow: Callable[[Any], SDE]
+    prior_std: Callable[[Any], float] = lambda sde: 1.0
+    counts_down: bool = False
+
+
+_FOUR: Mapping[type[SDE], _Process] = {
+    DDPM: _Process(lambda sde: VP(sde.beta_min, sde.beta_max)),
+    SMLD: _Process(
+        lambda sde: VE(sde.sigma_min, sde.sigma_max),
+        lambda sde: sde.sigma_max,
+        counts_down=True,
+    ),
+    VP: _Process(lambda sde: sde),
+    VE: _Process(lambda sde: sde, lambda sde: sde.sigma_max),
+}
+
+
+def _four(sde: SDE) -> _Process:
+    require(
+        type(sde) in _FOUR,
+        f"sde {type(sde).__name__}",
+        "is none of the four that the paper attacks",
+        "use the signal 'likelihood'",
+    )
+    return _FOUR[type(sde)]
+
+
+def _counts_down(sde: SDE) -> bool:
+    return type(sde) in _FOUR and _FOUR[type(sde)].counts_down

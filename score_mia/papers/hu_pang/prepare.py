@@ -1,12 +1,13 @@
 """Prepare the paper's data sets as array_record files, once, without TensorFlow.
 
-    python -m score_mia.data.prepare --dataset=ffhq \\
+    python -m score_mia.papers.hu_pang.prepare --dataset=ffhq \\
         --images=thumbnails128x128 --data_dir=~/tensorflow_datasets
-    python -m score_mia.data.prepare --dataset=drd --images=retina \\
+    python -m score_mia.papers.hu_pang.prepare --dataset=drd --images=retina \\
         --labels=trainLabels.csv,retinopathy_solution.csv --data_dir=...
 
-A config then reads them with `data = dict(name="ffhq", data_dir=...)`. Run it in one
-process only: two that write the same data_dir disturb each other.
+A config then reads them with `data = dict(name="score_mia.papers.hu_pang:ffhq",
+data_dir=...)`. Run it in one process only: two that write the same data_dir disturb
+each other.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _CROP = flags.DEFINE_enum("crop", "none", ["none", "center"], "See Decoder.crop.
 def main(argv: Sequence[str]) -> None:
     """Write the data set that the flags name and print its folder."""
     del argv
-    from score_mia.data import builders
+    from score_mia.papers.hu_pang import builders
 
     images, data_dir, labels = _IMAGES.value, _DATA_DIR.value, _LABELS.value
     form: dict[str, Any] = {"size": _SIZE.value, "crop": _CROP.value}
