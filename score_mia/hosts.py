@@ -55,9 +55,9 @@ class Host:
     def __post_init__(self) -> None:
         require(
             0 <= self.number < self.count,
-            f"host {self.number}/{self.count}",
-            "is not one of them",
-            "count hosts from 0: 0/2 and 1/2 are two",
+            f"--host={self.number}/{self.count}",
+            "is no number among so many",
+            "count from 0: 0/2 and 1/2 are two",
         )
 
     @staticmethod
@@ -65,13 +65,18 @@ class Host:
         """The host that a text such as "0/2" names."""
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         if match is None:
-            raise UserError(f"host {text!r}: is not I/N; give 0/2 and 1/2 to two")
+            raise UserError(f"--host={text!r}: is not I/N; give 0/2 and 1/2 to two")
         return Host(int(match[1]), int(match[2]))
 
     @property
     def name(self) -> str:
         """For messages: "host 0 of 2"."""
         return f"host {self.number} of {self.count}"
+
+    @property
+    def first(self) -> bool:
+        """Whether this host does what is not row by row."""
+        return self.number == 0
 
     def owner(self, part: int) -> int:
         """Number of the host to which a part belongs."""

@@ -11,7 +11,7 @@ import dataclasses
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -84,12 +84,13 @@ class Failure:
         }
 
 
+S = TypeVar("S")
+A = TypeVar("A")
+
+
 def attempt(
-    attack: Attack,
-    read: Callable[[], Signals],
-    judge: Callable[[Signals], Assessment],
-    trace: Path,
-) -> Assessment | Failure:
+    attack: Attack, read: Callable[[], S], judge: Callable[[S], A], trace: Path
+) -> A | Failure:
     """`judge(read())`, or why it cannot be, so that the other attacks go on.
 
     Args:

@@ -12,6 +12,7 @@ chosen one's luck is not counted twice.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,7 +61,7 @@ def samples(
         Words(f"samples of step {step:,}", "samples"),
     )
     folder = work.folder / "samples" / f"step-{step:06d}-seed-{seed}"
-    return task.kept(folder, count, first=first)
+    return task.kept(folder, count, first=first, host=work.host)
 
 
 def choose(work: Work) -> Mapping[str, Any] | None:
@@ -93,6 +94,10 @@ def choose(work: Work) -> Mapping[str, Any] | None:
         )
         made = _of_samples(work, drawn, f"step-{step:06d}")
         found.append({"step": step, **_distances(made, members, plan.report.level)})
+    if not work.host.first:
+        there = functools.partial(_kept, path, _SELECTION, facts)
+        work.host.wait_for("the choice", lambda: there() is not None)
+        return there()
     best = min(found, key=lambda entry: (entry[metric]["value"], entry["step"]))
     save_sealed(path, {**facts, "chosen": best["step"], "candidates": found})
     return load_sealed(path)
@@ -105,7 +110,8 @@ def measure(work: Work) -> Mapping[str, Any] | None:
     the distance between the two says what there is to expect of perfect samples.
 
     Returns:
-      What quality.json says; None where the config asks for none.
+      What quality.json says; None where the config asks for none, and on hosts that
+      only share in the rows.
     """
     config = work.plan.quality
     if config is None:
@@ -119,6 +125,8 @@ def measure(work: Work) -> Mapping[str, Any] | None:
     made = _of_samples(work, drawn, "samples")
     members = _of_images(work, inside, "members")
     strangers = _of_images(work, outside, "non-members")
+    if not work.host.first:
+        return None
     level = work.plan.report.level
     save_sealed(
         path,
@@ -270,7 +278,7 @@ def _features(
     made = digest(json_digest(task.facts), np.asarray(ids, np.int64))
     folder = work.folder / "quality" / f"{name}-{made}"
     shard = -(-_BLOCK // encoder.tile) * encoder.tile
-    return compute(task, ids, folder, shard=shard).array("features")
+    return compute(task, ids, folder, shard=shard, host=work.host).array("features")
 
 
 def _conditions(work: Work) -> Callable[[Ids], Any]:

@@ -21,6 +21,7 @@ from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.engine import require_same_signals, signal_facts
 from score_mia.files import digest, load_json, load_sealed, save_json
+from score_mia.hosts import ALONE, Host
 from score_mia.target import Target
 
 
@@ -32,12 +33,14 @@ class Work:
       plan: what is to be done.
       folder: where.
       source, split: the data, and who is a member; the split is kept in split.npz.
+      host: which of several processes this is.
     """
 
     plan: Plan
     folder: Path
     source: Source
     split: Split
+    host: Host = ALONE
 
     @cached_property
     def target(self) -> Target:
@@ -77,10 +80,15 @@ class Work:
         """Refuse a folder with another target than the config and the split say."""
         require_same_target(folder, self.plan, self.split, self.source.shape)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training is finished."""
+        return (self.folder / "target" / "target.json").exists()
+
     def require_trained(self) -> None:
         """Refuse to go on before the training is finished."""
         path = self.folder / "target"
-        if not (path / "target.json").exists():
+        if not self.is_trained:
             raise UserError(
                 f"{path} holds no trained target; run 'train' or 'audit' with this "
                 "workdir first"
@@ -118,13 +126,15 @@ class Work:
 _CHOOSE = "delete it and run again: it is chosen again from the samples that are kept"
 
 
-def open_work(plan: Plan, workdir: str | Path) -> Work:
-    """Open or begin the workdir of a plan.
+def open_work(plan: Plan, workdir: str | Path, host: Host = ALONE) -> Work:
+    """Open or begin the workdir of a plan; the first of several hosts writes there.
 
     Raises:
       UserError: see `look`; or the workdir cannot be written.
     """
-    work = look(plan, workdir)
+    work = dataclasses.replace(look(plan, workdir), host=host)
+    if not host.first:
+        return work
     # Written only now: what is refused must not leave a trace.
     path = work.folder / "split.npz"
     if not path.exists():

@@ -40,8 +40,10 @@ _FLAGS = ("config", "workdir", "dry_run", "cache")
 """What every command takes; `_OWN` has what some take besides."""
 
 _OWN = {
+    "audit": ("host",),
     "import": ("checkpoint",),
-    "generate": ("count",),
+    "attack": ("host",),
+    "generate": ("count", "host"),
     "study": ("only",),
 }
 
@@ -123,6 +125,7 @@ def _run(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX tells which backends are not there
     from score_mia import auditing, device
     from score_mia.auditing.plan import plan as planned
+    from score_mia.hosts import ALONE, Host
 
     device.cache_compilations(values.cache)
     if rest[1] == "study":
@@ -132,13 +135,14 @@ def _run(argv: Sequence[str]) -> None:
     if values.dry_run:
         _print(auditing.describe(plan, values.workdir))
         return
+    host = ALONE if values.host is None else Host.of(values.host)
     actions: dict[str, Callable[..., str]] = {
-        "audit": auditing.run,
+        "audit": lambda p, w: auditing.run(p, w, host),
         "train": auditing.train,
         "import": lambda p, w: auditing.import_target(p, w, values.checkpoint),
-        "attack": auditing.attack,
+        "attack": lambda p, w: auditing.attack(p, w, host),
         "report": auditing.report,
-        "generate": lambda p, w: auditing.generate(p, w, values.count),
+        "generate": lambda p, w: auditing.generate(p, w, values.count, host),
     }
     _print(actions[rest[1]](plan, values.workdir))
 
@@ -166,14 +170,14 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
     """Require the flags that the command needs, and a folder that can be written in."""
     if len(rest) > 2:
         raise UserError(f"{rest[2]!r} is neither a flag nor a command; see --help")
-    for command, names in _OWN.items():
-        for name in names:
-            require(
-                command == rest[1] or not values[name].present,
-                f"--{name}",
-                f"means nothing to {rest[1]!r}",
-                f"leave it out, or run {command!r}",
-            )
+    for name in {name for names in _OWN.values() for name in names}:
+        commands = [command for command, names in _OWN.items() if name in names]
+        require(
+            rest[1] in commands or not values[name].present,
+            f"--{name}",
+            f"means nothing to {rest[1]!r}",
+            f"leave it out, or run {' or '.join(map(repr, commands))}",
+        )
     for name in ("config", "workdir"):
         if getattr(values, name) is None and not (values.dry_run and name == "workdir"):
             raise UserError(f"--{name} is missing; give it, see score-mia --help")
@@ -210,6 +214,9 @@ def _define_flags() -> flags.FlagValues:
         "count", 64, "how many samples to draw (64)", lower_bound=1, **known
     )
     flags.DEFINE_string("checkpoint", None, "the file to import", **known)
+    flags.DEFINE_string(
+        "host", None, "I/N: this is process I of N that share the workdir", **known
+    )
     flags.DEFINE_list("only", [], "names of the study's audits to run (all)", **known)
     flags.DEFINE_string("cache", None, "folder of compiled programs", **known)
     return own
