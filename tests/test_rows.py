@@ -284,7 +284,7 @@ def test_nobody_waits_for_ever_for_a_host_that_is_not_there(tmp_path, monkeypatc
     "text", ["", "1", "2/2", "0/0", "-1/2", "1/2/3", "a/b", "0.5/2"]
 )
 def test_a_host_that_is_none_is_refused(text):
-    with pytest.raises(UserError, match=r"host .*; (give|count)"):
+    with pytest.raises(UserError, match=r"--host=.*; (give|count)"):
         Host.of(text)
 
 
