@@ -278,6 +278,21 @@ def arrays(
     return ArraySource(f"arrays {path}", pixels, np.arange(len(pixels)), labels)
 
 
+def in_memory(images: Shaped[np.ndarray, "..."], name: str = "images") -> ArraySource:
+    """Images that are there already, numbered from 0.
+
+    Args:
+      images: [N, H, W, C] or [N, H, W], uint8 or floating point in [0, 1].
+      name: for messages.
+
+    Raises:
+      UserError: a wrong layout or type, or a value outside [0, 1].
+    """
+    pixels = _layout(name, np.asarray(images))
+    _check_values(name, pixels)
+    return ArraySource(name, pixels, np.arange(len(pixels)))
+
+
 def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
     try:
         return np.asarray(np.lib.format.open_memmap(path, mode="r"))

@@ -124,6 +124,11 @@ class _Apply:
         return module(x, label.astype(x.dtype), condition, dropout_key)
 
 
+def spec_of(apply: Apply) -> Spec | None:
+    """The specification of a network that `functional` built; None of any other."""
+    return apply.spec if isinstance(apply, _Apply) else None
+
+
 def abstract(spec: Spec, shape: Shape) -> Any:
     """A new module whose parameters are shapes only; costs no memory."""
     return nnx.eval_shape(lambda: spec.module(shape, Draws()))

@@ -1,0 +1,97 @@
+"""scores.csv: what each attack says of each image, the most exposed members first.
+
+For whoever has to act on an audit: which images, by file name. It lies in the workdir,
+outside of the report's folder, which may be handed on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from score_mia.data.source import Source
+from score_mia.files import write_atomic
+
+FILE = "scores.csv"
+
+
+class Exposure(NamedTuple):
+    """What an attack says of one image.
+
+    Attributes:
+      id: of the image.
+      file: its name; "" where the data have none.
+      role: "member" or "non-member".
+      score: its membership score; larger is more member-like.
+      confidence: how surely it can be told from an image that was never trained on: 1
+        less its rank among the evaluation's non-members, (1 + k) / (n + 1), where k of
+        those n others score at least as high. No higher value than n / (n + 1) can be
+        shown; of non-members themselves it is as good as uniform.
+    """
+
+    id: int
+    file: str
+    role: str
+    score: float
+    confidence: float
+
+
+def exposures(
+    ids: Int[np.ndarray, " n"],
+    member: Bool[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    source: Source,
+) -> list[Exposure]:
+    """An attack's images, members before non-members, the highest scores first.
+
+    Args:
+      ids, member, scores: of the images under evaluation.
+      source: knows their files' names.
+    """
+    confidence = confidences(scores, member)
+    order = np.lexsort((ids, -scores, ~member))
+    files = source.columns(ids, ("file",)).get("file")
+    return [
+        Exposure(
+            int(ids[i]),
+            "" if files is None else str(files[i]),
+            "member" if member[i] else "non-member",
+            float(scores[i]),
+            float(confidence[i]),
+        )
+        for i in order
+    ]
+
+
+def confidences(
+    scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """1 - (1 + k) / (n + 1) for each image; see `Exposure`.
+
+    A non-member is held against the others, never against itself.
+    """
+    outside = np.sort(scores[~member])
+    as_high = len(outside) - np.searchsorted(outside, scores, side="left") - ~member
+    return 1 - (1 + as_high) / (len(outside) - ~member + 1)
+
+
+def save(folder: Path, attacks: Mapping[str, Iterable[Exposure]]) -> Path:
+    """Write scores.csv, the attacks in their order; a name cannot be a formula."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("attack", *Exposure._fields))
+    for name, images in attacks.items():
+        for one in images:
+            # A spreadsheet runs what begins like this; a leading quote makes it a text.
+            risky = one.file[:1] in ("=", "+", "-", "@", "\t", "\r")
+            file = f"'{one.file}" if risky else one.file
+            row = one._replace(file=file, confidence=round(one.confidence, 6))
+            rows.writerow((name, *row))
+    write_atomic(folder / FILE, lambda f: f.write(text.getvalue().encode()))
+    return folder / FILE
