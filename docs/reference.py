@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import score_mia
-from score_mia.attacks import PUBLISHED, SIGNALS
+from score_mia.attacks import SIGNALS
 from score_mia.auditing import plan
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
@@ -24,6 +24,7 @@ from score_mia.encoders import ENCODERS
 from score_mia.engine import Engine
 from score_mia.networks import NETWORKS, DDPMNet
 from score_mia.networks.options import Options
+from score_mia.papers import hu_pang
 from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import parameters
 from score_mia.rules import RULES
@@ -37,6 +38,12 @@ from score_mia.train.loss import Objective
 
 HERE = Path(__file__).parent
 MADE = "<!-- Made by `make docs` from the docstrings of the code: change these. -->"
+
+
+def _paper(*names: str) -> dict[str, Any]:
+    """Parts of a paper, which a config names as it names a user's own."""
+    return {f"{hu_pang.__name__}:{name}": getattr(hu_pang, name) for name in names}
+
 
 BORROWED = {DDPMNet: Options, TrainConfig: Objective}
 """Whose docstring says what fields mean that a class shares with another."""
@@ -59,7 +66,7 @@ ATTACK = {
 SECTIONS: dict[str, tuple[str, Any]] = {
     "title": ("the report's heading, a text.", None),
     "seed": ("of everything random but training, 0 ... 2**32 - 1. Default: 0.", None),
-    "data": ("the images.", SOURCES),
+    "data": ("the images.", {**SOURCES, **_paper("ffhq", "drd")}),
     "split": ("who is a member, who is not, who is reference data.", SPLITS),
     "sde": ("the noising process.", SDES),
     "parameterisation": (
@@ -94,7 +101,11 @@ SECTIONS: dict[str, tuple[str, Any]] = {
 
 PARTS = {
     "attacks": (
-        ("Signals: `attacks.NAME.signal`", "signal", {**SIGNALS, **PUBLISHED}),
+        (
+            "Signals: `attacks.NAME.signal`",
+            "signal",
+            {**SIGNALS, **_paper("PublishedLoss", "PublishedLikelihood")},
+        ),
         ("Rules: `attacks.NAME.rule`", "rule", RULES),
     ),
     "train": (("`train.dp`: private training", "dp", Privacy),),

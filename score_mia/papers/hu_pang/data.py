@@ -37,7 +37,15 @@ def drd(
 ) -> ArraySource:
     """Diabetic retinopathy images, the 23,359 that show the disease (level above 0).
 
-    Labels are the levels; arguments and errors are those of `ffhq`.
+    Labels are the levels.
+
+    Args:
+      data_dir: where TFDS data sets are kept.
+      size: side in pixels.
+      cache: folder to keep the decoded pixels in, so that later starts map them.
+
+    Raises:
+      UserError: as for `ffhq`.
     """
     return _prepared("drd", data_dir, size, cache)
 
