@@ -13,6 +13,7 @@ here: a traced task tiles its rows itself, by `tiled`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,7 +100,7 @@ class Shards:
       size: ids of a part.
       count: how many parts there are; None if there may be more and more, one for
         every `size` numbers from 0.
-      made: digest of what decided the rows.
+      facts: what decided the rows.
       what: what the rows are, for messages.
     """
 
@@ -107,11 +108,16 @@ class Shards:
     ids: np.ndarray
     size: int
     count: int | None
-    made: str
+    facts: Mapping[str, Any]
     what: str
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @functools.cached_property
+    def made(self) -> str:
+        """Digest of what decided the rows, as each part holds it."""
+        return json_digest(dict(self.facts))
 
     @property
     def parts(self) -> list[int]:
@@ -230,14 +236,14 @@ def kept(folder: str | Path) -> Shards:
     folder = Path(folder)
     manifest = load_sealed(folder / "manifest.json", _LAYOUT)
     layout = {name: manifest.pop(name) for name in _LAYOUT}
-    made, size, count = json_digest(manifest), layout["shard"], layout["parts"]
+    size, count = layout["shard"], layout["parts"]
     paths = [folder / part_name(k, count) for k in range(count)]
     ids = np.concatenate([load_npz(path, ("ids",))["ids"] for path in paths])
     same = digest(ids) == layout["ids"]
     require(
         same, f"{folder}", "holds other rows than its manifest.json says", "delete it"
     )
-    return Shards(folder, ids, size, count, made, "rows")
+    return Shards(folder, ids, size, count, manifest, "rows")
 
 
 def is_whole(folder: str | Path) -> bool:
@@ -259,14 +265,17 @@ def tiled(
     ids: Ids,
     size: int,
     advance: Callable[[np.ndarray], None] = lambda values: None,
+    *,
+    full: bool = True,
 ) -> np.ndarray:
-    """An asynchronous call on blocks of always `size` ids, one of them in flight.
+    """A call on blocks of always `size` ids, of which one more is begun than is read.
 
     Args:
       call: from ids [size] to an array [size, ...], of NumPy or, not yet there, of JAX.
       ids: [n]; the last is repeated to fill the last block, and the copies dropped.
       size: of a block: other sizes could change bits.
       advance: told each block's values [<= size, ...] once they are there.
+      full: whether the last block is filled; not where each id costs.
 
     Returns:
       The values [n, ...].
@@ -280,8 +289,8 @@ def tiled(
     before: tuple[Any, int] | None = None
     for start in range(0, len(ids), size):
         block = ids[start : start + size]
-        full = np.concatenate([block, np.repeat(block[-1:], size - len(block))])
-        pending = (call(full), len(block))
+        fill = np.repeat(block[-1:], size - len(block) if full else 0)
+        pending = (call(np.concatenate([block, fill])), len(block))
         if before is not None:
             fetch(*before)
         before = pending
@@ -342,7 +351,7 @@ def _planned(
     keep_manifest(
         folder, task.words.what, {**facts, **layout}, remedy=task.words.remedy
     )
-    return Shards(folder, ids, shard, count, json_digest(facts), task.words.what)
+    return Shards(folder, ids, shard, count, facts, task.words.what)
 
 
 def _again(what: str) -> str:
