@@ -351,7 +351,8 @@ def digest(*parts: bytes | str | np.ndarray) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             state.update(f"{part.dtype.str}{part.shape}".encode())
-            state.update(np.ascontiguousarray(part).tobytes())
+            flat = np.ascontiguousarray(part).reshape(-1)  # of a mapped file: no copy
+            state.update(flat.view(np.uint8) if flat.dtype.itemsize else b"")
         else:
             state.update(part.encode() if isinstance(part, str) else part)
     return state.hexdigest()[:16]

@@ -218,22 +218,30 @@ def cached(
 ) -> dict[str, np.ndarray]:
     """`make()`'s arrays; with a cache folder, made once and then memory mapped.
 
-    `key` must change whenever the result would. The small arrays are written last, so
-    that their file says that the pixels are whole.
+    `key` must change whenever the result would. The small arrays are written last, with
+    the digest of the pixels, which are read once to be held against it.
+
+    Raises:
+      UserError: the cache is damaged, or was changed.
     """
     if cache is None:
         return make()
     rows = Path(cache).expanduser() / f"{key}.npz"
     file = rows.with_suffix(".npy")
-    if not rows.exists():
+    if not (rows.exists() and file.exists()):
         if rows.parent.is_dir():
             remove_orphans(rows.parent)
         parts = make()
         pixels = parts.pop("pixels")
         write_atomic(file, lambda f: np.save(f, pixels))
-        save_npz(rows, names=np.asarray(sorted(parts)), **parts)
-    names = load_npz(rows, ("names",))["names"]
-    return {"pixels": _read_npy(file), **load_npz(rows, [str(n) for n in names])}
+        seal = np.asarray(digest(pixels))
+        save_npz(rows, names=np.asarray(sorted(parts)), of=seal, **parts)
+    remedy = f"delete {rows} and run again: it is made again"
+    known = load_npz(rows, ("names", "of"), remedy=remedy)
+    pixels = _read_npy(file)
+    same = str(known["of"]) == digest(pixels)
+    require(same, f"{file} is damaged", "its pixels have changed", remedy)
+    return {"pixels": pixels, **load_npz(rows, [str(n) for n in known["names"]])}
 
 
 def arrays(

@@ -6,7 +6,7 @@ from PIL import Image
 
 from score_mia.check import UserError
 from score_mia.data import SOURCES
-from score_mia.data.local import arrays, bundled, folder
+from score_mia.data.local import arrays, bundled, cached, folder
 from score_mia.data.pixels import Decoder, adapt
 from score_mia.data.source import COLUMNS
 from score_mia.registry import make
@@ -136,6 +136,22 @@ def test_adapting_an_array_equals_decoding_its_pictures(channels):
     np.testing.assert_array_equal(got, want)
     floats = adapt(x.astype(np.float32) / 255, 5, channels)
     assert np.max(np.abs(floats - want / 255.0)) < 2 / 255
+
+
+@pytest.mark.parametrize("place", [-1, 130, 6])
+def test_changed_pixels_in_the_cache_are_noticed(tmp_path, place):
+    def make() -> dict[str, np.ndarray]:
+        return {"pixels": np.zeros((2, 2, 2, 1), np.uint8), "ids": np.arange(2)}
+
+    cached(tmp_path, "key", make)
+    file = tmp_path / "key.npy"
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"key.npy is damaged.*; (delete|write)"):
+        cached(tmp_path, "key", make)
+    (tmp_path / "key.npz").unlink()
+    assert not cached(tmp_path, "key", make)["pixels"].any()
 
 
 def test_the_cache_gives_the_same_source_and_notices_a_change(tmp_path):
