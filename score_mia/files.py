@@ -352,7 +352,7 @@ def digest(*parts: bytes | str | np.ndarray) -> str:
         if isinstance(part, np.ndarray):
             state.update(f"{part.dtype.str}{part.shape}".encode())
             flat = np.ascontiguousarray(part).reshape(-1)  # of a mapped file: no copy
-            state.update(flat.view(np.uint8) if flat.dtype.itemsize else b"")
+            state.update(flat.view(np.uint8).data if flat.dtype.itemsize else b"")
         else:
             state.update(part.encode() if isinstance(part, str) else part)
     return state.hexdigest()[:16]
