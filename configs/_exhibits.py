@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+PAPER = "score_mia.papers.hu_pang.tables"
+"""Where the paper's own rows come from."""
+
 LEVELS = (6.0, 3.0, 0.0, -1.0, -3.0, -6.0)
 """log-SNRs fixed beforehand, the same for all processes: clean to noise."""
 
@@ -32,6 +35,14 @@ TITLES = {
 """Exhibit -> what it is in the paper, in the paper's order."""
 
 
+def _rates(table: str, **fields: bool) -> dict:
+    return dict(name=f"{PAPER}:Rates", table=table, **fields)
+
+
+def _fids(table: str) -> dict:
+    return dict(name=f"{PAPER}:Fids", table=table)
+
+
 def exhibits(
     times: Mapping[str, Sequence[float]],
     four: Sequence[str],
@@ -55,29 +66,28 @@ def exhibits(
     likelihood = dict(name="roc", attack="likelihood")
     steps = dict(name="tpr_by_step")
     made = dict(
-        table1=dict(name="quality_table", audits=four, published="Table 1"),
+        table1=dict(name="quality_table", audits=four, beside=_fids("Table 1")),
         figure1=dict(steps, audits=four),
         figure2=dict(loss, audits=four),
-        table2=dict(table, audits=four, published="Table 2"),
+        table2=dict(table, audits=four, beside=_rates("Table 2")),
         figure3=dict(name="perturbed", audits=four, log_snr=LEVELS),
         figure4a=dict(likelihood, audits=four),
         table3=dict(
             name="likelihood_table",
             audits=four,
-            published="Table 3",
-            as_published=True,
+            beside=_rates("Table 3", counted=True),
         ),
         figure4b=dict(likelihood, audits=sizes),
         figure5=dict(steps, panels="fpr", audits=sizes),
         figure6=dict(loss, audits=sizes),
         figure11=dict(steps, audits=sizes),
         quality_by_size=dict(
-            name="quality_table", audits=sizes, published="Section 6.1"
+            name="quality_table", audits=sizes, beside=_fids("Section 6.1")
         ),
         figure7a=dict(steps, audits=(second,)),
         figure7b=dict(loss, audits=(second,)),
         figure7c=dict(likelihood, audits=(second,)),
-        table4=dict(both, audits=(second,), published="Table 4"),
+        table4=dict(both, audits=(second,), beside=_rates("Table 4")),
         figure8a=dict(steps, audits=(private,)),
         figure8b=dict(loss, audits=(private,)),
         figure8c=dict(likelihood, audits=(private,)),

@@ -54,7 +54,9 @@ def lookup(family: str, table: Mapping[str, Any], name: str) -> Any:
     if ":" in name:
         return load(name, family)
     if name not in table:
-        raise UserError(f"{family} {name!r} is unknown; {did_you_mean(name, table)}")
+        own = 'name it as "module:Name"'
+        remedy = did_you_mean(name, table) if table else own
+        raise UserError(f"{family} {name!r} is unknown; {remedy}")
     return table[name]
 
 

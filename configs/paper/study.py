@@ -50,13 +50,14 @@ def get_config(arg: str = "") -> ConfigDict:
         second="smld-drd",
         private="ddpm-dp",
     )
+    counted = dict(name="score_mia.papers.hu_pang.tables:Rates", counted=True)
     theirs = dict(
         table2_their_code=dict(
             name="loss_table",
             attack="loss_as_published",
             audits=FOUR,
             times=dict(ddpm=(200,), smld=(199,), vpsde=(0.21,), vesde=(0.21,)),
-            as_published=True,
+            beside=counted,
         )
     )
     if arg != "small":
@@ -64,7 +65,7 @@ def get_config(arg: str = "") -> ConfigDict:
             name="likelihood_table",
             attack="likelihood_as_published",
             audits=FOUR,
-            as_published=True,
+            beside=counted,
         )
     return ConfigDict(
         dict(

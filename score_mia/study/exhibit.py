@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from score_mia.auditing.plan import Plan
-from score_mia.check import one_of, require
+from score_mia.check import one_of
 from score_mia.report.text import SPACE, estimate, known
 from score_mia.study.finished import Finished
 
@@ -136,15 +136,3 @@ def levels(audits: Sequence[Finished]) -> str:
     """Coverage of the audits' intervals, e.g. "95 %"."""
     shown = sorted({f"{100 * a.level:g}" for a in audits})
     return f"{' or '.join(shown)}{SPACE}%"
-
-
-def check_table(name: str | None, known_tables: Iterable[str]) -> None:
-    """Require a table whose published values are at hand, or None."""
-    if name is not None:
-        require(
-            isinstance(name, str),
-            f"published={name!r}",
-            "is no table's name",
-            'give e.g. published="Table 2"',
-        )
-        one_of("published", name, known_tables)

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from tests.auditing.tiny import get_config as tiny
 
+PAPER = "score_mia.papers.hu_pang.tables"
 TIMES = (0, 200, 500, 999)
 
 
@@ -29,15 +30,19 @@ def get_config(arg: str = "") -> ConfigDict:
             audits=dict(smld=smld, ddpm=ddpm),
             labels=dict(ddpm="DDPM_1 & co"),
             exhibits=dict(
-                quality=dict(name="quality_table", published="Table 1"),
+                quality=dict(
+                    name="quality_table",
+                    beside=dict(name=f"{PAPER}:Fids", table="Table 1"),
+                ),
                 loss=dict(
                     name="loss_table",
                     times=dict(ddpm=(200, 999, "chosen"), smld=(0, 200, 999)),
-                    published="Table 2",
-                    as_published=True,
+                    beside=dict(name=f"{PAPER}:Rates", table="Table 2", counted=True),
                 ),
                 likelihood=dict(
-                    name="likelihood_table", audits=("ddpm",), published="Table 3"
+                    name="likelihood_table",
+                    audits=("ddpm",),
+                    beside=dict(name=f"{PAPER}:Rates", table="Table 3"),
                 ),
                 steps=dict(name="tpr_by_step"),
                 roc=dict(name="roc", attack="loss", title="ROC of the loss"),

@@ -6,7 +6,8 @@
 
 `attacks`: their attacks as their code computes them; ours, which do what the paper
 says, are `score_mia.attacks`. `data`: FFHQ and DRD, which
-`python -m score_mia.papers.hu_pang.prepare` writes. configs/paper has its experiments.
+`python -m score_mia.papers.hu_pang.prepare` writes. `tables`: its printed numbers,
+which a study shows beside ours. configs/paper has its experiments.
 """
 
 from score_mia.papers.hu_pang.attacks import PublishedLikelihood, PublishedLoss

@@ -22,7 +22,7 @@ from score_mia.attacks.loss import Loss
 from score_mia.attacks.protocol import Access
 from score_mia.check import require
 from score_mia.likelihood import Adaptive, Prior, bits_per_dim, log_prob
-from score_mia.metrics.roc import paper_compatible
+from score_mia.papers.hu_pang.counting import paper_compatible
 from score_mia.parameterisation import Noise, Parameterisation
 from score_mia.sde import DDPM, SDE, SMLD, VE, VP
 from score_mia.target import Apply, Target

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from score_mia.study.published import FID_TABLES, RATE_TABLES
+from score_mia.check import UserError
+from score_mia.metrics import roc
+from score_mia.papers.hu_pang.counting import paper_compatible
+from score_mia.papers.hu_pang.published import FID_TABLES, RATE_TABLES
 
 
 @pytest.mark.parametrize("name", RATE_TABLES)
@@ -47,3 +51,15 @@ def test_fids_of_the_text():
     sizes = [f.value for f in FID_TABLES["Section 6.1"].rows]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == first["ddpm"]
+
+
+def test_the_paper_counts_non_members_as_positive():
+    # Half of the members lie above everything, a quarter of the non-members below.
+    scores = np.array([9.0, 8.0, 1.0, 2.0, 1.5, 1.6, 1.7, 1.8, 1.9, 2.1, 0.1, 0.2])
+    member = np.array([True] * 4 + [False] * 8)
+    counted = paper_compatible(scores, member)
+    assert counted["auc"] == pytest.approx(roc.auc(scores, member))
+    assert counted["tpr_at_fpr"]["0.01"] == 0.25
+    assert counted["positive_class"] == "nonmember"
+    with pytest.raises(UserError, match="1 NaN or infinite"):
+        paper_compatible(np.array([1.0, np.nan]), np.array([True, False]))
