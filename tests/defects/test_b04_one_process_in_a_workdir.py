@@ -258,3 +258,21 @@ def test_every_stage_that_writes_is_refused_beside_a_living_one(tmp_path, stage)
     with lease.lease(tmp_path), pytest.raises(UserError, match="is in use by process"):
         STAGES[stage](build.plan(get_config()), tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {".lease-00000.lock"}
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, None])
+def test_who_holds_a_lease_is_told_and_the_dead_hold_none(tmp_path, locks, end):
+    assert lease.holder(tmp_path, 0) is None
+    with holder(tmp_path, locks) as process:
+        start(process)
+        assert process.stdout.readline() == "held\n"
+        held = lease.holder(tmp_path, 0)
+        assert held is not None
+        assert held.process.pid == process.pid
+        assert lease.holder(tmp_path, 1) is None
+        if end is None:
+            process.stdin.close()
+        else:
+            process.send_signal(end)
+        process.wait()
+        assert lease.holder(tmp_path, 0) is None
