@@ -27,7 +27,9 @@ from score_mia.sampling import (
     generate,
     moves,
     sample,
+    times_from,
     trajectory,
+    vary,
 )
 from score_mia.sampling import kept as kept_module
 from score_mia.sde import DDPM, EDM, SMLD, VE, VP
@@ -35,6 +37,13 @@ from tests.oracles import gaussian_target, memorising_target, random_gaussian
 
 SHAPE = (2, 2, 1)
 MEAN, COVARIANCE = random_gaussian(SHAPE, seed=3)
+
+
+def ended(sampler, target, x, key=None, times=None):
+    """Where a run from x ends; over the sampler's own times by default."""
+    times = sampler.times(target.sde) if times is None else times
+    key = jax.random.key(1) if key is None else key
+    return jax.jit(sampler.run)(target.denoiser, x, times, key)[0]
 
 
 def exact_flow(sde, x, t_from, t_to):
@@ -60,7 +69,7 @@ def test_order_of_convergence_to_the_exact_flow(sde, sampler, order):
         finer = dataclasses.replace(
             sampler, steps=steps, spacing="karras", denoise=False
         )
-        got, _ = jax.jit(finer.run)(target.denoiser, x, jax.random.key(1))
+        got = ended(finer, target, x)
         errors.append(np.abs(np.asarray(got) - exact).max())
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert abs(slope - order) < 0.25, errors
@@ -71,7 +80,7 @@ def test_adaptive_flow_meets_its_tolerance():
         target = gaussian_target(sde, MEAN, COVARIANCE)
         x = sde.std(sde.t1) * jax.random.normal(jax.random.key(0), SHAPE)
         sampler = ProbabilityFlow(denoise=False)
-        got, _ = jax.jit(sampler.run)(target.denoiser, x, jax.random.key(1))
+        got = ended(sampler, target, x)
         exact = exact_flow(sde, x, sde.t1, sde.t0)
         np.testing.assert_allclose(got, exact, atol=2e-4)
 
@@ -88,7 +97,7 @@ def run_update(sampler, sde):
     """The sampler's move from every time, with the inputs it was given (float64)."""
     keys, x, eps, z = states()
     rows = moves(sde, sampler.times(sde))
-    got = jax.vmap(lambda r, x, e, k: sampler.update(sde, r, x, e, k, ())[0])(
+    got = jax.vmap(lambda r, x, e, k: sampler.update(sde, r, x, e, k))(
         rows, x, eps, keys
     )
     return [np.asarray(a, np.float64) for a in (got, x, eps, z)]
@@ -205,14 +214,14 @@ def test_predictor_corrector_corrects_then_predicts_at_each_time():
     sampler = PredictorCorrector(corrections=2)
     x = sde.std(sde.t1) * jax.random.normal(jax.random.key(0), SHAPE)
     key = jax.random.key(1)
-    got, _ = jax.jit(sampler.run)(target.denoiser, x, key)
+    got = ended(sampler, target, x, key)
 
     predictor, rows = ReverseDiffusion(), moves(sde, sampler.times(sde))
     for turn in range(36):
         row = jax.tree.map(lambda a, i=turn // 3: a[i], rows)
         eps, own = target.denoiser.eps(x, row.t), jax.random.fold_in(key, turn)
         if turn % 3 == 2:
-            x, _ = predictor.update(sde, row, x, eps, own, ())
+            x = predictor.update(sde, row, x, eps, own)
         else:
             x = sampler.correct(row, x, eps, jax.random.normal(own, SHAPE))
     np.testing.assert_allclose(got, x, rtol=1e-4, atol=1e-5)
@@ -235,7 +244,7 @@ def test_heun_is_karras_algorithm_1():
     target = gaussian_target(sde, MEAN, COVARIANCE)
     sampler = Heun(steps=5)
     x = jax.random.normal(jax.random.key(0), SHAPE)
-    got, _ = jax.jit(sampler.run)(target.denoiser, x, jax.random.key(1))
+    got = ended(sampler, target, x)
 
     times = sampler.times(sde)
     alphas = [float(sde.alpha(float(t))) for t in times]
@@ -276,6 +285,59 @@ def test_ddim_encode_decode_round_trip_is_of_first_order():
     np.testing.assert_allclose(latent, exact, atol=0.05)
     with pytest.raises(UserError, match="eta"):
         encode(target.denoiser, image, Ddim(eta=0.5))
+
+
+def test_inversion_and_its_way_back_are_runs_over_the_same_times():
+    """Up, then down: what `encode` and `decode` do is a choice of x and times."""
+    sde = VP(start=1e-3)
+    target = gaussian_target(sde, MEAN, COVARIANCE)
+    ddim = Ddim(steps=200, spacing="karras", denoise=False)
+    x = sde.alpha(sde.t0) * (jnp.asarray(MEAN, jnp.float32) + 0.2)
+    times = ddim.times(sde)
+    up = ended(ddim, target, x, times=times[::-1])
+    np.testing.assert_allclose(up, exact_flow(sde, x, sde.t0, sde.t1), atol=0.05)
+    np.testing.assert_allclose(ended(ddim, target, up), x, atol=2e-2)
+
+
+@pytest.mark.parametrize("sampler", [Ddim(), Heun(), Ancestral(), ProbabilityFlow()])
+def test_a_varied_image_lies_between_itself_and_the_data(sampler):
+    """Little noise leaves the image, all of it forgets it; img2img of a Gaussian.
+
+    From x_t = alpha x + std z the exact mean of x_0 is what denoising in one go gives.
+    """
+    sde = VP(start=1e-3)
+    target = gaussian_target(sde, MEAN, 1e-3 * np.eye(4))
+    far = target.codec.decode(jnp.asarray(MEAN + 1.0, jnp.float32))
+    centre = np.asarray(target.codec.decode(jnp.asarray(MEAN, jnp.float32)))
+
+    def varied(strength, steps):
+        times = times_from(sampler, sde, strength, steps)
+        keys = jax.random.split(jax.random.key(0), 200)
+        once = jax.vmap(lambda k: vary(target.denoiser, far, times, k, sampler)[0])
+        return np.asarray(jax.jit(once)(keys)).mean(axis=0)
+
+    np.testing.assert_allclose(varied(1.0, 20), centre, atol=0.01)
+    moved = np.abs(np.stack([varied(s, 1) for s in (0.02, 0.1, 0.5)]) - centre)
+    assert np.all(np.diff(moved.mean(axis=(1, 2, 3))) < 0)
+    t = float(times_from(sampler, sde, 0.1, 1)[0])
+    alpha, std = float(sde.alpha(t)), float(sde.std(t))
+    pull = 1e-3 * alpha**2 / (1e-3 * alpha**2 + std**2)
+    np.testing.assert_allclose(moved[1], 0.5 * pull, atol=0.01)
+
+
+def test_times_from_a_share_of_the_way():
+    sde = DDPM()
+    np.testing.assert_array_equal(times_from(Ddim(), sde, 1.0, 2), [999, 0])
+    np.testing.assert_array_equal(times_from(Ddim(), sde, 0.3, 1), [300])
+    np.testing.assert_array_equal(times_from(Ddim(), sde, 0.3, 4), [300, 200, 100, 0])
+    for strength, steps, said in (
+        (0.0, 5, "strength"),
+        (1.5, 5, "strength"),
+        (0.5, 0, "steps"),
+        (0.01, 12, "more than the 11 times there"),
+    ):
+        with pytest.raises(UserError, match=said):
+            times_from(Ddim(), sde, strength, steps)
 
 
 def test_a_memorising_target_generates_its_training_images():

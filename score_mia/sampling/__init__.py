@@ -1,11 +1,15 @@
-"""Drawing images from a target: one loop, one network evaluation a turn.
+"""Drawing images from a model: one loop over times.
 
-A sampler is a frozen dataclass that says on which times it stands and what one network
-evaluation does to the state; the loop, the observer of intermediate states and the
-final denoising are shared. Everything is written for one image and any process, from
+A sampler is a frozen dataclass that says on which times it stands and what one move
+does to the state; the loop, the observer of intermediate states and the final
+denoising are shared. Everything is written for one image and any process, from
 `alpha(t)` and `std(t)` alone; callers `vmap`, and `generate` does so for many.
 
-A run stands on times t1 = t_0 > t_1 > ... > t_{n-1} = t0 and moves from each to the
+A run is given x and the times to go over, so that the front doors differ in these two
+alone: `sample` starts from noise at t1, `vary` from a noised image at a lower time,
+`encode` goes up, and a start of one's own goes straight to `Sampler.run`.
+
+Drawing stands on times t1 = t_0 > t_1 > ... > t_{n-1} = t0 and moves from each to the
 next; with `denoise` (the published codes' `noise_removal`) a last move goes from t0 to
 the clean image (alpha 1, std 0) without adding noise.
 
@@ -17,8 +21,16 @@ Sources: Ho et al. 2020 (2006.11239); Song et al. 2021a, DDIM (2010.02502); Song
 2021b, score SDE (2011.13456); Karras et al. 2022 (2206.00364).
 """
 
-from score_mia.sampling.base import Observer, Row, Sampler, StepSampler, moves
-from score_mia.sampling.draw import decode, encode, generate, sample, trajectory
+from score_mia.sampling.base import Observer, Row, Sampler, moves
+from score_mia.sampling.draw import (
+    decode,
+    encode,
+    generate,
+    sample,
+    times_from,
+    trajectory,
+    vary,
+)
 from score_mia.sampling.kept import Samples, as_picture
 from score_mia.sampling.samplers import (
     SAMPLERS,
@@ -30,6 +42,7 @@ from score_mia.sampling.samplers import (
     ProbabilityFlow,
     ReverseDiffusion,
 )
+from score_mia.sampling.served import Served
 
 __all__ = [
     "SAMPLERS",
@@ -44,12 +57,14 @@ __all__ = [
     "Row",
     "Sampler",
     "Samples",
-    "StepSampler",
+    "Served",
     "as_picture",
     "decode",
     "encode",
     "generate",
     "moves",
     "sample",
+    "times_from",
     "trajectory",
+    "vary",
 ]

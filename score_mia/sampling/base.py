@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of, positive
@@ -21,28 +21,30 @@ from score_mia.target import Denoiser
 Observer = Callable[[Image, Image, Scalar], Any]
 """`observe(x_t, denoised, t)`: a pure function; its outputs are stacked over times."""
 
+Predict = Callable[[Image, Scalar], Image]
+"""`predict(x, t)`: the noise that the network sees in x at t."""
+
 SPACINGS = ("time", "log_snr", "karras")
 
 
 class Row(NamedTuple):
-    """All that one network evaluation needs to know; the loop scans over these.
+    """All that one move needs to know; the loop scans over these.
 
     Attributes:
-      t, alpha, std: where the network is evaluated.
-      to_alpha, to_std: where the move from t ends; (1, 0) when it ends clean.
-      dt: length of the move on the process's clock (0 when it ends clean).
+      t, alpha, std: where the move begins.
+      to, to_alpha, to_std: where it ends; (t, 1, 0) when it ends clean.
       bridge: (a, b, std) of q(x_to | x_t, x_0) = N(a x_0 + b x_t, std^2).
-      main: False for a sampler's auxiliary evaluations (correctors).
+      index: number of the move, uint32; the noise of a move is keyed by it.
     """
 
     t: Any
     alpha: Any
     std: Any
+    to: Any
     to_alpha: Any
     to_std: Any
-    dt: Any
     bridge: Any
-    main: Any
+    index: Any
 
     @property
     def ratio(self) -> Scalar:
@@ -55,9 +57,22 @@ class Row(NamedTuple):
         return jnp.maximum(self.std**2 - (self.ratio * self.to_std) ** 2, 0.0)
 
     @property
+    def dt(self) -> Scalar:
+        """Length of the move on the process's clock; 0 when it ends clean."""
+        return self.t - self.to
+
+    @property
     def clean(self) -> Bool[Array, ""]:
         """Whether the move ends at the clean image."""
         return self.to_std == 0.0
+
+
+class Move(NamedTuple):
+    """A move's end, and what was known where it began: all an observer may see."""
+
+    x: Image
+    start: Image
+    eps: Image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +86,7 @@ class Sampler(abc.ABC):
         or "karras" (even in (std/alpha)^(1/rho), Karras et al., Eq. 5). A discrete
         model's times are rounded to its own, and those that coincide are merged.
       rho: exponent of the karras spacing.
-      denoise: move from t0 on to the clean image; else stop at x_t0.
+      denoise: move from the last time on to the clean image; else stop there.
     """
 
     steps: int | None = None
@@ -103,69 +118,78 @@ class Sampler(abc.ABC):
         self,
         model: Denoiser,
         x: Image,
+        times: Float[ArrayLike, " n"],
         key: Key,
         condition: Any = None,
         observe: Observer | None = None,
     ) -> tuple[Image, Any]:
-        """From x at t1 to the end; returns (x, stacked observations or None)."""
+        """From x, which stands at times[0], over all times to the end.
+
+        Where x comes from and which times these are is the caller's choice: noise and
+        `times(sde)` draw an image, a noised image and the last of them vary it, a
+        deterministic sampler inverts on ascending times. What `observe` saw at each
+        time is returned beside the last x, stacked; None without it.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class StepSampler(Sampler):
-    """A sampler that is a loop; subclasses say what one network evaluation does."""
+    """A sampler that goes from time to time; subclasses say what a move is."""
 
     def evaluations(self, sde: SDE) -> int | None:
         """Network evaluations per image; None if they depend on the image."""
         return len(self.times(sde)) - (not self.denoise)
 
-    def rows(self, sde: SDE) -> Row:
-        """The moves, each field stacked [n] (bridge: a triple of [n])."""
-        rows = moves(sde, self.times(sde))
-        return rows if self.denoise else jax.tree.map(lambda a: a[:-1], rows)
-
-    def memory(self, x: Image) -> Any:
-        """What the sampler remembers between evaluations, at the start."""
-        del x
-        return ()
-
     @abc.abstractmethod
-    def update(
-        self, sde: SDE, row: Row, x: Image, eps: Image, key: Key, memory: Any
-    ) -> tuple[Image, Any]:
-        """The next state and memory, given the predicted noise in x at row.t."""
+    def move(self, network: Predict, sde: SDE, row: Row, x: Image, key: Key) -> Move:
+        """One move; `network(x, t)` predicts noise, `key` is the whole run's."""
 
     def run(
         self,
         model: Denoiser,
         x: Image,
+        times: Float[ArrayLike, " n"],
         key: Key,
         condition: Any = None,
         observe: Observer | None = None,
     ) -> tuple[Image, Any]:
-        rows = self.rows(model.sde)
+        sde, rows = model.sde, moves(model.sde, times)
+        if not self.denoise:
+            rows = jax.tree.map(lambda a: a[:-1], rows)
 
-        def turn(state: tuple[Image, Any], numbered: tuple[Row, Array]) -> Any:
-            (x, memory), (row, index) = state, numbered
-            eps = model.eps(x, row.t, condition)
-            seen = None
-            if observe is not None:
-                seen = observe(x, (x - row.std * eps) / row.alpha, row.t)
-            noise_key = jax.random.fold_in(key, index)
-            return self.update(model.sde, row, x, eps, noise_key, memory), seen
+        def predict(x: Image, t: Scalar) -> Image:
+            return model.eps(x, t, condition)
 
-        count = rows.main.size
-        numbered = (rows, jnp.arange(count, dtype=jnp.uint32))
-        (x, _), seen = jax.lax.scan(turn, (x, self.memory(x)), numbered)
-        kept = np.flatnonzero(self.is_main(count))
-        return x, jax.tree.map(lambda a: a[kept], seen)
+        def turn(x: Image, row: Row) -> tuple[Image, Any]:
+            move = self.move(predict, sde, row, x, key)
+            if observe is None:
+                return move.x, None
+            clean = (move.start - row.std * move.eps) / row.alpha
+            return move.x, observe(move.start, clean, row.t)
 
-    def is_main(self, count: int) -> np.ndarray:
-        """[count] bool: which evaluations the observer's record keeps."""
-        return np.ones(count, bool)
+        return jax.lax.scan(turn, x, rows)
 
 
-def moves(sde: SDE, times: np.ndarray) -> Row:
-    """The moves between descending times and, last, from the last time to clean."""
+@dataclasses.dataclass(frozen=True)
+class OneStep(StepSampler):
+    """A sampler whose every move is one formula of the noise predicted where it is."""
+
+    @abc.abstractmethod
+    def update(self, sde: SDE, row: Row, x: Image, eps: Image, key: Key) -> Image:
+        """Where the move ends; `key` is its own."""
+
+    def move(self, network: Predict, sde: SDE, row: Row, x: Image, key: Key) -> Move:
+        """One evaluation, one update."""
+        eps = network(x, row.t)
+        own = jax.random.fold_in(key, row.index)
+        return Move(self.update(sde, row, x, eps, own), x, eps)
+
+
+def moves(sde: SDE, times: Float[ArrayLike, " n"]) -> Row:
+    """The moves from time to time and, last, from the last one to clean, stacked [n].
+
+    The bridge is that of descending times.
+    """
     t = jnp.asarray(times, jnp.float32)
     alpha, std = jax.vmap(sde.alpha)(t), jax.vmap(sde.std)(t)
     bridge = jax.vmap(sde.bridge)(t[1:], t[:-1])
@@ -173,11 +197,11 @@ def moves(sde: SDE, times: np.ndarray) -> Row:
         t=t,
         alpha=alpha,
         std=std,
+        to=jnp.append(t[1:], t[-1:]),
         to_alpha=jnp.append(alpha[1:], 1.0),
         to_std=jnp.append(std[1:], 0.0),
-        dt=jnp.append(t[:-1] - t[1:], 0.0),
         bridge=tuple(
             jnp.append(c, end) for c, end in zip(bridge, (1.0, 0.0, 0.0), strict=True)
         ),
-        main=jnp.ones(t.size, bool),
+        index=jnp.arange(t.size, dtype=jnp.uint32),
     )

@@ -1,7 +1,8 @@
-"""The front doors: one image, one image observed, many images, and DDIM inversion."""
+"""The front doors: draw one image, observe it, vary it, invert it; draw many."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from score_mia.arrays import Image, Key
-from score_mia.check import at_least, require
+from score_mia.check import at_least, positive, require, within
 from score_mia.device import jit, mesh, size
 from score_mia.rows import tiled
-from score_mia.sampling.base import Observer, Row, Sampler, moves
+from score_mia.sampling.base import Observer, Sampler
 from score_mia.sampling.samplers import Ddim
+from score_mia.sde import SDE
 from score_mia.target import Denoiser
 
 
@@ -55,10 +57,67 @@ def trajectory(
     predictor's move.
     """
     prior, noise = jax.random.split(key)
-    start = jax.random.normal(prior, shape, jnp.float32)
-    x = model.sde.std(model.sde.t1) * start
-    x, seen = sampler.run(model, x, noise, condition, observe)
+    x = model.sde.std(model.sde.t1) * jax.random.normal(prior, shape, jnp.float32)
+    times = sampler.times(model.sde)
+    x, seen = sampler.run(model, x, times, noise, condition, observe)
     return model.codec.decode(x), seen
+
+
+def vary(
+    model: Denoiser,
+    image: Image,
+    times: Float[ArrayLike, " n"],
+    key: Key,
+    sampler: Sampler,
+    condition: Any = None,
+    observe: Observer | None = None,
+) -> tuple[Image, Any]:
+    """An image noised up to times[0] and denoised from there (img2img).
+
+    Meng et al. 2022, SDEdit (2108.01073). The image returned is decoded and unclipped;
+    observations are those of `trajectory`.
+
+    Args:
+      model: whose outputs are asked for.
+      image: in [0, 1].
+      times: descending, such as those of `times_from`.
+      key: the only source of randomness.
+      sampler: see `SAMPLERS`.
+      condition: one row of what the network is conditioned on.
+      observe: what to look at on the way.
+    """
+    start, noise = jax.random.split(key)
+    z = jax.random.normal(start, image.shape, jnp.float32)
+    x = model.sde.perturb(model.codec.encode(image), jnp.asarray(times)[0], z)
+    x, seen = sampler.run(model, x, times, noise, condition, observe)
+    return model.codec.decode(x), seen
+
+
+def times_from(
+    sampler: Sampler, sde: SDE, strength: float, steps: int
+) -> Float[np.ndarray, " n"]:
+    """The times of `steps` moves that begin the share `strength` of the way up.
+
+    Args:
+      sampler: whose spacing says where the times lie; its own steps do not matter.
+      sde: the process.
+      strength: above 0, up to 1, which begins at t1.
+      steps: how many, evenly along the spacing down to t0; a single one goes from the
+        start to the clean image at once.
+    """
+    positive("strength", strength)
+    within("strength", strength, 0.0, 1.0)
+    at_least("steps", steps, 1)
+    whole = dataclasses.replace(sampler, steps=None).times(sde)
+    first = (1.0 - strength) * (len(whole) - 1)
+    rows = np.unique(np.rint(np.linspace(first, len(whole) - 1, steps)).astype(int))
+    require(
+        len(rows) == steps,
+        f"steps={steps} at strength={strength!r}",
+        f"are more than the {len(whole) - round(first)} times there",
+        "give fewer steps",
+    )
+    return whole[rows]
 
 
 def encode(
@@ -66,23 +125,16 @@ def encode(
 ) -> Image:
     """DDIM inversion: the latent x at t1 that a deterministic `decode` leads back from.
 
-    Song et al. 2021a, Eq. 13, run upwards on the sampler's times: dy = eps ds in
-    y = x/alpha, s = std/alpha, with eps predicted at the state before each move. The
-    round trip's error is of first order in the step.
+    Song et al. 2021a, Eq. 13: the sampler run upwards, from the image moved to t0 along
+    the noise that the network predicts in it there. The round trip's error is of first
+    order in the step.
     """
     _deterministic(sampler)
-    rows = moves(model.sde, sampler.times(model.sde))
-    x = model.codec.encode(image)
-
-    def up(y: Image, row: Row) -> tuple[Image, None]:
-        # The move from `to` up to t, at t's label: at the bottom the network has no
-        # other for a clean image.
-        t = jnp.where(row.clean, row.t, row.t - row.dt)
-        eps = model.eps(row.to_alpha * y, t, condition)
-        return y + (row.std / row.alpha - row.to_std / row.to_alpha) * eps, None
-
-    y, _ = jax.lax.scan(up, x, rows, reverse=True)
-    return rows.alpha[0] * y
+    sde, x = model.sde, model.codec.encode(image)
+    upward = dataclasses.replace(sampler, denoise=False)
+    x = sde.perturb(x, sde.t0, model.eps(x, sde.t0, condition))
+    times = sampler.times(sde)[::-1]
+    return upward.run(model, x, times, jax.random.key(0), condition)[0]
 
 
 def decode(
@@ -90,7 +142,8 @@ def decode(
 ) -> Image:
     """The image in [0, 1] (unclipped) that deterministic DDIM makes of x at t1."""
     _deterministic(sampler)
-    x, _ = sampler.run(model, latent, jax.random.key(0), condition)
+    times = sampler.times(model.sde)
+    x, _ = sampler.run(model, latent, times, jax.random.key(0), condition)
     return model.codec.decode(x)
 
 
@@ -103,28 +156,53 @@ def _deterministic(sampler: Ddim) -> None:
     )
 
 
+Task = Callable[..., Image]
+"""`task(model, *rows)`: what is made of one row, a hashable value."""
+
+
 @functools.lru_cache(maxsize=32)
-def _program(
-    sampler: Sampler, shape: tuple[int, int, int], devices: int, parameters: int
-) -> Callable:
-    def rows(model: Denoiser, key: Key, ids: Array, conditions: Any) -> Array:
-        def row(i: Array, condition: Any) -> Image:
-            own = jax.random.fold_in(key, i)
-            return sample(model, own, shape, sampler, condition)
+def _program(task: Task, devices: int, parameters: int) -> Callable:
+    def rows(model: Denoiser, given: Any) -> Array:
+        return jax.vmap(lambda row: task(model, *row))(given)
 
-        return jax.vmap(row)(ids, conditions)
-
-    everywhere, split = PartitionSpec(), PartitionSpec("data")
+    split = PartitionSpec("data")
     return jit(
         jax.shard_map(
             rows,
             mesh=mesh(devices),
-            in_specs=(everywhere, everywhere, split, split),
+            in_specs=(PartitionSpec(), split),
             out_specs=split,
             check_vma=False,
         ),
         parameters=parameters,
     )
+
+
+def perform(task: Task, model: Denoiser, given: Any, devices: int | None) -> Array:
+    """A task on every row of a batch, by one call that is not waited for.
+
+    Args:
+      task: from the model and one row to an array.
+      model: the model.
+      given: a tuple of pytrees of arrays [n, ...], n a multiple of the devices.
+      devices: of this process; None for all.
+
+    Returns:
+      What the task makes of each row, [n, ...].
+    """
+    width = len(jax.local_devices()[:devices])
+    return _program(task, width, size(model))(model, given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """The task of one image from its key."""
+
+    sampler: Sampler
+    shape: tuple[int, int, int]
+
+    def __call__(self, model: Denoiser, key: Key, condition: Any) -> Image:
+        return sample(model, key, self.shape, self.sampler, condition)
 
 
 def generate(
@@ -198,10 +276,10 @@ def draw_rows(
       ids: numbers of the images, a multiple of the number of devices of them.
       conditions: pytree of arrays [n, ...], or None.
     """
-    width = len(jax.local_devices()[:devices])
-    program = _program(sampler, tuple(shape), width, size(model))
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    keys = fold(jax.random.key(seed), jnp.asarray(ids, jnp.uint32))
     told = jax.tree.map(np.asarray, conditions)
-    return program(model, jax.random.key(seed), ids.astype(np.uint32), told)
+    return perform(Draw(sampler, tuple(shape)), model, (keys, told), devices)
 
 
 def require_finite(images: Float[np.ndarray, "n h w c"]) -> None:

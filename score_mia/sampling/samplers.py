@@ -8,11 +8,19 @@ from typing import Any, final
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from score_mia.arrays import Image, Key, Scalar
 from score_mia.check import at_least, one_of, positive, within
-from score_mia.sampling.base import Observer, Row, Sampler, StepSampler, moves
+from score_mia.sampling.base import (
+    Move,
+    Observer,
+    OneStep,
+    Predict,
+    Row,
+    Sampler,
+    StepSampler,
+)
 from score_mia.sde import SDE
 from score_mia.target import Denoiser
 
@@ -45,7 +53,7 @@ def _gaussian(key: Key, x: Image) -> Image:
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Ancestral(StepSampler):
+class Ancestral(OneStep):
     """The posterior step q(x_s | x_t, x_0) with x_0 as denoised by the network.
 
     Ho et al. 2020, Algorithm 2, for DDPM; Song et al. 2021b, Eq. 47, for SMLD.
@@ -62,16 +70,16 @@ class Ancestral(StepSampler):
         super().__post_init__()
         one_of("variance", self.variance, ("posterior", "forward"))
 
-    def update(self, sde, row, x, eps, key, memory):
+    def update(self, sde, row, x, eps, key):
         std = row.bridge[2]
         if self.variance == "forward":
             std = jnp.where(row.clean, 0.0, jnp.sqrt(row.gained))
-        return _ancestral(row, x, eps, std, _gaussian(key, x)), memory
+        return _ancestral(row, x, eps, std, _gaussian(key, x))
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Ddim(StepSampler):
+class Ddim(OneStep):
     """Song et al. 2021a, Eq. 12: x_s = alpha_s x_0 + sqrt(std_s^2 - c^2) eps + c z.
 
     Attributes:
@@ -86,35 +94,35 @@ class Ddim(StepSampler):
         super().__post_init__()
         within("eta", self.eta, 0.0, 1.0)
 
-    def update(self, sde, row, x, eps, key, memory):
+    def update(self, sde, row, x, eps, key):
         x0 = _denoised(row, x, eps)
         if self.eta == 0.0:
-            return row.to_alpha * x0 + row.to_std * eps, memory
+            return row.to_alpha * x0 + row.to_std * eps
         added = self.eta * row.bridge[2]
         kept = jnp.sqrt(jnp.maximum(row.to_std**2 - added**2, 0.0))
-        return row.to_alpha * x0 + kept * eps + added * _gaussian(key, x), memory
+        return row.to_alpha * x0 + kept * eps + added * _gaussian(key, x)
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class EulerMaruyama(StepSampler):
+class EulerMaruyama(OneStep):
     """Euler–Maruyama on the reverse-time SDE (Song et al. 2021b, Eq. 6).
 
     The last move denoises exactly, where score_sde takes one more Euler step without
     its noise.
     """
 
-    def update(self, sde, row, x, eps, key, memory):
-        return _euler_maruyama(sde, row, x, eps, _gaussian(key, x)), memory
+    def update(self, sde, row, x, eps, key):
+        return _euler_maruyama(sde, row, x, eps, _gaussian(key, x))
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class ReverseDiffusion(StepSampler):
+class ReverseDiffusion(OneStep):
     """The reverse-time SDE discretised as the forward one is (2021b, App. E)."""
 
-    def update(self, sde, row, x, eps, key, memory):
-        return _reverse_diffusion(row, x, eps, _gaussian(key, x)), memory
+    def update(self, sde, row, x, eps, key):
+        return _reverse_diffusion(row, x, eps, _gaussian(key, x))
 
 
 @final
@@ -149,24 +157,27 @@ class PredictorCorrector(StepSampler):
     def evaluations(self, sde: SDE) -> int | None:
         return (1 + self.corrections) * (len(self.times(sde)) - (not self.denoise))
 
-    def is_main(self, count: int) -> np.ndarray:
-        turn = self.corrections + 1
-        return np.arange(count) % turn == turn - 1
+    def move(self, network: Predict, sde: SDE, row: Row, x: Image, key: Key) -> Move:
+        """Corrections at row.t, each with a new z, then the predictor."""
+        first = row.index * jnp.uint32(self.corrections + 1)
 
-    def rows(self, sde: SDE) -> Row:
-        turn = self.corrections + 1
-        rows = jax.tree.map(lambda a: jnp.repeat(a, turn), super().rows(sde))
-        return rows._replace(main=jnp.asarray(self.is_main(rows.main.size)))
+        def again(k: Int[Array, ""], x: Image) -> Image:
+            z = _gaussian(jax.random.fold_in(key, first + jnp.uint32(k)), x)
+            return self.correct(row, x, network(x, row.t), z)
 
-    def update(self, sde, row, x, eps, key, memory):
-        z = _gaussian(key, x)
+        x = jax.lax.fori_loop(0, self.corrections, again, x)
+        eps = network(x, row.t)
+        last = first + jnp.uint32(self.corrections)
+        z = _gaussian(jax.random.fold_in(key, last), x)
+        return Move(self.predict(sde, row, x, eps, z), x, eps)
+
+    def predict(self, sde: SDE, row: Row, x: Image, eps: Image, noise: Image) -> Image:
+        """The predictor's move."""
         if self.predictor == "ancestral":
-            moved = _ancestral(row, x, eps, row.bridge[2], z)
-        elif self.predictor == "euler_maruyama":
-            moved = _euler_maruyama(sde, row, x, eps, z)
-        else:
-            moved = _reverse_diffusion(row, x, eps, z)
-        return jnp.where(row.main, moved, self.correct(row, x, eps, z)), memory
+            return _ancestral(row, x, eps, row.bridge[2], noise)
+        if self.predictor == "euler_maruyama":
+            return _euler_maruyama(sde, row, x, eps, noise)
+        return _reverse_diffusion(row, x, eps, noise)
 
     def correct(self, row: Row, x: Image, eps: Image, noise: Image) -> Image:
         """One Langevin step at row.t: x + h score + sqrt(2 h) z."""
@@ -191,30 +202,17 @@ class Heun(StepSampler):
     def evaluations(self, sde: SDE) -> int | None:
         return 2 * len(self.times(sde)) - (1 if self.denoise else 2)
 
-    def is_main(self, count: int) -> np.ndarray:
-        return np.arange(count) % 2 == 0
+    def move(self, network: Predict, sde: SDE, row: Row, x: Image, key: Key) -> Move:
+        """Lines 4 to 8, where dy/ds is the predicted noise."""
+        y, h = x / row.alpha, row.to_std / row.to_alpha - row.std / row.alpha
+        d = network(x, row.t)
+        euler = y + h * d
 
-    def rows(self, sde: SDE) -> Row:
-        rows = moves(sde, self.times(sde))
-        # Evaluations: t_0, t_1 (corrects), t_1, t_2 (corrects), ..., t_{n-1}.
-        n = rows.t.size
-        standing = (np.arange(2 * n - 1) + 1) // 2
-        rows = jax.tree.map(lambda a: a[standing], rows)
-        rows = rows._replace(main=jnp.asarray(self.is_main(2 * n - 1)))
-        return rows if self.denoise else jax.tree.map(lambda a: a[:-1], rows)
+        def corrected() -> Image:
+            return y + h * 0.5 * (d + network(row.to_alpha * euler, row.to))
 
-    def memory(self, x: Image) -> Any:
-        return (x, jnp.zeros_like(x), jnp.float32(0.0))
-
-    def update(self, sde, row, x, eps, key, memory):
-        start, slope, s_start = memory
-        s, s_to = row.std / row.alpha, row.to_std / row.to_alpha
-        y = x / row.alpha
-        predicted = row.to_alpha * (y + (s_to - s) * eps)
-        corrected = row.alpha * (start + 0.5 * (s - s_start) * (slope + eps))
-        new = (y, eps, s)
-        memory = jax.tree.map(lambda a, b: jnp.where(row.main, a, b), new, memory)
-        return jnp.where(row.main, predicted, corrected), memory
+        y = jax.lax.cond(row.clean, lambda: euler, corrected)
+        return Move(row.to_alpha * y, x, d)
 
 
 @final
@@ -247,18 +245,19 @@ class ProbabilityFlow(Sampler):
         self,
         model: Denoiser,
         x: Image,
+        times: Float[ArrayLike, " n"],
         key: Key,
         condition: Any = None,
         observe: Observer | None = None,
     ) -> tuple[Image, Any]:
         import diffrax
 
-        sde, times = model.sde, jnp.asarray(self.times(model.sde))
+        times = jnp.asarray(times, jnp.float32)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, _: model.velocity(x, t, condition)),
             diffrax.Tsit5(),
-            t0=sde.t1,
-            t1=sde.t0,
+            t0=times[0],
+            t1=times[-1],
             dt0=None,
             y0=x,
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
@@ -272,7 +271,7 @@ class ProbabilityFlow(Sampler):
             look = functools.partial(self._look, model, condition, observe)
             seen = jax.lax.map(look, (states[:-1], times))
         x = states[-1]
-        return (model.denoised(x, sde.t0, condition) if self.denoise else x), seen
+        return (model.denoised(x, times[-1], condition) if self.denoise else x), seen
 
     @staticmethod
     def _look(model: Denoiser, condition: Any, observe: Observer, at: Any) -> Any:

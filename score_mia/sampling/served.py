@@ -1,0 +1,130 @@
+"""A model of this process as the service that an attacker without its network meets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from score_mia.arrays import Image, Key
+from score_mia.check import require
+from score_mia.conditions import Conditioner
+from score_mia.rows import tiled
+from score_mia.sampling.base import Sampler
+from score_mia.sampling.draw import Draw, Task, perform, times_from, vary
+from score_mia.target import Denoiser
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What "samples" and "observed" signals get of a model that runs here.
+
+    A `Generator`, `Varying` and `Observed`: its images, and those on the way, are all
+    there is; the network, its process and its times are no part of the view. An image
+    depends on its prompt and its seed (and the image it varies) alone.
+
+    Attributes:
+      shape: (h, w, c) of its images.
+    """
+
+    _model: Denoiser
+    _sampler: Sampler
+    _conditioner: Conditioner | None
+    shape: tuple[int, int, int]
+    _rows: int = 16
+
+    def draw(
+        self, prompts: Sequence[Any] | None, seeds: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n h w c"]:
+        """One image in [0, 1] for each seed; see `target.Generator`."""
+        task = Draw(self._sampler, self.shape)
+        return self._clipped(task, seeds, self._told(prompts))
+
+    def vary(
+        self,
+        images: Float[np.ndarray, "n h w c"],
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        *,
+        strength: float,
+        steps: int,
+    ) -> Float[np.ndarray, "n h w c"]:
+        """Each image noised a share of the way and denoised; see `target.Varying`."""
+        states = self.trace(images, prompts, seeds, strength=strength, steps=steps)
+        return states[:, -1]
+
+    def trace(
+        self,
+        images: Float[np.ndarray, "n h w c"],
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        *,
+        strength: float,
+        steps: int,
+    ) -> Float[np.ndarray, "n steps h w c"]:
+        """`vary` after each of its steps; see `target.Observed`."""
+        task = _Trace(self._sampler, strength, steps)
+        given = np.asarray(images, np.float32)
+        return self._clipped(task, seeds, self._told(prompts), given)
+
+    def _told(self, prompts: Sequence[Any] | None) -> Any:
+        """The conditions of n prompts; a prompt is the column the conditioner reads."""
+        if self._conditioner is None:
+            require(
+                prompts is None, "prompts", "mean nothing to this model", "give None"
+            )
+            return None
+        columns = self._conditioner.columns
+        require(
+            prompts is not None and len(columns) == 1,
+            "prompts",
+            f"are what the model is told, which is made of {columns}",
+            "give one for each seed, to a model whose conditioner reads one column",
+        )
+        return self._conditioner({columns[0]: np.asarray(prompts)})
+
+    def _clipped(self, task: Task, seeds: np.ndarray, *given: Any) -> np.ndarray:
+        """What the task makes of each row, in calls of one size."""
+        seeds = np.asarray(seeds, np.int64)
+        require(len(seeds) > 0, "seeds", "are none", "give one for each image")
+        halves = ((seeds >> 32).astype(np.uint32), seeds.astype(np.uint32))
+        keys = _keys(*map(jnp.asarray, halves))
+
+        def call(rows: np.ndarray) -> Array:
+            row = jax.tree.map(lambda a: a[rows], (keys, *given))
+            return perform(task, self._model, row, None)
+
+        count = self._rows * jax.local_device_count()
+        return np.clip(tiled(call, np.arange(len(seeds)), count), 0.0, 1.0)
+
+
+def _keys(high: Array, low: Array) -> Array:
+    """The key of each 64-bit seed."""
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    return jax.vmap(jax.random.fold_in)(fold(jax.random.key(0), high), low)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trace:
+    """One image's decoded states after each step of its variation."""
+
+    sampler: Sampler
+    strength: float
+    steps: int
+
+    def __call__(
+        self, model: Denoiser, key: Key, condition: Any, image: Image
+    ) -> Float[Array, "steps h w c"]:
+        times = times_from(self.sampler, model.sde, self.strength, self.steps)
+        sampler = dataclasses.replace(self.sampler, denoise=True)
+        last, before = vary(
+            model, image, times, key, sampler, condition, lambda x, x0, t: x
+        )
+        states = jax.vmap(model.codec.decode)(before[1:])
+        return jnp.concatenate([states, last[None]])
