@@ -143,8 +143,7 @@ def existing(path: str | Path, what: str) -> Path:
         path = Path(path).expanduser()
         there = path.exists()
     except (OSError, RuntimeError) as error:  # a name too long, a home unknown
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{what} {path}: {reason}; check the path") from error
+        raise UserError(f"{what} {path}: {reason(error)}; check the path") from error
     require(there, f"{what} {path}", "does not exist", "check the path")
     return path
 
@@ -160,6 +159,12 @@ def finite(name: str, values: np.ndarray) -> None:
 def one_line(text: object) -> str:
     """An error or a text with every run of white space as one blank."""
     return " ".join(str(text).split())
+
+
+def reason(error: BaseException) -> str:
+    """What happened, on one line: in the system's words where it has some."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return one_line(said or str(error) or type(error).__name__)
 
 
 def printable(text: str, keep: str = "") -> str:

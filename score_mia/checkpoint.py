@@ -27,6 +27,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
@@ -454,7 +455,7 @@ def _plain(value: Any) -> Any:
 
 
 def _untangle(value: Any) -> Any:
-    if isinstance(value, Mapping) or hasattr(value, "items"):
+    if isinstance(value, Mapping | ConfigDict):
         return dict(value.items())
     if isinstance(value, np.generic):
         return value.item()

@@ -26,13 +26,19 @@ class Process(Protocol):
     """What a clock asks of a process (`score_mia.sde.SDE`, hashable)."""
 
     @property
-    def t0(self) -> float: ...
+    def t0(self) -> float:
+        """The first time, of least noise."""
+        ...
 
     @property
-    def t1(self) -> float: ...
+    def t1(self) -> float:
+        """The last time, of most noise."""
+        ...
 
     @property
-    def discrete_steps(self) -> int | None: ...
+    def discrete_steps(self) -> int | None:
+        """How many steps a discrete model has; None for a continuous one."""
+        ...
 
     def log_snr(self, t: ScalarLike) -> Scalar:
         """Falls from t0 to t1."""
@@ -73,9 +79,11 @@ class UniformClock(Clock):
     even: ClassVar[bool] = True
 
     def times(self, sde: Process, count: int) -> Float[np.ndarray, " count"]:
+        """Even in t."""
         return np.linspace(sde.t0, sde.t1, count)
 
     def draw(self, sde: Process, key: Key) -> Scalar:
+        """Uniform in [t0, t1], or any step alike."""
         if sde.discrete_steps is None:
             return jax.random.uniform(key, (), minval=sde.t0, maxval=sde.t1)
         return jax.random.randint(key, (), 0, sde.discrete_steps).astype(jnp.float32)
@@ -88,10 +96,12 @@ class LogSnrClock(Clock):
     law: ClassVar[str] = "log_snr"
 
     def times(self, sde: Process, count: int) -> Float[np.ndarray, " count"]:
+        """Even in log-SNR."""
         noisiest, cleanest = _log_snr_ends(sde)
         return _times_at(sde, np.linspace(noisiest, cleanest, count))
 
     def draw(self, sde: Process, key: Key) -> Scalar:
+        """Uniform in log-SNR."""
         noisiest, cleanest = _log_snr_ends(sde)
         level = jax.random.uniform(key, (), minval=noisiest, maxval=cleanest)
         return _step(sde, sde.time_at(level))
@@ -119,11 +129,13 @@ class KarrasClock(Clock):
         positive("std", self.std)
 
     def times(self, sde: Process, count: int) -> Float[np.ndarray, " count"]:
+        """Even in (std/alpha)^(1/rho)."""
         ends = np.exp(-0.5 * _log_snr_ends(sde)) ** (1.0 / self.rho)
         roots = np.linspace(ends[0], ends[1], count)
         return _times_at(sde, -2.0 * self.rho * np.log(roots))
 
     def draw(self, sde: Process, key: Key) -> Scalar:
+        """Of normal log(std/alpha)."""
         z = jax.random.normal(key, ())
         return _step(sde, sde.time_at(-2.0 * (self.mean + self.std * z)))
 

@@ -35,7 +35,9 @@ class Conditioner(Protocol):
     """
 
     @property
-    def columns(self) -> tuple[str, ...]: ...
+    def columns(self) -> tuple[str, ...]:
+        """What it reads of a source, such as ("label",)."""
+        ...
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> Any:
         """A pytree of integer arrays [n, ...] from columns of n images each.

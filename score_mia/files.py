@@ -31,7 +31,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from score_mia.check import UserError, existing, one_line, require
+from score_mia.check import UserError, existing, reason, require
 from score_mia.process import this_process
 
 DAMAGED = (
@@ -78,7 +78,7 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
             else "free some space or choose a writable folder"
         )
         raise UserError(
-            f"cannot write {path} ({_reason(error)}); {remedy}, then run the same "
+            f"cannot write {path} ({reason(error)}); {remedy}, then run the same "
             "command again: what was done is kept"
         ) from error
 
@@ -161,7 +161,7 @@ def load_npz(
         raise
     except DAMAGED as error:
         raise UserError(
-            f"{path} is damaged or no npz file ({_reason(error)}); {remedy}"
+            f"{path} is damaged or no npz file ({reason(error)}); {remedy}"
         ) from error
     if sealed:
         _require_sealed(path, seal, arrays, remedy)
@@ -208,7 +208,7 @@ def load_json(path: str | Path, shape: Any = object, *, remedy: str = AGAIN) -> 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({_reason(error)}); {remedy}") from error
+        raise UserError(f"{path} is damaged ({reason(error)}); {remedy}") from error
     return parse_json(str(path), text, shape, remedy=remedy)
 
 
@@ -219,7 +219,7 @@ def parse_json(
     try:
         value = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{thing} is damaged ({_reason(error)}); {remedy}") from error
+        raise UserError(f"{thing} is damaged ({reason(error)}); {remedy}") from error
     require_shape(thing, value, shape, remedy)
     return value
 
@@ -333,16 +333,10 @@ _WORDS = {dict: "an object", list: "a list", str: "a text", float: "a number"}
 
 
 def _not_a(value: Any, kind: Any, where: str) -> str:
-    words = _WORDS.get(kind) or getattr(kind, "__name__", str(kind))
+    words = _WORDS.get(kind) or (kind.__name__ if isinstance(kind, type) else str(kind))
     shown = repr(value)
     shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
     return f"{where or 'it'} is {shown}, not {words}"
-
-
-def _reason(error: BaseException) -> str:
-    """What happened, on one line."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return one_line(text)
 
 
 def digest(*parts: bytes | str | np.ndarray) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,10 @@ class Scalars(NamedTuple):
     out: Scalar
     inp: Scalar
     label: Scalar
+
+
+Coefficients: TypeAlias = tuple[ScalarLike, ScalarLike, ScalarLike]
+"""(skip, out, inp)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +54,7 @@ class Parameterisation(abc.ABC):
         one_of("label", self.label, LABELS)
 
     @abc.abstractmethod
-    def coefficients(
-        self, alpha: Scalar, std: Scalar
-    ) -> tuple[ScalarLike, ScalarLike, ScalarLike]:
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
         """(skip, out, inp) at signal scale alpha and noise level std."""
 
     def scalars(self, t: ScalarLike, alpha: Scalar, std: Scalar) -> Scalars:
@@ -70,7 +72,8 @@ class Parameterisation(abc.ABC):
 class Noise(Parameterisation):
     """F predicts eps (Ho et al. 2020, Eq. 14)."""
 
-    def coefficients(self, alpha, std):
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
+        """eps = F."""
         return 0.0, 1.0, 1.0
 
 
@@ -79,7 +82,8 @@ class Noise(Parameterisation):
 class Score(Parameterisation):
     """F predicts the score, -eps / std (Song & Ermon 2019, Eq. 5)."""
 
-    def coefficients(self, alpha, std):
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
+        """eps = -std F."""
         return 0.0, -std, 1.0
 
 
@@ -92,7 +96,8 @@ class Velocity(Parameterisation):
     std^2); the denominator is 1 for variance-preserving processes.
     """
 
-    def coefficients(self, alpha, std):
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
+        """eps = (std x + alpha F) / (alpha^2 + std^2)."""
         total = alpha**2 + std**2
         return std / total, alpha / total, 1.0
 
@@ -102,7 +107,8 @@ class Velocity(Parameterisation):
 class Denoised(Parameterisation):
     """F predicts x0, so eps = (x - alpha F) / std."""
 
-    def coefficients(self, alpha, std):
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
+        """eps = (x - alpha F) / std."""
         return 1.0 / std, -alpha / std, 1.0
 
 
@@ -122,7 +128,8 @@ class Karras(Parameterisation):
     scale: float = 0.25
     sigma_data: float = 0.5
 
-    def coefficients(self, alpha, std):
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
+        """eps = (x/alpha - D) / s, with D of the class's formula."""
         s = std / alpha
         total = s**2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / total

@@ -40,13 +40,14 @@ def load(path: str, what: str = "object") -> Any:
             f"{what} {path!r}: importing {module_name!r} ends the program "
             f"(sys.exit({error.code!r})); move that under `if __name__ == '__main__'`"
         ) from error
-    if not hasattr(module, attribute):
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
         names = [n for n in dir(module) if not n.startswith("_")]
         raise UserError(
             f"{what} {path!r}: {module_name!r} has no {attribute!r}; "
             + did_you_mean(attribute, names)
-        )
-    return getattr(module, attribute)
+        ) from error
 
 
 def lookup(family: str, table: Mapping[str, Any], name: str) -> Any:
@@ -113,7 +114,8 @@ def _checked(
         hint = hints.get(field, Any)
         checked[field] = _nested(owner, hint, field, value)
         # None is often a default where the annotation forgets to say so.
-        if value is not None or getattr(arguments.get(field), "default", 0) is not None:
+        optional = field in arguments and arguments[field].default is None
+        if value is not None or not optional:
             check_value(owner, field, checked[field], hint)
     return checked
 

@@ -74,14 +74,17 @@ class SDE(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def t0(self) -> float: ...
+    def t0(self) -> float:
+        """First time."""
 
     @property
     @abc.abstractmethod
-    def t1(self) -> float: ...
+    def t1(self) -> float:
+        """Last time."""
 
     @property
     def discrete_steps(self) -> int | None:
+        """Number of steps, or None."""
         return None
 
     @abc.abstractmethod
@@ -228,18 +231,22 @@ class VP(SDE):
 
     @property
     def t0(self) -> float:
+        """`start`."""
         return self.start
 
     @property
     def t1(self) -> float:
+        """1."""
         return 1.0
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
+        """Minus half the integral of beta."""
         t = jnp.asarray(t, jnp.float32)
         slope = self.beta_max - self.beta_min
         return -0.25 * slope * t**2 - 0.5 * self.beta_min * t
 
     def std(self, t: ScalarLike) -> Scalar:
+        """sqrt(1 - alpha^2)."""
         return jnp.sqrt(-jnp.expm1(2.0 * self.log_alpha(t)))
 
 
@@ -249,6 +256,7 @@ class SubVP(VP):
     """Sub-variance preserving: VP's mean, std 1 - alpha^2 (Song et al., Eq. 29)."""
 
     def std(self, t: ScalarLike) -> Scalar:
+        """1 - alpha^2."""
         return -jnp.expm1(2.0 * self.log_alpha(t))
 
 
@@ -276,16 +284,20 @@ class VE(SDE):
 
     @property
     def t0(self) -> float:
+        """`start`."""
         return self.start
 
     @property
     def t1(self) -> float:
+        """1."""
         return 1.0
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
+        """0."""
         return 0.0 * jnp.asarray(t, jnp.float32)
 
     def std(self, t: ScalarLike) -> Scalar:
+        """sigma_min (sigma_max/sigma_min)^t."""
         t = jnp.asarray(t, jnp.float32)
         growth = float(np.log(self.sigma_max / self.sigma_min))
         return self.sigma_min * jnp.exp(growth * t)
@@ -318,20 +330,25 @@ class SMLD(SDE):
 
     @property
     def t0(self) -> float:
+        """0."""
         return 0.0
 
     @property
     def t1(self) -> float:
+        """The last step."""
         return float(self.steps - 1)
 
     @property
     def discrete_steps(self) -> int:
+        """`steps`."""
         return self.steps
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
+        """0."""
         return 0.0 * jnp.asarray(t, jnp.float32)
 
     def std(self, t: ScalarLike) -> Scalar:
+        """Geometric from sigma_min to sigma_max."""
         u = jnp.asarray(t, jnp.float32) / (self.steps - 1)
         growth = float(np.log(self.sigma_max / self.sigma_min))
         return self.sigma_min * jnp.exp(growth * u)
@@ -383,17 +400,21 @@ class DDPM(SDE):
 
     @property
     def t0(self) -> float:
+        """0."""
         return 0.0
 
     @property
     def t1(self) -> float:
+        """The last step."""
         return float(self.steps - 1)
 
     @property
     def discrete_steps(self) -> int:
+        """`steps`."""
         return self.steps
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
+        """Half the logarithm of the product of 1 - beta."""
         m = (jnp.asarray(t, jnp.float32) + 1.0) / self.steps
         total = jnp.zeros_like(m)
         for c in reversed(_log_alpha_bar(self.beta_min, self.beta_max, self.steps)):
@@ -401,6 +422,7 @@ class DDPM(SDE):
         return 0.5 * m * total
 
     def std(self, t: ScalarLike) -> Scalar:
+        """sqrt(1 - alpha^2)."""
         return jnp.sqrt(-jnp.expm1(2.0 * self.log_alpha(t)))
 
 
@@ -424,16 +446,20 @@ class EDM(SDE):
 
     @property
     def t0(self) -> float:
+        """`sigma_min`."""
         return self.sigma_min
 
     @property
     def t1(self) -> float:
+        """`sigma_max`."""
         return self.sigma_max
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
+        """0."""
         return 0.0 * jnp.asarray(t, jnp.float32)
 
     def std(self, t: ScalarLike) -> Scalar:
+        """t itself."""
         return jnp.asarray(t, jnp.float32)
 
 

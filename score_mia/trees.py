@@ -55,7 +55,9 @@ def save_tree(path: Path, tree: Any, live: str | None = None) -> str:
         # A full disk reaches us from the storage library as any of the three.
         _remove_torn(path)
         told = re.search(r": ([^:\[]+) \[os_error_code", str(error))
-        reason = getattr(error, "strerror", None) or (told or [0, "storage failed"])[1]
+        reason = (told or [0, "storage failed"])[1]
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
         raise UserError(
             f"cannot write {path} ({reason}); free some space or choose a writable "
             "folder, then run the same command again: what was done is kept"

@@ -6,14 +6,15 @@ Any TFDS data set will do whose files are in that format.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from score_mia.check import UserError, require
+from score_mia.check import UserError, one_of, require
 from score_mia.data.local import cached
 from score_mia.data.pixels import Crop, Decoder
 from score_mia.data.source import ArraySource
@@ -27,8 +28,7 @@ def tfds(
     size: int | None = None,
     channels: int | None = None,
     crop: Crop = "center",
-    image_key: str = "image",
-    label_key: str = "label",
+    features: Mapping[str, str] = MappingProxyType({}),
     cache: str | Path | None = None,
 ) -> ArraySource:
     """A TFDS data set prepared as array_record.
@@ -43,8 +43,8 @@ def tfds(
       size: side in pixels; None keeps the records' own, which must then be all equal.
       channels: 3, 1, or None for what the records are.
       crop: "center" or "none"; see `Decoder`.
-      image_key: the feature that holds the image.
-      label_key: the feature that holds an integer class label, if there is one.
+      features: which feature holds an image's "image" and its integer "label", where
+        these are not their names: {"image": "picture"}.
       cache: folder to keep the decoded pixels in, so that later starts map them.
 
     Raises:
@@ -54,16 +54,11 @@ def tfds(
 
     builder = _builder(dataset, data_dir)
     name = f"tfds {dataset} ({split})"
-    features = builder.info.features
-    require(
-        image_key in features,
-        name,
-        f"has no feature {image_key!r}",
-        f"give image_key=..., one of: {', '.join(features)}",
-    )
-    decoder = Decoder(size, channels or _channels(features[image_key]), crop)
-    integers = [k for k in ("index", label_key) if _is_integer(features, k)]
-    _keep_bytes(features[image_key])
+    there = builder.info.features
+    image_key, label_key = _keys(name, features, there)
+    decoder = Decoder(size, channels or _channels(there[image_key]), crop)
+    integers = [k for k in ("index", label_key) if _is_integer(there, k)]
+    _keep_bytes(there[image_key])
     try:
         records = builder.as_data_source(split)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
@@ -81,6 +76,20 @@ def tfds(
         ids=parts.get("index", np.arange(len(parts["pixels"]))),
         labels=parts.get(label_key),
     )
+
+
+def _keys(name: str, features: Mapping[str, str], there: Any) -> tuple[str, str]:
+    """Names of the features that hold the image and its label."""
+    for column in features:
+        one_of("features", column, ("image", "label"))
+    image = features.get("image", "image")
+    require(
+        image in there,
+        name,
+        f"has no feature {image!r}",
+        f"give features=dict(image=...), one of: {', '.join(there)}",
+    )
+    return image, features.get("label", "label")
 
 
 def _builder(dataset: str, data_dir: str | Path | None) -> Any:

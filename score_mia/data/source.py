@@ -39,13 +39,19 @@ class Source(Protocol):
     """
 
     @property
-    def shape(self) -> tuple[int, int, int]: ...
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of every image."""
+        ...
 
     @property
-    def ids(self) -> Int[np.ndarray, " n"]: ...
+    def ids(self) -> Int[np.ndarray, " n"]:
+        """int64 [N], ascending."""
+        ...
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """Of the ids and of every column but "file"."""
+        ...
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
         """The images float32 in [0, 1], in the order asked; `UserError` if unknown."""
@@ -107,6 +113,7 @@ class ArraySource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of every image."""
         h, w, c = self.pixels.shape[1:]
         return (h, w, c)
 
@@ -115,6 +122,7 @@ class ArraySource:
 
     @cached_property
     def digest(self) -> str:
+        """Of ids, pixels, labels and captions; computed once."""
         blocks = range(0, len(self.pixels), _BLOCK)
         more: list[str | np.ndarray] = []
         if self.labels is not None:
@@ -124,11 +132,13 @@ class ArraySource:
         return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks), *more)
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        """float32 in [0, 1], in the order asked."""
         return self._images(self._rows(ids))
 
     def columns(
         self, ids: Int[np.ndarray, " n"], names: Collection[str]
     ) -> dict[str, np.ndarray]:
+        """Those of the columns that there are, in the order asked."""
         rows = self._rows(ids)
         columns = {n: c[rows] for n, c in self._known.items() if n in names}
         if "image" in names:

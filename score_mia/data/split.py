@@ -256,6 +256,21 @@ def files(
     if reference_nonmembers is not None:
         listed.append(_ids(reference_nonmembers, "nonmembers", source))
         outside = np.union1d(outside, listed[-1])
+    ids = _both(inside, outside, source)
+    member = np.arange(len(ids)) < len(inside)
+    lists = [_shown(p) for p in (members, nonmembers) if p is not None]
+    recipe = {"name": "files", "lists": lists}
+    if not listed:
+        return _split(source, ids, member, reference, seed, recipe)
+    order = np.argsort(ids)
+    mask = np.isin(ids, np.concatenate(listed))
+    return Split(ids[order], member[order], mask[order], source.digest, recipe)
+
+
+def _both(
+    inside: Int[np.ndarray, " n"], outside: Int[np.ndarray, " m"], source: Source
+) -> Int[np.ndarray, " k"]:
+    """Members, then non-members: none of them both, all of them in the source."""
     both = np.intersect1d(inside, outside)
     require(
         len(both) == 0,
@@ -271,14 +286,7 @@ def files(
         f"{len(unknown)} ids are not in the data (first: {unknown[:1].tolist()})",
         f"give ids from {source.ids[0]} to {source.ids[-1]}",
     )
-    member = np.arange(len(ids)) < len(inside)
-    lists = [_shown(p) for p in (members, nonmembers) if p is not None]
-    recipe = {"name": "files", "lists": lists}
-    if not listed:
-        return _split(source, ids, member, reference, seed, recipe)
-    order = np.argsort(ids)
-    mask = np.isin(ids, np.concatenate(listed))
-    return Split(ids[order], member[order], mask[order], source.digest, recipe)
+    return ids
 
 
 def _split(

@@ -84,6 +84,7 @@ class EfficientNetLite0:
 
     @cached_property
     def fingerprint(self) -> str:
+        """Of the fields and of the weights' file."""
         return f"{self!r} {sha256(self.path)}"
 
     def params(self, channels: int) -> Weights:

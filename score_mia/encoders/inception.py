@@ -75,16 +75,19 @@ class Inception:
 
     @property
     def name(self) -> str:
+        """ "inception", with a digest of the file if it is not the canonical one."""
         if self.canonical:
             return "inception"
         return f"inception with weights {sha256(self.path)[:8]}"
 
     @property
     def canonical(self) -> bool:
+        """Whether the file is the one that FID has always been computed with."""
         return sha256(self.path) == SHA256
 
     @cached_property
     def fingerprint(self) -> str:
+        """Of the fields and of the weights' file."""
         return f"inception {self.resizing} {sha256(self.path)}"
 
     def params(self, channels: int) -> Weights:

@@ -32,6 +32,7 @@ class Pixels:
 
     @property
     def fingerprint(self) -> str:
+        """The fields: there are no other weights."""
         return repr(self)
 
     def params(self, channels: int) -> None:
@@ -72,6 +73,7 @@ class RandomConv:
 
     @property
     def fingerprint(self) -> str:
+        """The fields: there are no other weights."""
         return repr(self)
 
     def params(self, channels: int) -> list[Affine]:

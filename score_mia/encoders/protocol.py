@@ -35,16 +35,24 @@ class Encoder(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the features are called."""
+        ...
 
     @property
-    def canonical(self) -> bool: ...
+    def canonical(self) -> bool:
+        """Whether they are those of FID."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Of fields and weights."""
+        ...
 
     @property
-    def tile(self) -> int: ...
+    def tile(self) -> int:
+        """Images of one call."""
+        ...
 
     def params(self, channels: int) -> Any:
         """The weights for images of so many channels: a pytree of float32 arrays."""

@@ -86,13 +86,7 @@ def cross_fitted(
     at_least("permutations", permutations, 99)
     within("level", level, 0.5, 1.0)
     member = np.asarray(member, bool)
-    smaller = int(min(member.sum(), (~member).sum()))
-    require(
-        smaller >= 2,
-        "cross-fitting",
-        f"a group has {smaller} rows",
-        "give two or more of either group",
-    )
+    smaller = _smaller(member)
     finite("features", features)
     rng = np.random.default_rng(seed)
     # The products are small: threads that wait for each other made them 25 times slower
@@ -107,17 +101,29 @@ def cross_fitted(
         scores = np.empty(len(member))
         for part in parts:
             scores[part.rows] = part.scores(labels)[:, 0]
-    far = np.abs(null - 0.5) >= abs(value - 0.5) - 1e-12
     # The excess shrinks where the groups do differ; taking all of it is safe.
     excess = max(1.0, float(np.mean((null - 0.5) ** 2)) / _independent(member))
     limits = auc_limits(value, _delong(scores, member, fold) * excess, smaller, level)
-    return CrossFitted(
-        Estimate(value, min(value, limits[0]), max(value, limits[1])),
-        float((far.sum() + 1) / (permutations + 1)),
-        scores,
-        fold,
-        null,
+    auc = Estimate(value, min(value, limits[0]), max(value, limits[1]))
+    return CrossFitted(auc, _p_value(value, null), scores, fold, null)
+
+
+def _p_value(value: float, null: Float[np.ndarray, " b"]) -> float:
+    """The share of arrangements, the real one among them, as far from 1/2."""
+    far = np.abs(null - 0.5) >= abs(value - 0.5) - 1e-12
+    return float((far.sum() + 1) / (len(null) + 1))
+
+
+def _smaller(member: Bool[np.ndarray, " n"]) -> int:
+    """The size of the smaller group, two at the least."""
+    smaller = int(min(member.sum(), (~member).sum()))
+    require(
+        smaller >= 2,
+        "cross-fitting",
+        f"a group has {smaller} rows",
+        "give two or more of either group",
     )
+    return smaller
 
 
 class _Part(NamedTuple):

@@ -65,6 +65,7 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((out,)))
 
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
+        """x times the kernel, plus the bias."""
         y = jax.lax.dot_general(x, self.kernel[...], (((x.ndim - 1,), (0,)), ((), ())))
         return y + along_last(self.bias[...], y.ndim)
 
@@ -92,6 +93,7 @@ class Conv(nnx.Module):
         self.stride = stride
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        """The convolved images, at half their size for stride 2."""
         pad = (1, 1) if self.stride == 1 else (0, 1)
         y = convolve(x, self.kernel[...], self.stride, pad, self.form)
         return y + along_last(self.bias[...], 4)
@@ -122,6 +124,7 @@ class GroupNorm(nnx.Module):
         self.groups = groups
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """x with mean 0 and variance 1 in each group, scaled and shifted by channel."""
         centred = x - self._group_mean(x)
         variance = self._group_mean(centred * centred)
         gain = jax.lax.rsqrt(variance + 1e-6) * along_last(self.scale[...], 4)
@@ -154,6 +157,7 @@ class Attention(nnx.Module):
         self.rescale = rescale
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """x, plus what each pixel gathers from all pixels."""
         batch, height, width, channels = x.shape
         h = self.norm(x).reshape(batch, height * width, channels)
         q, k, v = self.query(h), self.key(h), self.value(h)
@@ -172,6 +176,7 @@ class Fourier(nnx.Module):
         self.frequencies = nnx.Param(scale * normal)
 
     def __call__(self, label: Float[Array, " b"]) -> Float[Array, "b f"]:
+        """Sines, then cosines."""
         frequencies = jax.lax.stop_gradient(self.frequencies[...])
         angle = jnp.log(label)[:, None] * frequencies[None, :] * 2.0 * np.pi
         return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
@@ -196,6 +201,7 @@ class ClassEmbedding(nnx.Module):
         self.table = nnx.Param(draws.scaled((classes, features), 1.0))
 
     def __call__(self, condition: Int[Array, " b"]) -> Float[Array, "b f"]:
+        """The vectors of these classes."""
         return jnp.take(self.table[...], condition, axis=0)
 
 

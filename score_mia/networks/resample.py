@@ -94,6 +94,7 @@ class Halve(nnx.Module):
         self.fir = fir
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        """The features at half their height and width."""
         if self.conv is None:
             return halve(x, self.fir)
         if not self.fir:
@@ -121,6 +122,7 @@ class Double(nnx.Module):
         self.fir = fir
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        """The features at twice their height and width."""
         if self.conv is None:
             return double(x, self.fir)
         if not self.fir:

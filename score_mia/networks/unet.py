@@ -6,7 +6,7 @@ Ho et al. 2020 (2006.11239, App. B) and Song et al. 2021 (2011.13456, App. H).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from flax import nnx
@@ -30,6 +30,11 @@ from score_mia.networks.network import Shape, take_condition
 from score_mia.networks.options import Options, check_shape
 from score_mia.networks.resample import Double, Halve, double, halve
 
+Features: TypeAlias = Float[Array, "_ _ _ _"]
+"""[b, h, w, c], of any level."""
+Told: TypeAlias = Float[Array, "_ _"] | None
+"""[b, e], what the blocks are told of time and class."""
+
 
 class Embedding(nnx.Module):
     """What the blocks are told of the label and the class."""
@@ -50,6 +55,7 @@ class Embedding(nnx.Module):
     def __call__(
         self, label: Float[Array, " b"], condition: Int[Array, " b"] | None
     ) -> Float[Array, "b e"] | None:
+        """What is told, [b, e]; None if there is nothing to tell."""
         take_condition(condition, self.o.classes)
         total = None
         if self.o.conditional:
@@ -94,6 +100,7 @@ class Block(nnx.Module):
         embedding: Float[Array, "b e"] | None,
         dropout: Dropout,
     ) -> Float[Array, "b h2 w2 o"]:
+        """The block's features, at half or twice the size of x if it resamples."""
         act = ACTIVATIONS[self.o.nonlinearity]
         h = act(self.norm_0(x))
         if self.resample:
@@ -117,6 +124,7 @@ class Head(nnx.Module):
         self.o = o
 
     def __call__(self, h: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+        """The image."""
         return self.conv(ACTIVATIONS[self.o.nonlinearity](self.norm(h)))
 
 
@@ -130,24 +138,30 @@ class Combine(nnx.Module):
     def __call__(
         self, image: Float[Array, "b h w c"], h: Float[Array, "b h w i"]
     ) -> Float[Array, "b h w o"]:
+        """The features, with those of the image added or appended."""
         fed = self.dense(image)
         return jnp.concatenate([fed, h], axis=-1) if self.cat else fed + h
+
+
+class Level(NamedTuple):
+    """A level among the others.
+
+    Attributes:
+      attends: whether its blocks are followed by self-attention.
+      last: of its way, so that it does not change the resolution.
+    """
+
+    attends: bool
+    last: bool
 
 
 class Down(nnx.Module):
     """One level on the way down: blocks, then (but last) half the resolution."""
 
     def __init__(
-        self,
-        o: Options,
-        inp: int,
-        out: int,
-        fed: int,
-        *,
-        attends: bool,
-        last: bool,
-        draws: Draws,
+        self, o: Options, inp: int, out: int, fed: int, level: Level, draws: Draws
     ):
+        attends, last = level
         self.o = o
         widths = [inp] + [out] * o.blocks
         self.blocks = nnx.List([Block(o, a, out, draws) for a in widths[: o.blocks]])
@@ -161,7 +175,9 @@ class Down(nnx.Module):
         self.fed = out if o.progressive_input == "residual" else fed
         self.skips = (out,) * o.blocks + (() if last else (self.width,))
 
-    def __call__(self, h, image, embedding, dropout):
+    def __call__(
+        self, h: Features, image: Features, embedding: Told, dropout: Dropout
+    ) -> tuple[list[Features], Features, Features]:
         """Features for the way up (a list), features and image for the next level."""
         skips = []
         for i, block in enumerate(self.blocks):
@@ -200,11 +216,10 @@ class Up(nnx.Module):
         skips: tuple[int, ...],
         channels: int,
         grown: int,
-        *,
-        attends: bool,
-        last: bool,
+        level: Level,
         draws: Draws,
     ):
+        attends, last = level
         self.o = o
         widths = [inp] + [out] * o.blocks
         self.blocks = nnx.List(
@@ -223,7 +238,14 @@ class Up(nnx.Module):
         self.grow = _resampler(Double, o, grown, out, True, draws) if grows else None
         self.double = None if last else _doubling(o, out, draws)
 
-    def __call__(self, h, skips, image, embedding, dropout):
+    def __call__(
+        self,
+        h: Features,
+        skips: list[Features],
+        image: Features | None,
+        embedding: Told,
+        dropout: Dropout,
+    ) -> tuple[Features, Features | None]:
         """Features and growing image for the next level; takes its skips' ends."""
         for block in self.blocks:
             h = jnp.concatenate([h, skips.pop()], axis=-1)
@@ -260,11 +282,11 @@ class UNet(nnx.Module):
         self.first = Conv(channels, o.features, draws, form=o.convolution)
         width, fed, skips, downs = o.features, channels, [o.features], []
         for i, out in enumerate(widths):
-            last = i == len(widths) - 1
-            level = Down(o, width, out, fed, attends=attends[i], last=last, draws=draws)
-            width, fed = level.width, level.fed
-            skips += level.skips
-            downs.append(level)
+            level = Level(attends[i], i == len(widths) - 1)
+            down = Down(o, width, out, fed, level, draws)
+            width, fed = down.width, down.fed
+            skips += down.skips
+            downs.append(down)
         self.downs = nnx.List(downs)
         self.middle_0 = Block(o, width, width, draws)
         self.middle_attention = _attention(o, width, draws)
@@ -272,8 +294,8 @@ class UNet(nnx.Module):
         ups, grown = [], 0
         for i in reversed(range(len(widths))):
             taken = tuple(skips.pop() for _ in range(o.blocks + 1))
-            at = {"attends": attends[i], "last": i == 0, "draws": draws}
-            ups.append(Up(o, width, widths[i], taken, channels, grown, **at))
+            level = Level(attends[i], i == 0)
+            ups.append(Up(o, width, widths[i], taken, channels, grown, level, draws))
             width = grown = widths[i]
         self.ups = nnx.List(ups)
         self.head = (
@@ -289,6 +311,7 @@ class UNet(nnx.Module):
         condition: Int[Array, " b"] | None,
         dropout_key: Key | None,
     ) -> Float[Array, "b h w c"]:
+        """The network's output, of the shape of x."""
         dropout = Dropout(self.o.dropout, dropout_key)
         embedding = self.embedding(label, condition)
         image = x if self.o.centered else 2.0 * x - 1.0

@@ -222,6 +222,8 @@ class _Run:
 
     def initial(self) -> State:
         """The state before the first step."""
+        # 0x1217 is 4,631, so that step 4,631 draws its noise with this very key. It
+        # stays: another key is another training, and every committed number another.
         key = jax.random.fold_in(jax.random.key(self.config.seed), 0x1217)
         params = device.jit(lambda k: self.layout.ravel(self.network.init(k)))(key)
         fresh = State(

@@ -97,8 +97,8 @@ def test_a_wrong_split_or_feature_names_the_right_ones(prepared):
     data = prepared[0] / "data"
     with pytest.raises(UserError, match=r"'tran'.*it has the splits: train"):
         tfds("ffhq/8px", data, "tran")
-    with pytest.raises(UserError, match=r"image_key=..., one of: .*image"):
-        tfds("ffhq/8px", data, image_key="picture")
+    with pytest.raises(UserError, match=r"features=dict.*one of: .*image"):
+        tfds("ffhq/8px", data, features={"image": "picture"})
 
 
 def test_damaged_records_are_named(tmp_path):

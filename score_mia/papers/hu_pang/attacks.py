@@ -83,6 +83,7 @@ class PublishedLoss:
     def __call__(
         self, target: Target, image: Image, key: Key, condition: Any = None
     ) -> Float[Array, " k_plus_d"]:
+        """Minus the losses, and the network's evaluations."""
         sde, loss = target.sde, self._loss(target.sde)
         if _counts_down(sde):
             # What the network is told stays right; noise and weight do not.
@@ -139,6 +140,7 @@ class PublishedLikelihood:
     def __call__(
         self, target: Target, image: Image, key: Key, condition: Any = None
     ) -> Float[Array, " k_plus_d"]:
+        """log p(image) in nats, evaluations, bits/dim."""
         found = log_prob(
             published_flow(target).denoiser,
             image,
