@@ -227,25 +227,6 @@ def compute(
     return shards
 
 
-def kept(folder: str | Path) -> Shards:
-    """The finished rows of a folder, by what its own manifest says.
-
-    Raises:
-      UserError: a part is missing or damaged.
-    """
-    folder = Path(folder)
-    manifest = load_sealed(folder / "manifest.json", _LAYOUT)
-    layout = {name: manifest.pop(name) for name in _LAYOUT}
-    size, count = layout["shard"], layout["parts"]
-    paths = [folder / part_name(k, count) for k in range(count)]
-    ids = np.concatenate([load_npz(path, ("ids",))["ids"] for path in paths])
-    same = digest(ids) == layout["ids"]
-    require(
-        same, f"{folder}", "holds other rows than its manifest.json says", "delete it"
-    )
-    return Shards(folder, ids, size, count, manifest, "rows")
-
-
 def is_whole(folder: str | Path) -> bool:
     """Whether every part that the manifest of a folder speaks of is there."""
     path = Path(folder) / "manifest.json"
@@ -324,9 +305,6 @@ def _spent(path: Path) -> dict[str, Any]:
 
 
 # --- the loop ----------------------------------------------------------------------
-
-_LAYOUT = {"rows": int, "parts": int, "shard": int, "ids": str}
-"""What a manifest says beside the facts of its rows."""
 
 
 def _planned(
