@@ -9,6 +9,7 @@ and that list only shrinks: a line that is no longer needed fails as well.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,9 +71,12 @@ OWING: dict[str, set[str]] = {
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(ROOT.rglob("*.py")):
-        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+@functools.cache
+def trees() -> tuple[tuple[str, ast.Module], ...]:
+    paths = sorted(ROOT.rglob("*.py"))
+    return tuple(
+        (p.relative_to(ROOT).as_posix(), ast.parse(p.read_text())) for p in paths
+    )
 
 
 def defined(
@@ -90,17 +94,20 @@ def defined(
             yield from defined(child, name, public)
 
 
-def functions() -> Iterator[tuple[str, Function, bool]]:
-    for file, tree in trees():
-        for name, node, public in defined(tree):
-            if isinstance(node, Function):
-                yield f"{file}: {name}", node, public
+@functools.cache
+def functions() -> tuple[tuple[str, Function, bool], ...]:
+    return tuple(
+        (f"{file}: {name}", node, public)
+        for file, tree in trees()
+        for name, node, public in defined(tree)
+        if isinstance(node, Function)
+    )
 
 
 def arguments(node: Function) -> list[ast.arg]:
     a = node.args
-    every = [*a.posonlyargs, *a.args, *a.kwonlyargs]
-    return [one for one in every if one.arg not in ("self", "cls")]
+    every = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+    return [one for one in every if one and one.arg not in ("self", "cls")]
 
 
 def long() -> set[str]:
