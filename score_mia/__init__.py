@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from score_mia.data.source import ArraySource
     from score_mia.data.split import Split
     from score_mia.engine import Engine
-    from score_mia.target import Codec, Target
+    from score_mia.target import Affine, Target
 
 __version__ = "0.2.0"
 
 _HOMES = {
     "ArraySource": "data.source",
     "Attack": "attacks.protocol",
-    "Codec": "target",
+    "Affine": "target",
     "Engine": "engine",
     "Split": "data.split",
     "Target": "target",
@@ -27,9 +27,9 @@ _HOMES = {
 """Public name -> the module that holds it."""
 
 __all__ = [
+    "Affine",
     "ArraySource",
     "Attack",
-    "Codec",
     "Engine",
     "Split",
     "Target",

@@ -39,32 +39,12 @@ from score_mia.files import (
     require_shape,
     save_sealed,
 )
-from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
-from score_mia.registry import make
-from score_mia.sde import SDE, SDES
-from score_mia.target import Codec, Target
+from score_mia.spec import Parts, parts
+from score_mia.target import Target
 from score_mia.trees import leaf_name, load_tree, save_tree
-
-SPEC = ("network", "sde", "parameterisation", "codec", "shape")
-"""What a spec holds: four entries for the registries, and the image's [h, w, c]."""
 
 KEPT_STATES = 2
 _USES = ("ema", "params")
-
-
-class Parts(NamedTuple):
-    """What a spec describes; the parameters are all that is missing for a target."""
-
-    network: Any
-    sde: SDE
-    parameterisation: Parameterisation
-    codec: Codec
-    shape: tuple[int, int, int]
-
-    def target(self, params: Params | None) -> Target:
-        """The target that they make with these parameters (None: a template)."""
-        apply = self.network.apply
-        return Target(params, self.sde, self.parameterisation, apply, self.codec)
 
 
 class TrainingState(NamedTuple):
@@ -75,67 +55,14 @@ class TrainingState(NamedTuple):
     record: dict[str, Any]
 
 
-# --- from a spec to a target -------------------------------------------------------
-
-
-def parts(spec: Mapping[str, Any], allow: Collection[str] = ()) -> Parts:
-    """Build what a spec describes.
-
-    Args:
-      spec: {"network": {"name", ...}, "sde": {...}, "parameterisation": {...},
-        "codec": {"low", "high"}, "shape": [h, w, c]}.
-      allow: names such as "my_package.mine:Net" that may be imported. A spec read
-        from a file must not choose what runs, so only the caller can allow them.
-
-    Raises:
-      UserError: something is missing, unknown, wrong, or needs to be allowed.
-    """
-    from score_mia.networks import NETWORKS  # Flax: seconds, for who needs it
-
-    missing = [k for k in SPEC if k not in spec]
-    require(not missing, "spec", f"has no {missing}", f"give all of {list(SPEC)}")
-    tables = (
-        ("network", NETWORKS),
-        ("sde", SDES),
-        ("parameterisation", PARAMETERISATIONS),
-    )
-    for family, _ in tables:
-        entry = spec[family]
-        ok = isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
-        require(ok, f"spec {family!r}", "has no 'name'", "give {'name': ..., fields}")
-        require(
-            ":" not in entry["name"] or entry["name"] in allow,
-            f"{family} {entry['name']!r}",
-            "would run code from outside score_mia",
-            "if you trust it, name it in the config (or in `allow`)",
-        )
-    shape = _shape(spec["shape"])
-    network, sde, parameterisation = (make(f, t, spec[f]) for f, t in tables)
-    codec = make("codec", {"codec": Codec}, {"name": "codec", **dict(spec["codec"])})
-    require(
-        bool(np.isfinite([codec.low, codec.high]).all()) and codec.low < codec.high,
-        f"codec {codec}",
-        "is no ascending pair",
-        "give finite low < high",
-    )
-    return Parts(network.build(shape), sde, parameterisation, codec, shape)
-
-
-def _shape(value: Any) -> tuple[int, int, int]:
-    ok = (
-        isinstance(value, list | tuple)
-        and len(value) == 3
-        and all(isinstance(n, int) and n > 0 for n in value)
-    )
-    require(ok, f"spec shape {value!r}", "is no image shape", "give [h, w, c]")
-    h, w, c = value
-    return h, w, c
+# --- digests -----------------------------------------------------------------------
 
 
 def target_digest(target: Target) -> str:
     """What a record of signals says it was read off: parameters and meaning."""
     meaning = repr((target.sde, target.parameterisation, target.codec))
-    return digest(tree_digest(target.params), meaning)
+    learned = (tree_digest(target.codec),) if jax.tree.leaves(target.codec) else ()
+    return digest(tree_digest(target.params), meaning, *learned)
 
 
 def tree_digest(tree: Any) -> str:
@@ -164,7 +91,7 @@ def save_target(
 
     Args:
       folder: the directory; other files in it are left alone.
-      spec: see `parts`.
+      spec: see `spec.parts`.
       params: parameters of the last step.
       ema: their exponential moving average.
       provenance: JSON values (step, config digest, split digest, versions, ...).
@@ -231,7 +158,7 @@ def load_target(
     Args:
       folder: as given to `save_target`.
       use: "ema" for the averaged parameters (what is published), or "params".
-      allow: see `parts`.
+      allow: see `spec.parts`.
 
     Raises:
       UserError: the folder is missing, damaged, foreign, does not fit its own spec,

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from score_mia.arrays import Params, ScalarLike
+from score_mia.arrays import Key, Params, ScalarLike
+from score_mia.check import require
 from score_mia.parameterisation import Parameterisation
 from score_mia.sde import SDE
 
 Apply = Callable[..., Float[Array, "b ..."]]
 """`apply(params, x [b, ...], label [b], condition [b, ...] or None) -> [b, ...]`."""
+
+Embed = Callable[[Params, Any], Any]
+"""`embed(params, condition [b, ...]) -> [b, ...]`: what `apply` is then given."""
 
 
 @runtime_checkable
@@ -80,10 +84,41 @@ class Observed(Varying, Protocol):
         ...
 
 
+@runtime_checkable
+class Codec(Protocol):
+    """The way between images in [0, 1] and x, the same thing in the model's own space.
+
+    A pytree: one that has parameters carries them as its arrays, which are part of the
+    model, of its digest and of its size. Written for one image.
+
+    Attributes:
+      log_scale: log |d x / d image| per dimension, which densities on images gain; None
+        where there is no density on pixels, as behind a learned encoder.
+    """
+
+    @property
+    def log_scale(self) -> float | None: ...
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape of x for images of a shape; `UserError` if it takes none such."""
+        ...
+
+    def encode(
+        self, image: Float[Array, "..."], key: Key | None = None
+    ) -> Float[Array, "..."]:
+        """From [0, 1] to x: a draw keyed by `key` where it is random, else its mode."""
+        ...
+
+    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From x to [0, 1], unclipped."""
+        ...
+
+
+@final
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Codec:
-    """The affine map from images in [0, 1] to the target's space [low, high].
+class Affine:
+    """The affine map from images in [0, 1] to [low, high].
 
     Attributes:
       low, high: where 0 and 1 go: the range of the network's input.
@@ -92,18 +127,58 @@ class Codec:
     low: float = -1.0
     high: float = 1.0
 
-    def encode(self, image: Float[Array, "..."]) -> Float[Array, "..."]:
-        """From [0, 1] to the target's space."""
-        return self.low + (self.high - self.low) * image
+    def __post_init__(self) -> None:
+        require(
+            bool(np.isfinite([self.low, self.high]).all()) and self.low < self.high,
+            f"codec {self}",
+            "is no ascending pair",
+            "give finite low < high",
+        )
 
-    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """From the target's space to [0, 1], unclipped."""
-        return (x - self.low) / (self.high - self.low)
+    def __repr__(self) -> str:
+        # Its name in version 0.2: digests of targets are taken of it.
+        return f"Codec(low={self.low!r}, high={self.high!r})"
 
     @property
     def log_scale(self) -> float:
-        """log |d x / d image| per dimension: densities on images gain it."""
+        """log (high - low)."""
         return float(np.log(self.high - self.low))
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The image's own."""
+        return image_shape
+
+    def encode(
+        self, image: Float[Array, "..."], key: Key | None = None
+    ) -> Float[Array, "..."]:
+        """Nothing is drawn."""
+        del key
+        return self.low + (self.high - self.low) * image
+
+    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The way back."""
+        return (x - self.low) / (self.high - self.low)
+
+
+CODECS = {"affine": Affine}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """A condition as the network's own embedding made it: what `eps` may be handed."""
+
+    value: Any
+
+
+class Guidance(NamedTuple):
+    """Classifier-free guidance (Ho & Salimans 2022, 2207.12598).
+
+    eps = eps(null) + weight (eps(condition) - eps(null)): 1 is no guidance.
+    """
+
+    null: Any
+    weight: ScalarLike
 
 
 @final
@@ -113,18 +188,22 @@ class Target:
     """A diffusion model whole, parameters and all: what access "gradients" gives.
 
     Attributes:
-      params: the network's parameters (the only arrays of the value).
+      params: the network's parameters.
       sde: the noising process.
       parameterisation: what the network's output means.
       apply: the network's pure function, on a batch (see `Apply`).
-      codec: from images in [0, 1] to the network's space.
+      codec: from images in [0, 1] to the network's space; its arrays, if it has any,
+        are parameters too.
+      embed: the network's function from conditions to what `apply` is given, on a
+        batch, such as a text encoder; None where they are the same.
     """
 
     params: Params
     sde: SDE = dataclasses.field(metadata={"static": True})
     parameterisation: Parameterisation = dataclasses.field(metadata={"static": True})
     apply: Apply = dataclasses.field(metadata={"static": True})
-    codec: Codec = dataclasses.field(default=Codec(), metadata={"static": True})
+    codec: Codec = Affine()
+    embed: Embed | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def denoiser(self) -> Denoiser:
@@ -143,6 +222,7 @@ class Denoiser:
     """
 
     _target: Target
+    _guidance: Guidance | None = None
 
     @property
     def sde(self) -> SDE:
@@ -161,20 +241,49 @@ class Denoiser:
 
     def under(self, sde: SDE) -> Denoiser:
         """The same network, taken for one of another process."""
-        return dataclasses.replace(self._target, sde=sde).denoiser
+        target = dataclasses.replace(self._target, sde=sde)
+        return dataclasses.replace(self, _target=target)
+
+    def embed(self, condition: Any) -> Embedded | None:
+        """What the network makes of one condition before it looks at x; None of None.
+
+        Made once, it serves all times: `eps` takes it in the condition's place.
+        """
+        if condition is None or isinstance(condition, Embedded):
+            return condition
+        target, batch = self._target, jax.tree.map(_one_row, condition)
+        if target.embed is not None:
+            batch = target.embed(target.params, batch)
+        return Embedded(batch)
+
+    def guided(self, guidance: Guidance) -> Denoiser:
+        """The model whose every output is guided so, wherever a condition is given."""
+        return dataclasses.replace(self, _guidance=guidance)
 
     def eps(
-        self, x: Float[Array, "..."], t: ScalarLike, condition: Any = None
+        self,
+        x: Float[Array, "..."],
+        t: ScalarLike,
+        condition: Any = None,
+        guidance: Guidance | None = None,
     ) -> Float[Array, "..."]:
         """Predicted noise in one x of the target's space at one time."""
+        own = self._eps(x, t, self.embed(condition))
+        guidance = self._guidance if guidance is None else guidance
+        if guidance is None or condition is None:
+            return own
+        free = self._eps(x, t, self.embed(guidance.null))
+        return free + guidance.weight * (own - free)
+
+    def _eps(
+        self, x: Float[Array, "..."], t: ScalarLike, condition: Embedded | None
+    ) -> Float[Array, "..."]:
+        target, batch = self._target, None if condition is None else condition.value
         c = self.parameterisation.scalars(t, self.sde.alpha(t), self.sde.std(t))
-        batch = None if condition is None else jax.tree.map(_one_row, condition)
         # The network sees a batch of one: several Flax layers (GroupNorm among them)
         # compute something else, silently, on an input without a batch axis.
-        output = self._target.apply(
-            self._target.params, (c.inp * x)[None], c.label[None], batch
-        )[0]
-        return c.skip * x + c.out * output
+        given = ((c.inp * x)[None], c.label[None], batch)
+        return c.skip * x + c.out * target.apply(target.params, *given)[0]
 
     def score(
         self, x: Float[Array, "..."], t: ScalarLike, condition: Any = None

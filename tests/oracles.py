@@ -22,7 +22,7 @@ import scipy.special
 
 from score_mia.parameterisation import Noise, Parameterisation
 from score_mia.sde import SDE
-from score_mia.target import Codec, Target
+from score_mia.target import Affine, Target
 
 
 def gaussian_target(
@@ -30,7 +30,7 @@ def gaussian_target(
     mean: np.ndarray,
     covariance: np.ndarray,
     parameterisation: Parameterisation | None = None,
-    codec: Codec | None = None,
+    codec: Affine | None = None,
 ) -> Target:
     """The exact target for data N(mean, covariance) in the target's space.
 
@@ -54,7 +54,7 @@ def memorising_target(
     sde: SDE,
     images: np.ndarray,
     parameterisation: Parameterisation | None = None,
-    codec: Codec | None = None,
+    codec: Affine | None = None,
     width: float = 0.0,
 ) -> Target:
     """The exact target of a finite training set: images [n, h, w, c] in [0, 1].
@@ -63,7 +63,7 @@ def memorising_target(
     space: like a trained network, it tells images apart at noise from about that on
     and no lower.
     """
-    codec = codec or Codec()
+    codec = codec or Affine()
     params = {
         "images": codec.encode(jnp.asarray(images, jnp.float32)),
         "width": jnp.float32(width),
@@ -241,7 +241,7 @@ class OracleNetwork:
 def _target(sde, parameterisation, codec, params, exact) -> Target:
     meaning = parameterisation or Noise()
     network = OracleNetwork(sde, meaning, exact)
-    return Target(params, sde, meaning, network, codec or Codec())
+    return Target(params, sde, meaning, network, codec or Affine())
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:

@@ -14,13 +14,13 @@ from score_mia.check import UserError
 from score_mia.checkpoint import (
     load_state,
     load_target,
-    parts,
     save_state,
     save_target,
     target_digest,
 )
 from score_mia.files import load_sealed, save_sealed
 from score_mia.networks import NETWORKS
+from score_mia.spec import parts
 from tests.train.toys import AFFINE, MLP
 
 

@@ -19,7 +19,6 @@ from score_mia.networks import NETWORKS
 from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import make
 from score_mia.sde import SDES
-from score_mia.target import Target
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -55,13 +54,12 @@ def shape(plan):
 def traced(name, arg, size):
     """Shapes of the gradient of the training loss of one image, and of the weights."""
     plan = build.plan(config(name, arg))
-    network = plan.network(size)
-    params = jax.eval_shape(network.init, jax.random.key(0))
+    model = plan.model.at(size)
+    params = jax.eval_shape(model.network.init, jax.random.key(0))
 
     def gradient(params, image, key):
         def loss(params):
-            fields = (plan.sde, plan.parameterisation, network.apply, plan.codec)
-            return plan.train.objective(Target(params, *fields), image, key)
+            return plan.train.objective(model.target(params), image, key)
 
         return jax.grad(loss)(params)
 
@@ -95,14 +93,14 @@ def test_study_builds_with_every_exhibit(name, arg):
     assert papers <= set(planned.exhibits)
     for plan in planned.audits.values():
         if plan.config["data"]["name"] not in SIDE:  # the large ones are traced above
-            network = plan.network(shape(plan))
+            network = plan.model.at(shape(plan)).network
             assert jax.eval_shape(network.init, jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_has_the_published_number_of_parameters(name):
     plan = build.plan(config(name))
-    params = jax.eval_shape(plan.network((64, 64, 3)).init, jax.random.key(0))
+    params = jax.eval_shape(plan.model.at((64, 64, 3)).network.init, jax.random.key(0))
     with np.load(ROOT / "tests" / "golden" / "networks_paper_counts.npz") as counts:
         published = int(counts[plan.config["network"]["name"]])
     assert sum(prod(leaf.shape) for leaf in jax.tree.leaves(params)) == published

@@ -20,7 +20,7 @@ from score_mia.likelihood import (
 )
 from score_mia.parameterisation import Score, Velocity
 from score_mia.sde import DDPM, SMLD, VE, VP, SubVP
-from score_mia.target import Codec
+from score_mia.target import Affine
 from tests.oracles import gaussian_target, marginal_log_prob, random_gaussian
 
 SHAPE = (2, 2, 3)
@@ -63,7 +63,7 @@ def test_discrete_models_between_their_steps(name):
 
 
 @pytest.mark.parametrize(
-    ("parameterisation", "codec"), [(Score(), Codec(0.0, 1.0)), (Velocity(), Codec())]
+    ("parameterisation", "codec"), [(Score(), Affine(0.0, 1.0)), (Velocity(), Affine())]
 )
 def test_density_does_not_depend_on_conventions(parameterisation, codec):
     """A density on images: a codec that halves the target's space doubles p(x)."""

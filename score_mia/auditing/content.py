@@ -162,7 +162,7 @@ def _time_label(sde: SDE) -> str:
 
 def _perturbed(work: Work, assessments: Sequence[Assessment]) -> PerturbedContent:
     """A few members with the noise of a few times, the chosen ones among them."""
-    sde, codec = work.plan.sde, work.plan.codec
+    sde, codec = work.plan.sde, work.plan.model.codec
     times = {float(t) for t in sde.times(7)}
     for a in assessments:
         columns = _columns(sde, a)

@@ -18,7 +18,7 @@ from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
-from score_mia.networks.network import Network
+from score_mia.spec import Parts
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3
@@ -37,11 +37,11 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
       UserError: see `work.look`.
     """
     source, split = _data(plan, workdir)
-    network = plan.network(source.shape)
-    params = jax.eval_shape(network.init, jax.random.key(0))
+    model = plan.model.at(source.shape)
+    params = jax.eval_shape(model.network.init, jax.random.key(0))
     weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    own = gather(plan.conditioner, source.columns, split.ids[:1]).get(OWN)
-    forward = _flops(network, example(source.shape, first_row(own)))
+    own = gather(model.conditioner, source.columns, split.ids[:1]).get(OWN)
+    forward = _flops(model, params, first_row(own))
     rate = _rate() * _EFFICIENCY
     lines = [
         json.dumps(plan.config, indent=2),
@@ -78,10 +78,10 @@ def _data(plan: Plan, workdir: str | Path | None) -> tuple[Source, Split]:
     return source, split
 
 
-def _flops(network: Network, arguments: tuple[Any, Any, Any]) -> float:
+def _flops(model: Parts, params: Any, condition: Any) -> float:
     """Floating point operations of one forward pass of one image, by XLA's count."""
-    params = jax.eval_shape(network.init, jax.random.key(0))
-    lowered = jit(lambda p, *rest: network.apply(p, *rest)).lower(params, *arguments)
+    given = (params, *example(model, params, condition))
+    lowered = jit(lambda p, *rest: model.network.apply(p, *rest)).lower(*given)
     return float((lowered.cost_analysis() or {}).get("flops", 0.0))
 
 

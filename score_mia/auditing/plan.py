@@ -21,21 +21,17 @@ from score_mia.check import (
     require,
     within,
 )
-from score_mia.conditions import CONDITIONERS, Conditioner
 from score_mia.data import SOURCES, SPLITS
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.fields import check_value
-from score_mia.networks import NETWORKS
-from score_mia.networks.network import Network
-from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
 from score_mia.registry import make, section
 from score_mia.rules import RULES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDE, SDES
-from score_mia.target import Codec
+from score_mia.spec import FAMILIES, Kind, build, names
 from score_mia.train.loop import TrainConfig
 
 SEEDS = (0, 2**32 - 1)
@@ -147,9 +143,7 @@ class Plan:
       config: the resolved config, plain JSON values.
       title, seed: of the audit; the seed keys training, signals and intervals.
       source, split: make the data source and, from it, the split.
-      sde, parameterisation, codec: the target's process and conventions.
-      network: makes the network for an image shape (h, w, c).
-      conditioner: makes what the network is told of an image; None if it is told none.
+      model: the target's process, conventions and network, but for the image shape.
       train, attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
       target: which snapshot is attacked.
@@ -160,11 +154,7 @@ class Plan:
     seed: int
     source: Callable[[], Source]
     split: Callable[[Source], Split]
-    sde: SDE
-    parameterisation: Parameterisation
-    codec: Codec
-    network: Callable[[tuple[int, int, int]], Network]
-    conditioner: Conditioner | None
+    model: Kind
     train: TrainConfig
     attacks: tuple[Attack, ...]
     sampler: Any
@@ -181,28 +171,30 @@ class Plan:
         return (*kept, self.train.steps)
 
     @property
+    def sde(self) -> SDE:
+        """The target's process."""
+        return self.model.sde
+
+    @property
     def names(self) -> frozenset[str]:
         """Names of the target's parts: what the user trusts a checkpoint to name."""
-        families = ("network", "sde", "parameterisation", "conditioner")
-        entries = [self.config[f] for f in families if f in self.config]
-        return frozenset(entry["name"] for entry in entries)
+        return names(self.config)
 
     def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:
         """What a checkpoint must say of itself to be loaded anywhere."""
-        names = ("network", "sde", "parameterisation", "codec", "conditioner")
-        entries = {n: self.config[n] for n in names if n in self.config}
+        entries = {n: self.config[n] for n in FAMILIES if n in self.config}
         return {**entries, "shape": list(shape)}
 
 
 def plan(config: Any) -> Plan:
     """Build a `Plan` from a ConfigDict (or mapping); every mistake is a UserError."""
     config = resolve(config)
-    sde = make("sde", SDES, config["sde"])
-    network = make("network", NETWORKS, config["network"])
-    _has("network", network, ("build",))
+    model = build(config, names(config))
     sampler = make("sampler", SAMPLERS, config["sampler"])
     _has("sampler", sampler, ("times", "evaluations", "run"))
-    sampler.evaluations(sde)  # so that times that cannot be are told before training
+    sampler.evaluations(
+        model.sde
+    )  # so that times that cannot be are told before training
     attacks = config["attacks"]
     require(len(attacks) > 0, "attacks", "none is given", "add one to the config")
     result = Plan(
@@ -211,15 +203,9 @@ def plan(config: Any) -> Plan:
         seed=config["seed"],
         source=lambda: _source(config["data"]),
         split=lambda source: _split(config["split"], source),
-        sde=sde,
-        parameterisation=make(
-            "parameterisation", PARAMETERISATIONS, config["parameterisation"]
-        ),
-        codec=_section(Codec, "codec", config["codec"]),
-        network=network.build,
-        conditioner=_conditioner(config),
+        model=model,
         train=_section(TrainConfig, "train", config["train"]),
-        attacks=tuple(_attack(name, spec, sde) for name, spec in attacks.items()),
+        attacks=tuple(_attack(n, a, model.sde) for n, a in attacks.items()),
         sampler=sampler,
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
@@ -311,17 +297,6 @@ def _split(entry: Mapping[str, Any], source: Source) -> Split:
 
 def _section(part: Callable[..., Any], name: str, fields: Mapping[str, Any]) -> Any:
     return section("config section", name, part, fields)
-
-
-def _conditioner(config: Mapping[str, Any]) -> Conditioner | None:
-    """The one that the config names; class labels for a network that has classes."""
-    entry, classes = config.get("conditioner"), config["network"].get("classes")
-    if entry is None and not classes:
-        return None
-    default = {"name": "label", "classes": classes}
-    conditioner = make("conditioner", CONDITIONERS, entry or default)
-    _has("conditioner", conditioner, ("columns", "__call__", "null"))
-    return conditioner
 
 
 def _quality(fields: Mapping[str, Any]) -> QualityConfig:

@@ -22,8 +22,9 @@ from score_mia.check import UserError, require
 from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.networks.network import Network, with_dropout
+from score_mia.networks.network import with_dropout
 from score_mia.signals import Signals
+from score_mia.spec import Parts
 from score_mia.train import dp
 
 _MOST = 4_000_000
@@ -47,8 +48,9 @@ def require_ready(
         private training; a rule that cannot be fitted on the reference data it is to
         get, or that does not know its columns.
     """
-    own = gather(plan.conditioner, source.columns, split.ids).get(OWN)
-    check_network(plan.network(source.shape), source.shape, first_row(own))
+    model = plan.model.at(source.shape)
+    own = gather(model.conditioner, source.columns, split.ids).get(OWN)
+    check_network(model, first_row(own))
     side, cutout = min(source.shape[:2]), plan.train.cutout
     require(
         cutout <= side,
@@ -62,12 +64,11 @@ def require_ready(
         _rehearse(attack, plan, split)
 
 
-def check_network(network: Network, shape: tuple[int, int, int], condition: Any) -> Any:
+def check_network(model: Parts, condition: Any) -> Any:
     """Call the network on shapes alone, as training and attacks will.
 
     Args:
-      network: of images of this shape.
-      shape: (h, w, c).
+      model: with the network of these images.
       condition: one row of what it is told (`first_row`), or None.
 
     Returns:
@@ -76,13 +77,12 @@ def check_network(network: Network, shape: tuple[int, int, int], condition: Any)
     Raises:
       UserError: it cannot be called so, or returns another shape than it was given.
     """
-    key = jax.random.key(0)
-    x, label, condition = example(shape, condition)
-    params = jax.eval_shape(network.init, key)
+    key, apply = jax.random.key(0), model.network.apply
+    params = jax.eval_shape(model.network.init, key)
     try:
-        jax.eval_shape(network.apply, params, x, label, condition)
-        apply = with_dropout(network.apply, key)
-        result = jax.eval_shape(apply, params, x, label, condition)
+        x, label, told = example(model, params, condition)
+        jax.eval_shape(apply, params, x, label, told)
+        result = jax.eval_shape(with_dropout(apply, key), params, x, label, told)
     except TypeError as error:
         raise UserError(
             f"network: apply cannot be called ({' '.join(str(error).split())}); give "
@@ -99,11 +99,14 @@ def check_network(network: Network, shape: tuple[int, int, int], condition: Any)
 
 
 def example(
-    shape: tuple[int, int, int], condition: Any
+    model: Parts, params: Any, condition: Any
 ) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, Any]:
-    """Shapes of one image, its label, and its condition, as a batch of one."""
+    """Shapes of x, its label, and what the network is given of its condition."""
+    embed = model.target(None).embed
+    if embed is not None and condition is not None:
+        condition = jax.eval_shape(embed, params, condition)
     return (
-        jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+        jax.ShapeDtypeStruct((1, *model.codec.shape(model.shape)), jnp.float32),
         jax.ShapeDtypeStruct((1,), jnp.float32),
         condition,
     )

@@ -108,7 +108,7 @@ class Work:
           UserError: the data set has no such column, or values that the model does not
             know.
         """
-        return gather(self.plan.conditioner, self.source.columns, ids)
+        return gather(self.plan.model.conditioner, self.source.columns, ids)
 
     def require_same_signals(self) -> None:
         """Refuse an attack whose folder holds the signals of another."""

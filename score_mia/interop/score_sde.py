@@ -26,19 +26,17 @@ from score_mia.interop.score_sde_config import from_score_sde_config
 from score_mia.interop.score_sde_jax import params_from_flax
 from score_mia.interop.score_sde_torch import averaged, params_from_state_dict
 from score_mia.interop.unpickle import read_torch
-from score_mia.networks import NETWORKS, DDPMNet, NCSNpp
+from score_mia.networks import DDPMNet, NCSNpp
 from score_mia.networks.network import Shape
-from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
-from score_mia.registry import make
-from score_mia.sde import SDE, SDES
-from score_mia.target import Codec, Target
+from score_mia.spec import build, image_shape, parts
+from score_mia.target import Target
 
 
 class Foreign(NamedTuple):
     """A checkpoint of score_sde in our terms: what `checkpoint.save_target` is given.
 
     Attributes:
-      spec: network, sde, parameterisation, codec, shape (`checkpoint.parts`).
+      spec: network, sde, parameterisation, codec, shape (`spec.parts`).
       params: the weights of the last step, float32 NumPy arrays.
       ema: their moving average, which samples and attacks use.
       step: training steps that the file says were made.
@@ -57,7 +55,7 @@ def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
 
     Args:
       path: the file: "checkpoint_10.pth" or, of the JAX original, "checkpoint_10".
-      config: a specification (`checkpoint.parts`; `plan(config).spec(shape)`
+      config: a specification (`spec.parts`; `plan(config).spec(shape)`
         makes one of an experiment), or a configuration of theirs as a mapping
         (`from_score_sde_config`).
 
@@ -68,7 +66,7 @@ def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
     path = existing(path, "checkpoint")
     theirs = "model" in config and "training" in config
     spec = from_score_sde_config(config) if theirs else dict(config)
-    network, shape = _built(spec)[:2]
+    network, shape = _network(spec), image_shape(spec)
     require(path.is_file(), f"checkpoint {path}", "is a folder", "name the file in it")
     with path.open("rb") as file:
         start = file.read(4)
@@ -98,33 +96,20 @@ def load_score_sde(
       ema: False for the parameters of the last step.
     """
     found = read_score_sde(path, config)
-    network, shape, sde, parameterisation, codec = _built(found.spec)
     params = jax.tree.map(jnp.asarray, found.ema if ema else found.params)
-    apply = network.build(shape).apply
-    return Target(params, sde, parameterisation, apply, codec)
+    return parts(found.spec).target(params)
 
 
-def _built(spec: Mapping[str, Any]) -> tuple[Any, Shape, SDE, Parameterisation, Codec]:
-    """The parts that a specification names."""
-    parts = ("network", "sde", "parameterisation", "codec", "shape")
-    missing = [part for part in parts if part not in spec]
-    require(not missing, "specification", f"has no {missing}", f"give {parts}")
-    network = make("network", NETWORKS, spec["network"])
+def _network(spec: Mapping[str, Any]) -> DDPMNet | NCSNpp:
+    """The network that a specification names: one whose layers theirs have too."""
+    network = build(spec).networks
     require(
         isinstance(network, DDPMNet | NCSNpp),
         f"network {spec['network']['name']!r}",
         "is none of score_sde's",
         "its checkpoints are of 'ddpm' or 'ncsnpp'",
     )
-    meaning = spec["parameterisation"]
-    height, width, channels = spec["shape"]
-    return (
-        network,
-        (height, width, channels),
-        make("sde", SDES, spec["sde"]),
-        make("parameterisation", PARAMETERISATIONS, meaning),
-        make("codec", {"codec": Codec}, {**spec["codec"], "name": "codec"}),
-    )
+    return network
 
 
 def _torch(

@@ -43,7 +43,7 @@ _LOWERED = (
 
 
 def from_score_sde_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification (`checkpoint.parts`) of a model of score_sde's configuration.
+    """The specification (`spec.parts`) of a model of score_sde's configuration.
 
     Args:
       config: {"model": {...}, "data": {...}, "training": {...}} as theirs has them;

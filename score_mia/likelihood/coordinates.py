@@ -52,7 +52,8 @@ class Coordinates:
 
     def __init__(self, model: Denoiser) -> None:
         self.sde = model.sde
-        unit = 0.5 * float(np.exp(model.codec.log_scale))
+        scale = model.codec.log_scale  # a learned space has the size of [-1, 1]
+        unit = 1.0 if scale is None else 0.5 * float(np.exp(scale))
         self.near, self.far = _NEAR * unit, _FAR * unit
         self.centre = _CENTRE * unit
 

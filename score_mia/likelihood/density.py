@@ -87,17 +87,17 @@ def log_prob(
     if dequantise:
         noise = jax.random.uniform(noise_key, image.shape)
         image = (255.0 * image + noise) / 256.0
-    exact = divergence == "exact"
+    x, exact = model.codec.encode(image), divergence == "exact"
     if exact:
-        directions = jnp.eye(image.size).reshape(image.size, *image.shape)
+        directions = jnp.eye(x.size).reshape(x.size, *x.shape)
     else:
         draw = getattr(jax.random, {"gaussian": "normal"}.get(probe, probe))
-        directions = draw(probe_key, (probes, *image.shape), jnp.float32)
+        directions = draw(probe_key, (probes, *x.shape), jnp.float32)
 
-    x = model.codec.encode(image)
     end = solve(solver, model, x, directions, condition)
     gain = jnp.sum(end.gains) if exact else jnp.mean(end.gains)
-    total = prior(end.x1) + gain + end.volume + image.size * model.codec.log_scale
+    scale = model.codec.log_scale or 0.0  # none: a density on the model's own space
+    total = prior(end.x1) + gain + end.volume + image.size * scale
     error = _standard_error(end.gains, exact)
     return LogProb(total, error, end.evaluations, end.error)
 

@@ -47,6 +47,19 @@ class Network:
 
 
 @runtime_checkable
+class Embedding(Protocol):
+    """A network that makes something of a condition before it looks at x.
+
+    A text encoder, say: its parameters are among the network's, and it is part of the
+    traced program. It is a `Network` besides.
+    """
+
+    def embed(self, params: Params, condition: Any) -> Any:
+        """What `apply` is given for conditions [b, ...]; a pure, hashable function."""
+        ...
+
+
+@runtime_checkable
 class Spec(Protocol):
     """A frozen dataclass of plain fields that makes its module."""
 

@@ -57,7 +57,9 @@ def trajectory(
     predictor's move.
     """
     prior, noise = jax.random.split(key)
-    x = model.sde.std(model.sde.t1) * jax.random.normal(prior, shape, jnp.float32)
+    x = model.sde.std(model.sde.t1) * jax.random.normal(
+        prior, model.codec.shape(shape), jnp.float32
+    )
     times = sampler.times(model.sde)
     x, seen = sampler.run(model, x, times, noise, condition, observe)
     return model.codec.decode(x), seen
@@ -87,8 +89,9 @@ def vary(
       observe: what to look at on the way.
     """
     start, noise = jax.random.split(key)
-    z = jax.random.normal(start, image.shape, jnp.float32)
-    x = model.sde.perturb(model.codec.encode(image), jnp.asarray(times)[0], z)
+    clean = model.codec.encode(image)
+    z = jax.random.normal(start, clean.shape, jnp.float32)
+    x = model.sde.perturb(clean, jnp.asarray(times)[0], z)
     x, seen = sampler.run(model, x, times, noise, condition, observe)
     return model.codec.decode(x), seen
 

@@ -90,7 +90,7 @@ def _noised(
     audit: Finished, ids: np.ndarray, times: Sequence[float]
 ) -> list[np.ndarray]:
     """For each image its noised versions [k, h, w, c], one noise for all times."""
-    sde, codec = audit.plan.sde, audit.plan.codec
+    sde, codec = audit.plan.sde, audit.plan.model.codec
     x = codec.encode(jnp.asarray(audit.work.source.images(ids)))
     noise = jax.random.normal(jax.random.key(audit.plan.seed), x.shape)
     shown = []

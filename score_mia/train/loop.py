@@ -28,14 +28,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from score_mia import device
 from score_mia.check import UserError, finite, require
 from score_mia.checkpoint import (
-    Parts,
     describe,
     has_arrays,
     has_state,
     is_unsealed,
     load_state,
     load_target,
-    parts,
     save_state,
     save_target,
     seal_target,
@@ -44,6 +42,7 @@ from score_mia.data.loader import Batches, PoissonBatches
 from score_mia.files import digest
 from score_mia.progress import Progress
 from score_mia.sde import SDE
+from score_mia.spec import Parts, names, parts
 from score_mia.target import Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
@@ -77,7 +76,7 @@ def train(
     """Train a target, or go on where an earlier call was stopped.
 
     Args:
-      spec: network, sde, parameterisation, codec, shape (`checkpoint.parts`); classes
+      spec: network, sde, parameterisation, codec, shape (`spec.parts`); classes
         of other packages that it names are imported, since it comes from the caller.
       images: the members, float32 [n, h, w, c] in [0, 1].
       config: how to train.
@@ -94,7 +93,7 @@ def train(
         longer finite (the last good state is kept), a disk that cannot be written.
     """
     folder = Path(folder)
-    trusted = _names(spec)
+    trusted = names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, conditions, p.shape)
     config.check_shape(p.shape)
@@ -337,11 +336,6 @@ def as_tree(state: State) -> dict[str, Any]:
     """The state as the nested dict that is written; leaf order is the state's."""
     leaves = jax.tree.leaves(state)
     return {f"{i:02d}": leaf for i, leaf in enumerate(leaves)}
-
-
-def _names(spec: Mapping[str, Any]) -> set[str]:
-    entries = [spec.get(k) for k in ("network", "sde", "parameterisation")]
-    return {str(e["name"]) for e in entries if isinstance(e, Mapping) and "name" in e}
 
 
 def _float32(shapes: Any) -> Any:

@@ -84,8 +84,9 @@ class Objective:
         if self.cutout:
             image = cut_out(image, self.cutout, jax.random.fold_in(k_flip, 1))
         t = self.time(target.sde, k_time)
-        noise = jax.random.normal(k_noise, image.shape, image.dtype)
-        x = target.sde.perturb(target.codec.encode(image), t, noise)
+        clean = target.codec.encode(image)
+        noise = jax.random.normal(k_noise, clean.shape, clean.dtype)
+        x = target.sde.perturb(clean, t, noise)
         error = jnp.square(target.denoiser.eps(x, t, condition) - noise)
         total = jnp.mean(error) if self.reduce_mean else 0.5 * jnp.sum(error)
         return self.weight(target.sde, t) * total

@@ -32,12 +32,12 @@ from score_mia.rules import RULES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import DDPM, SDES
 from score_mia.study.config import EXHIBITS
-from score_mia.target import Codec, Target
+from score_mia.target import Affine, Target
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective
 
 SECTIONS = (
-    *(Engine, Codec, TrainConfig, Privacy),
+    *(Engine, Affine, TrainConfig, Privacy),
     *(build.ReportConfig, build.QualityConfig, build.TargetConfig),
 )
 FAMILIES = (
@@ -94,7 +94,7 @@ T = TypeVar("T")
         (str | Path, ("x", Path("x")), (3, None)),
         (Annotated[int, "steps"], (3,), ("x",)),
         (int | tuple[float, ...] | None, (3, (1, 2.5), None), ("all", True, 2.5)),
-        (Codec, (Codec(),), ({"low": 0.0}, 3)),
+        (Affine, (Affine(),), ({"low": 0.0}, 3)),
         # not known to the house: anything passes
         (Any, (3, "x", None, (1,)), ()),
         (Colour, (3, "red"), ()),

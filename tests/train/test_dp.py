@@ -19,9 +19,10 @@ import pytest
 
 from score_mia import device
 from score_mia.check import UserError
-from score_mia.checkpoint import describe, load_target, parts
+from score_mia.checkpoint import describe, load_target
 from score_mia.clock import UniformClock
 from score_mia.registry import make
+from score_mia.spec import parts
 from score_mia.train import accounting, dp
 from score_mia.train.accounting import Mechanism
 from score_mia.train.config import Privacy, TrainConfig

@@ -9,7 +9,7 @@ from scipy import stats
 from score_mia.check import UserError
 from score_mia.parameterisation import Noise, Score
 from score_mia.sde import DDPM, EDM, SMLD, VE, VP
-from score_mia.target import Codec, Target
+from score_mia.target import Affine, Target
 from score_mia.train.loss import Objective
 
 IMAGE = np.random.default_rng(0).uniform(size=(2, 3, 1)).astype(np.float32)
@@ -30,7 +30,7 @@ class Spy:
 
 def observe(sde, parameterisation, objective, seed=3):
     spy = Spy()
-    target = Target(None, sde, parameterisation, spy, Codec(-1.0, 1.0))
+    target = Target(None, sde, parameterisation, spy, Affine(-1.0, 1.0))
     loss = objective(target, jnp.asarray(IMAGE), jax.random.key(seed))
     return spy, float(loss), 2.0 * IMAGE.astype(np.float64) - 1.0
 
@@ -138,7 +138,7 @@ def test_draws_average_independent_times_and_noises():
     def apply(params, x, *_, **__):
         return 0.3 * x + 0.1
 
-    target = Target(None, VP(), Noise(), apply, Codec())
+    target = Target(None, VP(), Noise(), apply, Affine())
     key, image = jax.random.key(7), jnp.asarray(IMAGE)
     singles = [float(Objective()(target, image, k)) for k in jax.random.split(key, 3)]
     together = Objective(draws=3)(target, image, key)

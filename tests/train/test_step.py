@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from score_mia.check import UserError
-from score_mia.checkpoint import parts
+from score_mia.spec import parts
 from score_mia.train.config import TrainConfig
 from score_mia.train.loss import Objective
 from score_mia.train.step import (
