@@ -32,7 +32,7 @@ from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDES
 from score_mia.study import EXHIBITS
 from score_mia.study.config import SECTIONS as STUDY
-from score_mia.target import Codec
+from score_mia.target import Affine
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective
 
@@ -75,7 +75,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     ),
     "codec": (
         "the range of the network's input. Default: the process's published one.",
-        Codec,
+        Affine,
     ),
     "network": ("the network.", NETWORKS),
     "conditioner": (

@@ -13,10 +13,10 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
-from score_mia.check import UserError, did_you_mean
+from score_mia.check import UserError, did_you_mean, require
 from score_mia.fields import check_value, declared
 
 
@@ -142,6 +142,13 @@ def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 return section(owner, field, kind, value)
     return value
+
+
+def require_has(what: str, part: Any, needed: Collection[str]) -> None:
+    """Require what a part from a user's own package must have."""
+    missing = sorted(set(needed) - set(dir(part)))
+    thing = f"{what}: {type(part).__name__}"
+    require(not missing, thing, f"has no {', '.join(missing)}", "see docs/extend.md")
 
 
 def parameters(part: Callable) -> tuple[str, ...]:

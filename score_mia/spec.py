@@ -22,7 +22,7 @@ from score_mia.conditions import CONDITIONERS, Conditioner
 from score_mia.networks import NETWORKS
 from score_mia.networks.network import Embedding, Network, Shape
 from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
-from score_mia.registry import make
+from score_mia.registry import make, require_has
 from score_mia.sde import SDE, SDES
 from score_mia.target import CODECS, Codec, Target
 
@@ -121,7 +121,8 @@ def build(spec: Spec, allow: Collection[str] = ()) -> Kind:
         )
     made = {f: make(f, _TABLES[f], entry) for f, entry in known.items()}
     for family, needed in _NEED.items():
-        _require_has(family, made.get(family), needed)
+        if family in made:
+            require_has(family, made[family], needed)
     return Kind(
         made["network"],
         made["sde"],
@@ -150,12 +151,6 @@ _NEED = {
     "codec": ("shape", "encode", "decode", "log_scale"),
     "conditioner": ("columns", "__call__", "null"),
 }
-
-
-def _require_has(family: str, part: Any, needed: Collection[str]) -> None:
-    missing = [n for n in needed if part is not None and not hasattr(part, n)]
-    what = f"{family}: {type(part).__name__}"
-    require(not missing, what, f"has no {', '.join(missing)}", "see docs/extend.md")
 
 
 def image_shape(spec: Spec) -> Shape:

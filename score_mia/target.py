@@ -97,7 +97,9 @@ class Codec(Protocol):
     """
 
     @property
-    def log_scale(self) -> float | None: ...
+    def log_scale(self) -> float | None:
+        """See above."""
+        ...
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape of x for images of a shape; `UserError` if it takes none such."""

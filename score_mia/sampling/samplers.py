@@ -70,7 +70,7 @@ class Ancestral(OneStep):
         super().__post_init__()
         one_of("variance", self.variance, ("posterior", "forward"))
 
-    def update(self, sde, row, x, eps, key):
+    def update(self, sde: SDE, row: Row, x: Image, eps: Image, key: Key) -> Image:
         std = row.bridge[2]
         if self.variance == "forward":
             std = jnp.where(row.clean, 0.0, jnp.sqrt(row.gained))
@@ -94,7 +94,7 @@ class Ddim(OneStep):
         super().__post_init__()
         within("eta", self.eta, 0.0, 1.0)
 
-    def update(self, sde, row, x, eps, key):
+    def update(self, sde: SDE, row: Row, x: Image, eps: Image, key: Key) -> Image:
         x0 = _denoised(row, x, eps)
         if self.eta == 0.0:
             return row.to_alpha * x0 + row.to_std * eps
@@ -112,7 +112,7 @@ class EulerMaruyama(OneStep):
     its noise.
     """
 
-    def update(self, sde, row, x, eps, key):
+    def update(self, sde: SDE, row: Row, x: Image, eps: Image, key: Key) -> Image:
         return _euler_maruyama(sde, row, x, eps, _gaussian(key, x))
 
 
@@ -121,7 +121,7 @@ class EulerMaruyama(OneStep):
 class ReverseDiffusion(OneStep):
     """The reverse-time SDE discretised as the forward one is (2021b, App. E)."""
 
-    def update(self, sde, row, x, eps, key):
+    def update(self, sde: SDE, row: Row, x: Image, eps: Image, key: Key) -> Image:
         return _reverse_diffusion(row, x, eps, _gaussian(key, x))
 
 
