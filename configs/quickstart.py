@@ -49,7 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 loss=dict(
                     signal=dict(name="loss", times=5 if smoke else 50),
                     rule=dict(name="best"),
-                    reference="split",
+                    knows="split",
                 ),
                 likelihood=dict(
                     signal=dict(

@@ -28,6 +28,10 @@ class UserError(ValueError):
     """A mistake in the input (never in the code), told in one line with its remedy."""
 
 
+class Damaged(UserError):
+    """A file that was computed is at fault: no result of what reads it."""
+
+
 class Incomplete(UserError):
     """Some part failed; all else is done and written.
 

@@ -1,15 +1,15 @@
-"""`collect`: a signal for every image, on every device of every host, resumable.
+"""`collect`: a signal read off a model for every image, on every device of every host.
 
 Images are computed in tiles of a fixed number of rows per device, so that order, cut,
 resumption and device count cannot change a result (the row law, docs/architecture.md).
-Finished shards are files; a killed run continues with the first missing one.
+`rows.compute` keeps the parts; here is what computes one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,20 +19,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Int, UInt32
+from jaxtyping import Array, Float, Int, UInt32
 
 from score_mia import device
-from score_mia.arrays import Key
-from score_mia.attacks.protocol import Signal
-from score_mia.check import UserError, at_least, require
+from score_mia.arrays import Key, hashed
+from score_mia.attacks.protocol import (
+    NETWORK_EVALUATIONS,
+    Access,
+    AnySignal,
+    Columns,
+    HostQuery,
+    HostSignal,
+    Query,
+    Reading,
+    Signal,
+)
+from score_mia.check import Damaged, UserError, at_least, printable, require
 from score_mia.conditions import OWN, Conditions
-from score_mia.files import AGAIN, digest, keep_manifest, load_sealed, save_sealed
-from score_mia.progress import Progress
-from score_mia.signals import Signals, concat
-from score_mia.target import Target
-
-NETWORK_EVALUATIONS = "network_evaluations"
-"""The diagnostic that counts as an attack's cost."""
+from score_mia.files import digest
+from score_mia.hosts import ALONE, Host, TaskError
+from score_mia.readings import Piece, Readings
+from score_mia.rows import Advance, Ids, Shards, Words, compute, tiled
+from score_mia.target import Generator, Target
 
 
 @runtime_checkable
@@ -47,6 +55,9 @@ class Images(Protocol):
 
 Named = Callable[[Int[np.ndarray, " n"]], Conditions]
 """From ids to what a conditional model is told of each image, by name."""
+
+Model = Target | Generator
+"""What is under attack: a model of one's own, or somebody's service."""
 
 
 def untold(ids: Int[np.ndarray, " n"]) -> Conditions:
@@ -80,231 +91,233 @@ def row_key(seed: Key, high: UInt32[Array, ""], low: UInt32[Array, ""]) -> Key:
     return jax.random.fold_in(jax.random.fold_in(seed, high), low)
 
 
-def collect(
-    signal: Signal,
-    target: Target,
-    source: Images,
-    ids: Int[np.ndarray, " n"],
-    member: Bool[np.ndarray, " n"],
-    seed: int,
-    *,
-    folder: str | Path,
-    engine: Engine = Engine(),
-    provenance: Mapping[str, Any] | None = None,
-    conditions: Named = untold,
-    label: str = "signals",
-) -> Signals:
-    """Read `signal` off `target` for every image; finished shards are reused.
+def row_seeds(seed: int, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """A seed in [0, 2^31) for each id, for who takes no JAX key."""
+    return (hashed(ids, 1 + seed) >> np.uint64(33)).astype(np.int64)
 
-    Args:
-      signal: what to measure.
-      target: on which model.
-      source: where the images come from.
-      ids: which images [N], in any order, each once.
-      member: [N] whether each was in the training set; never read from shards.
-      seed: of the audit; row noise is keyed by (seed, id).
-      folder: where shards and the manifest are kept.
-      engine: tile, shard and device count.
-      provenance: further facts that identify the result, e.g. the target's digest.
-      conditions: from ids to what a conditional model is told of each image.
-      label: name shown with the progress.
 
-    Returns:
-      The record of all N rows, sorted by id.
+def view(model: Model, access: Access) -> Any:
+    """What a signal of this access is handed: that, and nothing more.
 
     Raises:
-      UserError: the folder holds another run's shards, or a damaged one.
+      UserError: the model gives less than that.
     """
-    folder = Path(folder)
-    order = np.argsort(ids, kind="stable")
-    ids, member = np.asarray(ids, np.int64)[order], np.asarray(member, bool)[order]
-    require(len(ids) > 0, label, "there are no images", "give a non-empty split")
-    facts = {**signal_facts(signal, source, seed, engine), **(provenance or {})}
-    names = signal.names(target.sde)
-    shard = _shard(folder, engine)
-    parts = _parts(len(ids), shard)
-    told = {**facts, "rows": len(ids), "parts": len(parts), "shard": shard}
-    first = jax.process_index() == 0
-    keep_manifest(folder, "signals", told, write=first, remedy=_RENAME)
-    paths = [folder / part_name(k, len(parts)) for k in range(len(parts))]
-    mine = range(jax.process_index(), len(parts), jax.process_count())
-    missing = [k for k in mine if not paths[k].exists()]
-    done = sum(len(parts[k]) for k in mine) - sum(len(parts[k]) for k in missing)
-    total = sum(len(parts[k]) for k in mine)
-    with Progress(label, total, "images", done) as progress:
-        run = None
-        if missing:
-            run = _Run(signal, target, source, seed, engine, progress, conditions)
-        for k in missing:
-            assert run is not None
-            start = time.perf_counter()
-            rows = parts[k]
-            values = run.rows(ids[rows], len(names))
-            part = Signals.of(
-                values[:, : len(names)],
-                member[rows],
-                ids[rows],
-                names,
-                values[:, len(names) :],
-                signal.diagnostics,
-                facts,
-            )
-            part.save(paths[k])
-            _add_seconds(folder, time.perf_counter() - start)
-    _wait_for_other_hosts()
-    found = [
-        _load_part(p, ids[parts[k]], ids[member], names, facts)
-        for k, p in enumerate(paths)
-    ]
-    return concat(found)
+    if isinstance(model, Target):
+        if access == "gradients":
+            return model
+        if access == "scores":
+            return model.denoiser
+    elif access in ("samples", "observed"):
+        return model
+    raise UserError(
+        f"access {access!r} cannot be had of {type(model).__name__}; attack another "
+        "target, or leave out the signal"
+    )
 
 
-def signal_facts(
-    signal: Signal, source: Images, seed: int, engine: Engine
-) -> dict[str, Any]:
-    """What decides a signal's numbers, beside the target; kept in the manifest."""
-    name = f"{type(signal).__module__}.{type(signal).__qualname__}"
-    return {
-        "signal": f"{name}{_fields(signal)}",
-        "source": source.digest,
-        "seed": seed,
-        "tile": engine.tile,
-    }
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reader:
+    """A signal to be read off a model, and all that decides its numbers: a row task.
 
-
-def require_same_signals(
-    folder: str | Path, rows: int, facts: Mapping[str, Any]
-) -> None:
-    """Refuse a folder whose signals are others, as `collect` will; nothing is written.
-
-    Args:
-      folder: where an attack's signals are kept, if there are any.
-      rows: how many images there are now.
-      facts: those of `signal_facts`.
+    Attributes:
+      name: of the signal.
+      signal: what to measure.
+      model: on which model.
+      source: where the images come from.
+      seed: of the audit; a row's noise is keyed by (seed, id).
+      engine: tile, shard and device count.
+      made_of: further facts that identify the result, above all the target's digest.
+      conditions: from ids to what the model is told of each image.
     """
-    path = Path(folder) / "manifest.json"
-    if path.exists():
-        now = {**load_sealed(path), "rows": rows, **facts}
-        keep_manifest(folder, "signals", now, write=False, remedy=_RENAME)
 
+    name: str
+    signal: AnySignal
+    model: Model
+    source: Images
+    seed: int
+    engine: Engine = Engine()
+    made_of: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    conditions: Named = untold
 
-_RENAME = "give the new attack another name"
+    @property
+    def words(self) -> Words:
+        """How messages speak of it."""
+        return Words(self.name, "signals", "choose another --workdir")
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the numbers; kept in the manifest."""
+        signal = self.signal
+        name = f"{type(signal).__module__}.{type(signal).__qualname__}"
+        return {
+            "signal": f"{name}{_fields(signal)}",
+            "source": self.source.digest,
+            "seed": self.seed,
+            "tile": self.engine.tile,
+            **self.made_of,
+        }
 
-def _shard(folder: Path, engine: Engine) -> int:
-    """Rows a file: those that a folder was begun with, else the engine's.
+    @property
+    def device(self) -> str:
+        """On what it computes."""
+        return device.name()
 
-    Whole tiles: a row has the same place in its tile however the rows are cut.
-    """
-    path = folder / "manifest.json"
-    if path.exists():
-        return load_sealed(path, {"shard": int})["shard"]
-    return -(-engine.shard // engine.tile) * engine.tile
+    @functools.cached_property
+    def view(self) -> Any:
+        """The model as the signal may see it."""
+        return view(self.model, self.signal.access)
 
+    @functools.cached_property
+    def columns(self) -> Columns:
+        """What is measured.
 
-def seconds(folder: str | Path) -> float:
-    """Time that computing the shards of a folder took, over all starts and hosts."""
-    return sum(_spent(p)["seconds"] for p in sorted(Path(folder).glob(_SPENT)))
+        Raises:
+          UserError: the signal names no columns, or such as cannot be told apart.
+        """
+        columns = self.signal.columns(self.view)
+        names = columns.names
+        ok = isinstance(names, tuple) and len(names) > 0
+        ok = ok and all(isinstance(c, str) and c and printable(c) == c for c in names)
+        require(
+            ok and len(set(names)) == len(names),
+            f"signal {self.name!r}",
+            f"names its columns {names!r}",
+            "let `columns` give a tuple of distinct, printable texts, at least one",
+        )
+        return columns
 
+    def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
+        """Values [n, K] and diagnostics [n, D] of some images."""
+        spent, width = 0.0, len(self.columns.names)
 
-def devices(folder: str | Path) -> list[str]:
-    """On what the shards of a folder were computed, over all starts and hosts."""
-    paths = Path(folder).glob(_SPENT)
-    return sorted({name for path in paths for name in _spent(path)["devices"]})
+        def seen(values: np.ndarray) -> None:
+            nonlocal spent
+            self._check_width(values)
+            figures = {}
+            if NETWORK_EVALUATIONS in self.columns.diagnostics:
+                place = self.columns.diagnostics.index(NETWORK_EVALUATIONS)
+                spent += float(values[:, width + place].sum())
+                figures["evaluations"] = f"{spent:,.0f}"
+            advance(len(values), **figures)
 
+        tile = self.engine.tile
+        if isinstance(self.signal, HostSignal):
+            # Nothing is asked twice to fill a tile: a question may cost money.
+            blocks = [ids[i : i + tile] for i in range(0, len(ids), tile)]
+            values = np.concatenate([self._batch(block, seen) for block in blocks])
+        else:
+            values = tiled(self._dispatch, ids, tile * self._mesh.size, seen)
+        return {"values": values[:, :width], "diagnostics": values[:, width:]}
 
-def is_whole(folder: str | Path) -> bool:
-    """Whether every shard that the manifest of a folder speaks of is there."""
-    path = Path(folder) / "manifest.json"
-    if not path.exists():
-        return False
-    count = load_sealed(path, {"parts": int})["parts"]
-    return all((path.parent / part_name(k, count)).exists() for k in range(count))
+    @functools.cached_property
+    def _mesh(self) -> Mesh:
+        return device.mesh(self.engine.devices)
 
-
-_SPENT = "seconds-*.json"
-
-
-def _spent(path: Path) -> dict[str, Any]:
-    remedy = "delete it and run again: only the time that was spent is then not known"
-    return load_sealed(path, {"seconds": float, "devices": [str]}, remedy=remedy)
-
-
-def part_name(index: int, count: int) -> str:
-    """File name of a shard, e.g. part-00003-of-00016.npz."""
-    return f"part-{index:05d}-of-{count:05d}.npz"
-
-
-def non_finite(signals: Signals) -> np.ndarray:
-    """Ids of the rows whose values are not all finite."""
-    return signals.ids[~np.isfinite(signals.values).all(axis=1)]
-
-
-class SignalError(UserError):
-    """The signal itself is at fault: no file, and no other attack, is concerned."""
-
-
-class _Run:
-    """The one compiled program of a run, fed tile by tile."""
-
-    def __init__(
-        self,
-        signal: Signal,
-        target: Target,
-        source: Images,
-        seed: int,
-        engine: Engine,
-        progress: Progress,
-        conditions: Named,
-    ) -> None:
-        mesh = device.mesh(engine.devices)
-        self._signal, self._target, self._source = signal, target, source
-        self._conditions = conditions
-        self._key, self._progress = jax.random.key(seed), progress
-        self._batch = engine.tile * mesh.size
-        self._program = _program(signal, mesh, device.size(target.params))
-        self._evaluations = 0.0
-
-    def rows(self, ids: Int[np.ndarray, " n"], names: int) -> np.ndarray:
-        """Values [n, K + D] of some images, with one call always in flight."""
-        results: list[np.ndarray] = []
-        pending: tuple[jax.Array, int] | None = None
-        for rows in _parts(len(ids), self._batch):
-            call = (self._dispatch(ids[rows]), len(rows))
-            if pending is not None:
-                results.append(self._fetch(*pending, names))
-            pending = call
-        if pending is not None:
-            results.append(self._fetch(*pending, names))
-        return np.concatenate(results)
+    @functools.cached_property
+    def _program(self) -> Callable[..., jax.Array]:
+        assert isinstance(self.signal, Signal)
+        return _program(self.signal, self._mesh, device.size(self.view))
 
     def _dispatch(self, ids: np.ndarray) -> jax.Array:
-        ids = _pad(ids, self._batch)
+        """A tile of a traced signal, on its way."""
         high = (ids >> 32).astype(np.uint32)
         low = (ids & 0xFFFFFFFF).astype(np.uint32)
-        images = jnp.asarray(self._source.images(ids), jnp.float32)
-        told = jax.tree.map(jnp.asarray, self._conditions(ids))
-        return self._program(self._target, images, told, high, low, self._key)
+        images = jnp.asarray(self.source.images(ids), jnp.float32)
+        conditions = jax.tree.map(jnp.asarray, self.conditions(ids))
+        key = jax.random.key(self.seed)
+        return self._program(self.view, images, conditions, high, low, key)
 
-    def _fetch(self, values: jax.Array, count: int, names: int) -> np.ndarray:
-        fetched = np.asarray(values)[:count]
-        _check_columns(self._signal, fetched, names)
-        figures = {}
-        if NETWORK_EVALUATIONS in self._signal.diagnostics:
-            column = names + self._signal.diagnostics.index(NETWORK_EVALUATIONS)
-            self._evaluations += float(fetched[:, column].sum())
-            rate = self._evaluations / max(self._progress.elapsed, 1e-9)
-            figures["network_evaluations"] = f"{rate:.0f}/s"
-        self._progress.advance(count, **figures)
-        return fetched
+    def _batch(
+        self, ids: np.ndarray, seen: Callable[[np.ndarray], None]
+    ) -> Float[np.ndarray, "n k"]:
+        """A batch of a signal on the host."""
+        assert isinstance(self.signal, HostSignal)
+        own = self.conditions(ids).get(OWN)
+        query = HostQuery(
+            np.asarray(self.source.images(ids), np.float32),
+            None if own is None else tuple(own),
+            ids,
+            row_seeds(self.seed, ids),
+        )
+        reading = self.signal.batch(self.view, query, ())
+        parts = (np.asarray(part, np.float32) for part in reading)
+        rows = [part.reshape(len(ids), -1) for part in parts if part.size]
+        values = np.concatenate(rows, axis=1)
+        seen(values)
+        return values
+
+    def _check_width(self, values: np.ndarray) -> None:
+        names, further = len(self.columns.names), len(self.columns.diagnostics)
+        if values.ndim != 2 or values.shape[1] != names + further:
+            raise TaskError(
+                f"signal {type(self.signal).__name__}: returned {values.shape[1:]} "
+                f"numbers a row for {names} names and {further} diagnostics; let it "
+                "return one number per name and one per diagnostic"
+            )
 
 
-def _program(signal: Signal, mesh: Mesh, parameters: int) -> Callable[..., jax.Array]:
-    def row(target, image, conditions, high, low, seed):
+def collect(
+    reader: Reader,
+    ids: Int[np.ndarray, " n"],
+    folder: str | Path,
+    host: Host = ALONE,
+) -> Readings:
+    """Read a signal off a model for every image; finished parts are reused.
+
+    Args:
+      reader: what to read, and off what.
+      ids: which images [N], in any order, each once.
+      folder: where parts and the manifest are kept.
+      host: which of several processes this is.
+
+    Returns:
+      The readings of all N rows, sorted by id, without labels; they stay in their
+      files until they are asked for.
+
+    Raises:
+      UserError: the folder holds another run's parts, or a damaged one.
+    """
+    tile = reader.engine.tile
+    shard = -(-reader.engine.shard // tile) * tile
+    shards = compute(reader, ids, folder, shard=shard, host=host)
+    return readings(shards, reader.columns)
+
+
+def readings(shards: Shards, columns: Columns) -> Readings:
+    """Kept rows of a signal, to be read piece by piece."""
+    further = None
+    if columns.diagnostics:
+        pieces = _pieces(shards, "diagnostics")
+        further = Readings(shards.ids, columns.diagnostics, pieces)
+    pieces = _pieces(shards, "values")
+    return Readings(shards.ids, columns.names, pieces, None, further)
+
+
+def _pieces(shards: Shards, name: str) -> tuple[Piece, ...]:
+    def piece(part: int) -> Piece:
+        def read(places: Any) -> np.ndarray:
+            try:
+                return shards.read(part, name)[name][:, list(places)]
+            except UserError as error:
+                raise Damaged(str(error)) from error
+
+        return Piece(len(shards.of(part)), read)
+
+    return tuple(map(piece, shards.parts))
+
+
+def _program(signal: Signal, mesh: Mesh, numbers: int) -> Callable[..., jax.Array]:
+    """The signal on a tile of images, spread over the devices."""
+
+    def row(model, image, conditions, high, low, seed):
+        query = Query(
+            image, conditions, row_key(seed, high, low), jax.random.fold_in(seed, _ALL)
+        )
         try:
-            return signal(target, image, row_key(seed, high, low), conditions.get(OWN))
+            reading = signal(model, query, ())
         except UserError as error:
-            raise SignalError(str(error)) from error
+            raise TaskError(str(error)) from error
+        return Reading(*reading).flat()
 
     per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, None))
     spread = jax.shard_map(
@@ -314,61 +327,14 @@ def _program(signal: Signal, mesh: Mesh, parameters: int) -> Callable[..., jax.A
         out_specs=P("data"),
         check_vma=False,
     )
-    return device.jit(spread, parameters=parameters)
+    return device.jit(spread, parameters=numbers)
 
 
-def _pad(ids: np.ndarray, rows: int) -> np.ndarray:
-    """Repeat the last id up to the static number of rows; the copies are dropped."""
-    return np.concatenate([ids, np.repeat(ids[-1:], rows - len(ids))])
+_ALL = 0xA11
+"""Folded into the seed's key for the noise that all images share."""
 
 
-def _parts(count: int, size: int) -> list[np.ndarray]:
-    rows = np.arange(count)
-    return [rows[start : start + size] for start in range(0, count, size)]
-
-
-def _check_columns(signal: Signal, values: np.ndarray, names: int) -> None:
-    expected = names + len(signal.diagnostics)
-    if values.ndim != 2 or values.shape[1] != expected:
-        raise SignalError(
-            f"signal {type(signal).__name__}: returned {values.shape[1:]} numbers a "
-            f"row for {names} names and {len(signal.diagnostics)} diagnostics; let it "
-            "return one number per name, then one per diagnostic"
-        )
-
-
-def _load_part(
-    path: Path,
-    ids: np.ndarray,
-    members: np.ndarray,
-    names: tuple[str, ...],
-    facts: Mapping[str, Any],
-) -> Signals:
-    part = Signals.load(path, members)
-    same = (
-        np.array_equal(part.ids, ids)
-        and part.names == tuple(names)
-        and dict(part.provenance) == dict(facts)
-    )
-    require(same, str(path), "holds other rows than planned", AGAIN)
-    return part
-
-
-def _add_seconds(folder: Path, spent: float) -> None:
-    path = folder / f"seconds-{jax.process_index():05d}.json"
-    before = _spent(path) if path.exists() else {"seconds": 0.0, "devices": []}
-    names = sorted({*before["devices"], device.name()})
-    save_sealed(path, {"seconds": before["seconds"] + spent, "devices": names})
-
-
-def _wait_for_other_hosts() -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices("score_mia.engine.collect")
-
-
-def _fields(signal: Signal) -> str:
+def _fields(signal: AnySignal) -> str:
     if not dataclasses.is_dataclass(signal):
         return "()"
     fields = {f.name: getattr(signal, f.name) for f in dataclasses.fields(signal)}
@@ -377,4 +343,8 @@ def _fields(signal: Signal) -> str:
 
 def _in_words(value: Any) -> str:
     """An array by its digest: in words it would lose its middle and its last digits."""
-    return digest(np.asarray(value)) if hasattr(value, "__array__") else str(value)
+    return (
+        digest(np.asarray(value))
+        if isinstance(value, Array | np.ndarray)
+        else str(value)
+    )

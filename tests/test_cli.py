@@ -13,6 +13,7 @@ import pytest
 
 from score_mia import cli
 from score_mia.files import load_sealed, save_sealed
+from tests.helpers import signal_folder
 
 TINY = Path(__file__).parent / "auditing" / "tiny.py"
 
@@ -122,17 +123,19 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from score_mia.attacks.protocol import Columns, Reading
+
 
 @dataclasses.dataclass(frozen=True)
 class Brightness:
-    access: ClassVar[str] = "samples"
-    diagnostics: ClassVar[tuple[str, ...]] = ("network_evaluations",)
+    access: ClassVar[str] = "scores"
+    needs: ClassVar = ()
 
-    def names(self, sde):
-        return ("brightness",)
+    def columns(self, model):
+        return Columns(("brightness",), diagnostics=("network_evaluations",))
 
-    def __call__(self, target, image, key, condition=None):
-        return jnp.stack([jnp.mean(image), jnp.float32(0.0)])
+    def __call__(self, model, query, products):
+        return Reading(jnp.mean(query.image)[None], jnp.zeros(1))
 """
 
 
@@ -208,7 +211,7 @@ def test_missing_flags(capsys):
         ("c.sde.beta = 3.0", "sde 'ddpm' has no field 'beta'"),
         ("c.network.name = 'unet'", "network 'unet' is unknown"),
         ("c.attacks.loss.rule.name = 'bets'", "did you mean 'best'"),
-        ("c.attacks.loss.reference = 'all'", "attacks.loss.reference='all'"),
+        ("c.attacks.loss.knows = 'all'", "attacks.loss.knows='all'"),
         ("c.attacks.loss.signal.times = 0", "times"),
         ("c.attacks = {}", "attacks: none is given"),
         ("c.attcks = {}", "config has no section 'attcks'; did you mean 'attacks'"),
@@ -222,7 +225,7 @@ def test_missing_flags(capsys):
         ("c.data.dataset = 'fashion_minst'", "did you mean 'fashion_mnist'"),
         ("c.attacks.loss.signal.name = 'nowhere:Signal'", "cannot import 'nowhere'"),
         ("c.attacks.loss.signal = ConfigDict(dict(name='json:JSONEncoder'))",
-         "has no access, diagnostics, names"),
+         "has no access, needs, columns"),
         ("c.attacks.likelihood.rule = ConfigDict(dict(name='column',"
          " column='log_prop'))", "did you mean 'log_prob'"),
         ("c.network = ConfigDict(dict(name='ddpm', features=32,"
@@ -310,7 +313,7 @@ def test_damaged_checkpoint_and_its_cure(copy, done, capsys):
 
 
 def test_damaged_shard_and_its_cure(copy, done, capsys):
-    shard = copy / "signals/loss/part-00001-of-00004.npz"
+    shard = signal_folder(copy, "loss") / "part-00001-of-00004.npz"
     for data in (shard.read_bytes()[:200], b"", b"PK nonsense"):
         shard.write_bytes(data)
         assert "part-00001-of-00004.npz" in refused(capsys, "attack", copy)
@@ -320,7 +323,7 @@ def test_damaged_shard_and_its_cure(copy, done, capsys):
 
 
 def test_shards_of_another_target_are_refused(copy, capsys):
-    manifest = copy / "signals/loss/manifest.json"
+    manifest = signal_folder(copy, "loss") / "manifest.json"
     save_sealed(manifest, load_sealed(manifest) | {"target": "0" * 16})
     line = refused(capsys, "attack", copy)
     assert "target=" in line

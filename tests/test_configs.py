@@ -73,7 +73,7 @@ def traced(name, arg, size):
 def test_builds_and_traces(name, arg):
     plan = build.plan(config(name, arg))
     assert f"configs/{name}" in (ROOT / "configs" / name).read_text()
-    assert all(a.signal.names(plan.sde) for a in plan.attacks)
+    assert plan.attacks
     same = SAME.get(name, name)  # networks of 60 million weights take seconds to trace
     model = build.plan(config(same, arg))
     assert all(plan.config[k] == model.config[k] for k in ("network", "sde", "codec"))

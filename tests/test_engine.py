@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_mia.attacks.protocol import Columns, Reading
 from score_mia.check import UserError
-from score_mia.engine import Engine, collect, non_finite, part_name, seconds
+from score_mia.engine import Engine, Reader, collect
 from score_mia.parameterisation import Noise
+from score_mia.rows import part_name, seconds
 from score_mia.sde import VP
 from score_mia.target import Target
+from tests.helpers import ask
 
 SHAPE = (8, 8, 2)
 
@@ -24,19 +27,19 @@ class Probe:
     """Loss and divergence along the noise, of one image at one time."""
 
     access: ClassVar = "scores"
-    diagnostics: ClassVar = ("network_evaluations",)
+    needs: ClassVar = ()
     time: float = 0.4
 
-    def names(self, sde):
-        return ("loss", "slope")
+    def columns(self, model):
+        return Columns(("loss", "slope"), diagnostics=("network_evaluations",))
 
-    def __call__(self, target, image, key, condition=None):
-        noise = jax.random.normal(key, image.shape)
-        x = target.sde.perturb(target.codec.encode(image), self.time, noise)
-        eps = target.denoiser.eps(x, self.time)
-        slope = jax.jvp(lambda y: target.denoiser.eps(y, self.time), (x,), (noise,))[1]
+    def __call__(self, model, query, products):
+        noise = jax.random.normal(query.key, query.image.shape)
+        x = model.sde.perturb(model.codec.encode(query.image), self.time, noise)
+        eps = model.eps(x, self.time)
+        slope = jax.jvp(lambda y: model.eps(y, self.time), (x,), (noise,))[1]
         values = [-jnp.mean((eps - noise) ** 2), jnp.mean(slope * noise)]
-        return jnp.stack([*values, jnp.float32(2.0)])
+        return Reading(jnp.stack(values), jnp.float32(2.0))
 
 
 class Images:
@@ -66,21 +69,19 @@ def target() -> Target:
 
 
 IDS = np.random.default_rng(5).permutation(400)[:75]
-MEMBER = IDS < 150
 
 
-def run(target, folder, signal=None, ids=IDS, member=MEMBER, seed=7, **engine):
+def run(target, folder, signal=None, ids=IDS, seed=7, **engine):
     engine = Engine(**{"tile": 8, "shard": 32, **engine})
-    return collect(
-        signal or Probe(),
-        target,
-        Images(),
-        ids,
-        member,
-        seed,
-        folder=folder,
-        engine=engine,
-    )
+    reader = Reader("probe", signal or Probe(), target, Images(), seed, engine)
+    return collect(reader, ids, folder)
+
+
+def same(one, other):
+    """Whether two readings hold the same bits."""
+    pairs = [(one.ids, other.ids), (one.matrix(), other.matrix())]
+    pairs.append((one.diagnostics.matrix(), other.diagnostics.matrix()))
+    return one.names == other.names and all(np.array_equal(*pair) for pair in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +94,8 @@ def test_rows_are_the_images_with_their_own_noise(target, whole):
     for k in (0, 40, 74):
         id_ = int(whole.ids[k])
         row = jax.random.fold_in(jax.random.fold_in(key, 0), id_)
-        expected = Probe()(target, jnp.asarray(Images().all[id_]), row)
-        np.testing.assert_allclose(whole.values[k], expected[:2], rtol=2e-5)
-        assert whole.member[k] == (id_ < 150)
+        expected = ask(Probe(), target, jnp.asarray(Images().all[id_]), row)
+        np.testing.assert_allclose(whole.matrix()[k], expected[:2], rtol=2e-5)
     assert list(whole.column("network_evaluations")) == [2.0] * 75
 
 
@@ -104,28 +104,26 @@ def test_device_count_changes_nothing(target, whole, tmp_path, devices):
     other = run(target, tmp_path, devices=devices)
     # The forward pass agrees to the bit, the program with a jvp to rounding.
     np.testing.assert_array_equal(other.column("loss"), whole.column("loss"))
-    np.testing.assert_allclose(other.values, whole.values, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(other.matrix(), whole.matrix(), rtol=1e-5, atol=1e-7)
 
 
 def test_order_and_cut_change_no_bit(target, whole, tmp_path):
-    assert run(
-        target, tmp_path / "a", ids=IDS[::-1], member=MEMBER[::-1], devices=1
-    ) == (whole)
-    assert run(target, tmp_path / "b", shard=10, devices=1) == whole
-    half = run(target, tmp_path / "c", ids=IDS[:30], member=MEMBER[:30], devices=1)
+    assert same(run(target, tmp_path / "a", ids=IDS[::-1], devices=1), whole)
+    assert same(run(target, tmp_path / "b", shard=10, devices=1), whole)
+    half = run(target, tmp_path / "c", ids=IDS[:30], devices=1)
     # Among fewer images a row has another place in its tile, which some CPUs round by.
     rows = whole.select(np.isin(whole.ids, IDS[:30]))
-    np.testing.assert_allclose(half.values, rows.values, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(half.matrix(), rows.matrix(), rtol=1e-5, atol=1e-7)
 
 
 def test_another_tile_size_agrees_to_rounding(target, whole, tmp_path):
     other = run(target, tmp_path, tile=5, devices=1)
-    np.testing.assert_allclose(other.values, whole.values, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(other.matrix(), whole.matrix(), rtol=1e-5, atol=1e-7)
 
 
 def test_seed_changes_the_noise(target, whole, tmp_path):
     other = run(target, tmp_path, seed=8, devices=1)
-    assert np.all(other.values[:, 0] != whole.values[:, 0])
+    assert np.all(other.column("loss") != whole.column("loss"))
 
 
 def test_resumption_reuses_shards_and_changes_no_bit(target, whole, tmp_path):
@@ -134,14 +132,14 @@ def test_resumption_reuses_shards_and_changes_no_bit(target, whole, tmp_path):
     before = kept.stat().st_mtime_ns
     (tmp_path / part_name(1, 3)).unlink()
     (tmp_path / ".part-00002-of-00003.npz.x").write_bytes(b"half a file")
-    assert run(target, tmp_path, devices=1) == whole
+    assert same(run(target, tmp_path, devices=1), whole)
     assert kept.stat().st_mtime_ns == before
     assert seconds(tmp_path) > 0
 
 
 def test_another_run_in_the_same_folder_is_refused(target, tmp_path):
     run(target, tmp_path, devices=1)
-    with pytest.raises(UserError, match=r"seed=7, now it is 8.*another name or delete"):
+    with pytest.raises(UserError, match=r"seed=7, now it is 8.*delete"):
         run(target, tmp_path, seed=8)
     with pytest.raises(UserError, match="signal="):
         run(target, tmp_path, signal=Probe(time=0.3))
@@ -152,19 +150,19 @@ def test_a_damaged_shard_is_named_and_the_others_kept(target, tmp_path):
     part = tmp_path / part_name(1, 3)
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(UserError, match=r"part-00001-of-00003.npz is damaged.*delete"):
-        run(target, tmp_path, devices=1)
+        run(target, tmp_path, devices=1).matrix()
     assert (tmp_path / part_name(0, 3)).exists()
 
 
 def test_no_images_is_refused(target, tmp_path):
     with pytest.raises(UserError, match="no images"):
-        run(target, tmp_path, ids=IDS[:0], member=MEMBER[:0])
+        run(target, tmp_path, ids=IDS[:0])
 
 
 def test_a_signal_with_the_wrong_number_of_columns_is_refused(target, tmp_path):
     class Wrong(Probe):
-        def names(self, sde):
-            return ("loss",)
+        def columns(self, model):
+            return super().columns(model)._replace(names=("loss",))
 
     with pytest.raises(UserError, match=r"returned .* for 1 names and 1 diagnostics"):
         run(target, tmp_path, signal=Wrong())
@@ -172,11 +170,12 @@ def test_a_signal_with_the_wrong_number_of_columns_is_refused(target, tmp_path):
 
 def test_non_finite_rows_are_found_by_id(target, tmp_path):
     class Broken(Probe):
-        def __call__(self, target, image, key, condition=None):
-            values = super().__call__(target, image, key)
-            return jnp.where(image[0, 0, 0] > 0.9, jnp.nan, values)
+        def __call__(self, model, query, products):
+            reading = super().__call__(model, query, products)
+            broken = query.image[0, 0, 0] > 0.9
+            return reading._replace(values=jnp.where(broken, jnp.nan, reading.values))
 
     signals = run(target, tmp_path, signal=Broken())
     expected = [i for i in sorted(IDS) if Images().all[i, 0, 0, 0] > 0.9]
-    assert list(non_finite(signals)) == expected
+    assert list(signals.ids[~signals.finite()]) == expected
     assert len(expected) > 0

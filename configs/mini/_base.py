@@ -156,7 +156,7 @@ def target(name: str, arg: str = "") -> ConfigDict:
                     name="loss", times=loss_times(entry["model"], 2 if smoke else 50)
                 ),
                 rule=dict(name="best"),
-                reference="split",
+                knows="split",
             ),
             likelihood=dict(
                 signal=dict(

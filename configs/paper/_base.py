@@ -150,7 +150,7 @@ def paper(
             loss=dict(
                 signal=dict(name="loss", times=loss_times(model, columns)),
                 rule=dict(name="best"),
-                reference="split",
+                knows="split",
             ),
             loss_at_their_time=_column("loss", parts["time"], digits),
             likelihood=dict(

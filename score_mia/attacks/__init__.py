@@ -2,7 +2,16 @@
 
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
-from score_mia.attacks.protocol import Access, Attack, Counted, Reference, Signal
+from score_mia.attacks.protocol import (
+    Access,
+    Attack,
+    Columns,
+    Counted,
+    HostSignal,
+    Query,
+    Reading,
+    Signal,
+)
 
 SIGNALS = {"loss": Loss, "likelihood": Likelihood}
 
@@ -10,9 +19,12 @@ __all__ = [
     "SIGNALS",
     "Access",
     "Attack",
+    "Columns",
     "Counted",
+    "HostSignal",
     "Likelihood",
     "Loss",
-    "Reference",
+    "Query",
+    "Reading",
     "Signal",
 ]

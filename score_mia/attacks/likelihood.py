@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -13,8 +14,17 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
-from score_mia.arrays import Image, Key
-from score_mia.attacks.protocol import Access
+from score_mia.arrays import Key
+from score_mia.attacks.protocol import (
+    GRID_ERROR,
+    NETWORK_EVALUATIONS,
+    OWN,
+    Access,
+    Columns,
+    Product,
+    Query,
+    Reading,
+)
 from score_mia.check import at_least, one_of
 from score_mia.likelihood import (
     DIVERGENCES,
@@ -24,9 +34,9 @@ from score_mia.likelihood import (
     Solver,
     Still,
     bits_per_dim,
+    grid_error,
     log_prob,
 )
-from score_mia.sde import SDE
 from score_mia.target import Target
 
 
@@ -64,16 +74,10 @@ class Likelihood:
     clock: str = "log_sigma"
     dequantise: bool = False
 
-    title: ClassVar[str] = "Likelihood"
     # The network's outputs would do for finite differences, but the divergence as
     # computed here differentiates the network, which needs the model itself.
     access: ClassVar[Access] = "gradients"
-    diagnostics: ClassVar[tuple[str, ...]] = (
-        "network_evaluations",
-        "half_width_95",
-        "grid_error",
-        "bits_per_dim",
-    )
+    needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
         at_least("probes", self.probes, 1)
@@ -91,29 +95,30 @@ class Likelihood:
         method = self.method or "tsit5"
         return Adaptive(method, self.rtol, self.atol, self.max_steps, self.clock)
 
-    def forwards(self, sde: SDE) -> float | None:
-        """Forward passes an image: a derivative costs about one more each."""
-        if self.solver == "adaptive" or self.divergence == "exact":
-            return None
-        return float(self.evaluations * (1 + self.probes))
+    def columns(self, model: Target) -> Columns:
+        """One column, whatever the process. A derivative costs about one pass more."""
+        known = self.solver != "adaptive" and self.divergence != "exact"
+        return Columns(
+            ("log_prob",),
+            None,
+            (NETWORK_EVALUATIONS, "half_width_95", GRID_ERROR, "bits_per_dim"),
+            float(self.evaluations * (1 + self.probes)) if known else None,
+            title="Likelihood",
+        )
 
-    def names(self, sde: SDE) -> tuple[str, ...]:
-        """One column, whatever the process."""
-        return ("log_prob",)
-
-    def __call__(
-        self, target: Target, image: Image, key: Key, condition: Any = None
-    ) -> Float[Array, " k_plus_d"]:
+    def __call__(self, model: Target, query: Query, products: Any = ()) -> Reading:
+        """The log density of one image."""
+        image = query.image
         found = log_prob(
-            target.denoiser,
+            model.denoiser,
             image,
-            key,
+            query.key,
             probes=self.probes,
             probe=self.probe,
             divergence=self.divergence,
             solver=self.integrator(),
             dequantise=self.dequantise,
-            condition=condition,
+            condition=query.condition,
         )
         unit = image.size * float(np.log(2.0))
         grid = jnp.abs(found.grid_error) / unit
@@ -122,4 +127,33 @@ class Likelihood:
         reach = stdtrit(max(self.probes - 1, 1), 0.975) * found.standard_error / unit
         width = reach + jnp.nan_to_num(grid)
         bits = bits_per_dim(found.log_prob, image.size)
-        return jnp.stack([found.log_prob, found.evaluations, width, grid, bits])
+        return Reading(
+            found.log_prob[None], jnp.stack([found.evaluations, width, grid, bits])
+        )
+
+    def self_check(
+        self,
+        model: Target,
+        images: Float[Array, "n h w c"],
+        conditions: Mapping[str, Any],
+        key: Key,
+    ) -> Mapping[str, float | None] | None:
+        """The fixed grid against an adaptive solve with the same probe."""
+        if self.solver != "fixed":
+            return None
+        error = grid_error(
+            model.denoiser,
+            images,
+            key,
+            solver=self.integrator(),
+            reference=Adaptive(),
+            condition=conditions.get(OWN),
+        )
+        finite = bool(np.isfinite(error.mean))
+        return {
+            "mean": error.mean if finite else None,
+            "max": error.max if finite else None,
+            "images": len(images),
+            "evaluations": error.grid_evaluations,
+            "reference_evaluations": error.reference_evaluations,
+        }

@@ -13,13 +13,20 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from score_mia.arrays import Image, Key, Scalar
-from score_mia.attacks.protocol import Access
+from score_mia.arrays import Scalar
+from score_mia.attacks.protocol import (
+    NETWORK_EVALUATIONS,
+    Access,
+    Columns,
+    Product,
+    Query,
+    Reading,
+)
 from score_mia.check import at_least, require, within
 from score_mia.sde import SDE
-from score_mia.target import Target
+from score_mia.target import Denoiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +50,8 @@ class Loss:
     draws: int = 1
     chunk: int = 10
 
-    title: ClassVar[str] = "Loss at one time"
     access: ClassVar[Access] = "scores"
-    diagnostics: ClassVar[tuple[str, ...]] = ("network_evaluations",)
+    needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
         at_least("draws", self.draws, 1)
@@ -75,9 +81,16 @@ class Loss:
             )
         return times
 
-    def forwards(self, sde: SDE) -> float:
-        """Forward passes an image."""
-        return float(len(self.at(sde)) * self.draws)
+    def columns(self, model: Denoiser) -> Columns:
+        """One column per time."""
+        times = self.at(model.sde)
+        return Columns(
+            self.names(model.sde),
+            times,
+            (NETWORK_EVALUATIONS,),
+            float(len(times) * self.draws),
+            title="Loss at one time",
+        )
 
     def names(self, sde: SDE) -> tuple[str, ...]:
         """ "loss@200" for a step, "loss@0.2100" for a continuous time.
@@ -97,21 +110,20 @@ class Loss:
         )
         return names
 
-    def __call__(
-        self, target: Target, image: Image, key: Key, condition: Any = None
-    ) -> Float[Array, " k_plus_d"]:
-        times = self.at(target.sde)
-        x = target.codec.encode(image)
+    def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
+        """Minus the losses of one image."""
+        times = self.at(model.sde)
+        x, condition = model.codec.encode(query.image), query.condition
 
         def error(pair: tuple[Scalar, Array]) -> Scalar:
             t, draw = pair
             # Keyed by the time's bits and not by its place: a column is the same
             # whichever other columns are asked for.
             bits = jax.lax.bitcast_convert_type(t, jnp.uint32)
-            own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)
+            own = jax.random.fold_in(jax.random.fold_in(query.key, draw), bits)
             noise = jax.random.normal(own, x.shape, jnp.float32)
-            noisy = target.sde.perturb(x, t, noise)
-            return jnp.mean((noise - target.denoiser.eps(noisy, t, condition)) ** 2)
+            noisy = model.sde.perturb(x, t, noise)
+            return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
 
         pairs = (
             jnp.asarray(np.repeat(times, self.draws)),
@@ -119,7 +131,7 @@ class Loss:
         )
         errors = _map(error, pairs, self.chunk).reshape(len(times), self.draws)
         cost = jnp.full((1,), errors.size, jnp.float32)
-        return jnp.concatenate([-jnp.mean(errors, axis=1), cost])
+        return Reading(-jnp.mean(errors, axis=1), cost)
 
 
 def _map(function: Any, pairs: Any, chunk: int) -> Array:

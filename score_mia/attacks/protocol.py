@@ -1,59 +1,233 @@
-"""What an attack is: a `Signal` read off the target, and a rule that turns it into one
-membership score.
+"""What an attack is: signals read off a model, and a rule that turns them into one
+membership score per image (or one judgement per set).
 
-A signal is a frozen (hashable) dataclass called on one image; the engine vmaps, shards
-and resumes. See docs/extend.md for a whole one in forty lines.
+A signal is a frozen (hashable) dataclass. A `Signal` is traced on one image; the engine
+vmaps, shards and resumes. A `HostSignal` is called on a batch in NumPy. Both are handed
+the view of the model that their access names, and nothing more. docs/extend.md has a
+whole one in forty lines.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.arrays import Image, Key
-from score_mia.rules.protocol import Rule
-from score_mia.sde import SDE
-from score_mia.target import Target
+from score_mia.conditions import OWN
+from score_mia.rules.protocol import Knowledge, Rule, SetTest
 
-Access = Literal["samples", "scores", "gradients"]
-"""What an attack may use: samples (black box) < network outputs < parameters."""
+Access = Literal["samples", "observed", "scores", "gradients"]
+"""What a signal needs: images (black box) < images on the way < network outputs (grey
+box) < parameters (white box). It is a property of the instance."""
 
-Reference = Literal["none", "population", "split"]
-"""What a rule's `fit` sees: nothing, known non-members, or known members as well."""
+NETWORK_EVALUATIONS = "network_evaluations"
+"""The diagnostic that counts as an attack's cost."""
+
+GRID_ERROR = "grid_error"
+"""The diagnostic by which a signal tells the error of its grid, in bits/dim."""
+
+
+class Query(NamedTuple):
+    """One image, as a traced signal is asked about it.
+
+    Attributes:
+      image: in [0, 1].
+      conditions: name -> class label or token ids of one image; "own" is its own.
+        Empty for a model that is told nothing.
+      key: of this image: a function of the audit's seed and the image's id.
+      common: one key for all images, for noise that they are to share.
+    """
+
+    image: Image
+    conditions: Mapping[str, Any]
+    key: Key
+    common: Key
+
+    @property
+    def condition(self) -> Any:
+        """The image's own condition, or None."""
+        return self.conditions.get(OWN)
+
+
+class HostQuery(NamedTuple):
+    """Some images, as a host signal is asked about them.
+
+    Attributes:
+      images: [n, h, w, c] in [0, 1].
+      prompts: [n] what a generator is told of each, or None.
+      ids: int64 [n].
+      seeds: int64 [n] in [0, 2^31): functions of the audit's seed and the ids.
+    """
+
+    images: Float[np.ndarray, "n h w c"]
+    prompts: tuple[Any, ...] | None
+    ids: Int[np.ndarray, " n"]
+    seeds: Int[np.ndarray, " n"]
+
+
+class Columns(NamedTuple):
+    """What a signal measures.
+
+    Attributes:
+      names: of its K values.
+      times: float32 [K] on the process's clock, where each was measured; None if that
+        is no question of time.
+      diagnostics: names of D further numbers that are reported, never scored. One
+        called "network_evaluations" is the attack's cost, "grid_error" (bits/dim) its
+        own accuracy.
+      evaluations: forward passes of the network that one image costs; None if that is
+        not known beforehand.
+      bytes_per_row: memory that one image needs while it is computed; None for what
+        the network's own needs.
+      title: how a report calls the signal; empty for the name of its class.
+    """
+
+    names: tuple[str, ...]
+    times: Float[np.ndarray, " k"] | None = None
+    diagnostics: tuple[str, ...] = ()
+    evaluations: float | None = None
+    bytes_per_row: int | None = None
+    title: str = ""
+
+
+def side_by_side(signals: Mapping[str, Columns]) -> Columns:
+    """Columns of several signals as one, named as `readings.joined` names them."""
+    (_, first), *rest = signals.items()
+    if not rest:
+        return first
+    every = list(signals.values())
+    times = [c.times for c in every if c.times is not None]
+    costs = [c.evaluations for c in every if c.evaluations is not None]
+    return Columns(
+        tuple(
+            f"{name}/{c}" for name, columns in signals.items() for c in columns.names
+        ),
+        np.concatenate(times) if len(times) == len(every) else None,
+        (),
+        sum(costs) if len(costs) == len(every) else None,
+        title=" and ".join(c.title or name for name, c in signals.items()),
+    )
+
+
+class Reading(NamedTuple):
+    """What a signal says of one image ([K] and [D]) or, on the host, of n ([n, K])."""
+
+    values: Any
+    diagnostics: Any = ()
+
+    def flat(self) -> Float[Array, " k_plus_d"]:
+        """Both in one row."""
+        parts = (jnp.ravel(jnp.asarray(part, jnp.float32)) for part in self)
+        return jnp.concatenate(list(parts))
+
+
+@runtime_checkable
+class Product(Protocol):
+    """Something expensive that several signals read, computed once for every image.
+
+    A frozen dataclass; its fields are its identity.
+    """
+
+    @property
+    def access(self) -> Access:
+        """The least access that suffices."""
+        ...
+
+    def batch(self, model: Any, queries: HostQuery) -> Mapping[str, np.ndarray]:
+        """Named arrays [n, ...] of some images."""
+        ...
 
 
 @runtime_checkable
 class Signal(Protocol):
-    """K numbers about one image, **higher = more member-like**, then D diagnostics.
+    """K numbers about one image, **higher = more member-like**, then D diagnostics."""
 
-    A signal may also have any of these: `title`, how a report calls it; `at(sde)`, the
-    K times [K] at which its columns were measured, which lets a report draw it against
-    time; `forwards(sde)`, what one image costs in forward passes, for `--dry_run`.
+    @property
+    def access(self) -> Access:
+        """The least access that suffices."""
+        ...
 
-    Attributes:
-      access: the least access that suffices.
-      diagnostics: names of D further numbers that are recorded, never scored. One
-        called "network_evaluations" becomes the attack's cost.
-    """
+    @property
+    def needs(self) -> tuple[Product, ...]:
+        """Products that it reads."""
+        ...
 
-    access: ClassVar[Access]
-    diagnostics: ClassVar[tuple[str, ...]]
-
-    def names(self, sde: SDE) -> tuple[str, ...]:
-        """The K column names, e.g. "loss@200"; they may depend on the process."""
+    def columns(self, model: Any) -> Columns:
+        """What it measures on this model, whose arrays may be abstract."""
         ...
 
     def __call__(
-        self, target: Target, image: Image, key: Key, condition: Any = None
-    ) -> Float[Array, " k_plus_d"]:
-        """The K values and the D diagnostics of one image in [0, 1].
+        self, model: Any, query: Query, products: tuple[Mapping[str, Array], ...]
+    ) -> Reading:
+        """The K values and the D diagnostics of one image.
 
-        Must depend on its arguments only (the row law): the engine derives `key` from
-        the audit's seed and the image's id.
+        Must depend on its arguments only (the row law).
+
+        Args:
+          model: the view that `access` names.
+          query: the image and what is known of it.
+          products: this image's row of each of `needs`.
+        """
+        ...
+
+
+@runtime_checkable
+class HostSignal(Protocol):
+    """A signal that is no JAX program: a service, a captioner, a classifier."""
+
+    @property
+    def access(self) -> Access:
+        """The least access that suffices."""
+        ...
+
+    @property
+    def needs(self) -> tuple[Product, ...]:
+        """Products that it reads."""
+        ...
+
+    def columns(self, model: Any) -> Columns:
+        """What it measures on this model."""
+        ...
+
+    def batch(
+        self,
+        model: Any,
+        queries: HostQuery,
+        products: tuple[Mapping[str, np.ndarray], ...],
+    ) -> Reading:
+        """Values [n, K] and diagnostics [n, D] of some images, each by itself."""
+        ...
+
+
+AnySignal = Signal | HostSignal
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A signal that can hold its numerical method against a better one."""
+
+    @property
+    def access(self) -> Access:
+        """The least access that suffices."""
+        ...
+
+    def self_check(
+        self,
+        model: Any,
+        images: Float[Array, "n h w c"],
+        conditions: Mapping[str, Any],
+        key: Key,
+    ) -> Mapping[str, float | None] | None:
+        """The method's error over some images, bits/dim; None where it has none.
+
+        Returns:
+          "mean" and "max" (None if it could not be told), "images", "evaluations"
+          and "reference_evaluations" per image.
         """
         ...
 
@@ -76,9 +250,22 @@ class Counted(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """A named signal, the rule that scores it, and what that rule may be fitted on."""
+    """Named signals, the rule that scores them, and what that rule may know.
+
+    Attributes:
+      name: of the attack.
+      signals: name -> signal, in the order in which the rule sees their columns.
+      rule: a rule, or a test of whole sets.
+      knows: what the rule is fitted on.
+    """
 
     name: str
-    signal: Signal
-    rule: Rule
-    reference: Reference = "none"
+    signals: Mapping[str, AnySignal]
+    rule: Rule | SetTest
+    knows: Knowledge = "none"
+
+    @property
+    def access(self) -> Access:
+        """The least access that suffices for all of its signals."""
+        order: tuple[Access, ...] = ("samples", "observed", "scores", "gradients")
+        return max((s.access for s in self.signals.values()), key=order.index)

@@ -15,19 +15,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from score_mia.attacks.protocol import Attack
+from score_mia.arrays import hashed
+from score_mia.attacks.protocol import (
+    GRID_ERROR,
+    NETWORK_EVALUATIONS,
+    Attack,
+    Counted,
+)
 from score_mia.auditing.plan import Plan
-from score_mia.check import UserError, one_line, require
+from score_mia.check import Damaged, UserError, one_line, require
 from score_mia.data.split import Split
-from score_mia.engine import NETWORK_EVALUATIONS, SignalError, non_finite
+from score_mia.hosts import TaskError
 from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
 from score_mia.metrics.intervals import evaluate
 from score_mia.metrics.roc import allowed, threshold_at
-from score_mia.rules.protocol import Rule
-from score_mia.signals import Signals
-
-GRID_ERROR = "grid_error"
-"""The diagnostic by which a signal tells the error of its grid, in bits/dim."""
+from score_mia.readings import Evidence, Readings
+from score_mia.rules.protocol import Rule, Scorer
 
 DELTA = 1e-5
 """Of the epsilon that attacks prove, where training names no delta of its own."""
@@ -39,16 +42,16 @@ class Assessment:
 
     Attributes:
       attack: which.
-      rule: its rule, fitted.
-      signals: the evaluation rows whose values are finite.
+      scorer: what its rule's fit came to.
+      signals: the evaluation rows whose values are finite, labelled.
       scores: [n] their membership scores.
       entry: the attack's part of metrics.json.
       dropped: ids of rows left out because a value was not finite.
     """
 
     attack: Attack
-    rule: Rule
-    signals: Signals
+    scorer: Scorer
+    signals: Readings
     scores: np.ndarray
     entry: dict[str, Any]
     dropped: np.ndarray
@@ -76,11 +79,10 @@ class Failure:
     @property
     def entry(self) -> dict[str, Any]:
         """The attack's part of metrics.json: no number in it."""
-        signal = self.attack.signal
         return {
             "failed": self.reason,
-            "access": signal.access,
-            "reference": self.attack.reference,
+            "access": self.attack.access,
+            "reference": self.attack.knows,
         }
 
 
@@ -103,12 +105,14 @@ def attempt(
       UserError: of `read`, about something else than the signal: a damaged file, a
         full disk. That is no result of an attack.
     """
-    signals = None
+    evidence = None
     try:
-        signals = read()
-        result = judge(signals)
+        evidence = read()
+        result = judge(evidence)
+    except Damaged:
+        raise
     except UserError as error:
-        if signals is None and not isinstance(error, SignalError):
+        if evidence is None and not isinstance(error, TaskError):
             raise
         return Failure(attack, one_line(error))
     except Exception as error:
@@ -128,34 +132,36 @@ def attempt(
 
 
 def assess(
-    attack: Attack, signals: Signals, split: Split, plan: Plan, seconds: float
+    attack: Attack, evidence: Evidence, split: Split, plan: Plan, seconds: float
 ) -> Assessment:
     """Fit the rule on its reference data and evaluate the membership scores.
 
     Args:
       attack: the attack.
-      signals: of every image of the split, sorted by id.
+      evidence: readings of every image of the split, unlabelled, sorted by id.
       split: who is a member, and who is reference data.
       plan: the seed and the report's settings.
       seconds: what computing the signals took.
     """
-    dropped = non_finite(signals)
-    finite = ~np.isin(signals.ids, dropped)
+    finite = evidence.target.finite()
+    dropped = evidence.target.ids[~finite]
     reference = split.reference & finite
-    evaluation = signals.select(~split.reference & finite)
-    for member, what in ((True, "members"), (False, "non-members")):
+    judged = ~split.reference & finite
+    member = split.member[judged]
+    for group, what in ((True, "members"), (False, "non-members")):
         require(
-            bool(np.any(evaluation.member == member)),
+            bool(np.any(member == group)),
             f"attack {attack.name!r}",
             f"has no {what} with finite signals to evaluate on",
             "check the target, or give a larger split",
         )
-    rule, held_out = _fitted(attack, signals, reference)
-    scores = np.asarray(rule.score(evaluation), np.float64)
-    threshold, nominal = _fixed_threshold(rule, signals.select(held_out))
+    scorer, held_out = _fitted(attack, evidence, split.member, reference)
+    evaluation = evidence.select(judged)
+    scores = np.asarray(scorer(evaluation), np.float64)
+    threshold, nominal = _fixed_threshold(scorer, evidence.select(held_out))
     entry = evaluate(
         scores,
-        evaluation.member,
+        member,
         level=plan.report.level,
         replicates=plan.report.replicates,
         seed=plan.seed,
@@ -163,52 +169,61 @@ def assess(
     )
     if nominal is not None:
         entry["at_fixed_threshold"]["nominal_fpr"] = nominal
+    readings = dataclasses.replace(evaluation.target, member=member)
     entry |= {
-        "epsilon_lower_bound": _epsilon(scores, evaluation.member, plan),
-        "access": attack.signal.access,
-        "reference": attack.reference,
+        "epsilon_lower_bound": _epsilon(scores, member, plan),
+        "access": attack.access,
+        "reference": attack.knows,
         "calibration_nonmembers": int(np.count_nonzero(held_out)),
-        "chosen": rule.chosen,
+        "chosen": scorer.about,
         "non_finite": len(dropped),
         "cost": {
-            "network_evaluations_per_image": _evaluations(evaluation),
+            "network_evaluations_per_image": _evaluations(readings),
             "seconds": round(seconds, 3),
         },
-        **_accuracy(evaluation),
+        **_accuracy(readings),
+        **_counted(attack, scores, member),
     }
-    return Assessment(attack, rule, evaluation, scores, entry, dropped)
+    return Assessment(attack, scorer, readings, scores, entry, dropped)
 
 
 def _fitted(
-    attack: Attack, signals: Signals, reference: np.ndarray
-) -> tuple[Rule, np.ndarray]:
+    attack: Attack, evidence: Evidence, member: np.ndarray, reference: np.ndarray
+) -> tuple[Scorer, np.ndarray]:
     """The fitted rule, and the mask [N] of the non-members that may set its threshold.
 
     Half of the reference non-members are held out of the fit for that, if they are
     enough for the rate of 10 % and the rule can do with the others; if not, the rule
     gets them all and no threshold is set. A rule that learns nothing wastes none.
     """
-    nobody = np.zeros(len(signals), bool)
-    if attack.reference == "none":
-        return attack.rule, nobody
-    strangers = reference & ~signals.member
-    rows = reference if attack.reference == "split" else strangers
+    rule = attack.rule
+    assert isinstance(rule, Rule)
+    nobody = np.zeros(len(member), bool)
+    strangers = reference & ~member
+    rows = {"split": reference, "population": strangers}.get(attack.knows, nobody)
+
+    def known(rows: np.ndarray) -> Evidence:
+        shown = dataclasses.replace(evidence.target.select(rows), member=member[rows])
+        return evidence._replace(target=shown)
+
+    if attack.knows in ("none", "shadows"):
+        return rule.fit(known(nobody)), nobody
     require(
         bool(rows.any()),
         f"attack {attack.name!r}",
-        f"wants {attack.reference!r} reference data and the split has none",
-        "set split.reference above 0, or the attack's reference to 'none'",
+        f"wants {attack.knows!r} reference data and the split has none",
+        "set split.reference above 0, or the attack's knows to 'none'",
     )
-    held_out = _half(signals.ids, strangers)
+    held_out = _half(evidence.target.ids, strangers)
     if allowed(_RATES[-1], int(held_out.sum()) + 1) >= 1:
         try:
-            rule = attack.rule.fit(signals.select(rows & ~held_out))
+            scorer = rule.fit(known(rows & ~held_out))
         except UserError:
             pass  # too few for this rule: it tells so again below, if all are too few
         else:
-            return rule, strangers if _learned_nothing(attack.rule, rule) else held_out
-    rule = attack.rule.fit(signals.select(rows))
-    return rule, strangers if _learned_nothing(attack.rule, rule) else nobody
+            return scorer, held_out if scorer.fitted_on else strangers
+    scorer = rule.fit(known(rows))
+    return scorer, nobody if scorer.fitted_on else strangers
 
 
 def _half(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -216,22 +231,18 @@ def _half(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
     The same images in every attack, in every run and on every host.
     """
-    # The finaliser of SplitMix64 (Steele, Lea & Flood 2014): any two ids are as good
-    # as independent, whatever order a data set was numbered in.
-    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x = x ^ (x >> np.uint64(31))
     index = np.flatnonzero(rows)
     mask = np.zeros(len(ids), bool)
-    mask[index[np.argsort(x[index], kind="stable")][1::2]] = True
+    mask[index[np.argsort(hashed(ids[index]), kind="stable")][1::2]] = True
     return mask
 
 
-def _learned_nothing(before: Rule, after: Rule) -> bool:
-    """Whether a fit gave the rule back as it was; only of a frozen value is it sure."""
-    parameters = getattr(type(before), "__dataclass_params__", None)
-    return after is before and parameters is not None and parameters.frozen
+def _counted(attack: Attack, scores: np.ndarray, member: np.ndarray) -> dict[str, Any]:
+    """The numbers as an attack's own paper counts them, if it does so otherwise."""
+    for signal in attack.signals.values():
+        if isinstance(signal, Counted):
+            return {"as_published": signal.counted(scores, member)}
+    return {}
 
 
 _RATES = (0.01, 0.1)
@@ -239,15 +250,15 @@ _RATES = (0.01, 0.1)
 
 
 def _fixed_threshold(
-    rule: Rule, strangers: Signals
+    scorer: Scorer, strangers: Evidence
 ) -> tuple[float | None, float | None]:
     """A threshold an attacker would fix on known non-members, and its nominal FPR.
 
     At 1 % with 99 of them or more, else at 10 % with 9 or more, else none.
     """
     for fpr in _RATES:
-        if allowed(fpr, len(strangers) + 1) >= 1:
-            return threshold_at(rule.score(strangers), fpr), fpr
+        if allowed(fpr, len(strangers.target) + 1) >= 1:
+            return threshold_at(scorer(strangers), fpr), fpr
     return None, None
 
 
@@ -265,9 +276,9 @@ def _epsilon(scores: np.ndarray, member: np.ndarray, plan: Plan) -> dict[str, An
     }
 
 
-def _accuracy(signals: Signals) -> dict[str, Any]:
+def _accuracy(signals: Readings) -> dict[str, Any]:
     """The error in bits/dim that a signal tells of its own grid, over all its rows."""
-    if GRID_ERROR not in signals.diagnostic_names:
+    if not _tells(signals, GRID_ERROR):
         return {}
     error = np.abs(signals.column(GRID_ERROR).astype(np.float64))
     error = error[np.isfinite(error)]
@@ -277,7 +288,11 @@ def _accuracy(signals: Signals) -> dict[str, Any]:
     return {"accuracy": {"mean": mean, "max": most, "images": len(error)}}
 
 
-def _evaluations(signals: Signals) -> float | None:
-    if NETWORK_EVALUATIONS not in signals.diagnostic_names:
+def _evaluations(signals: Readings) -> float | None:
+    if not _tells(signals, NETWORK_EVALUATIONS):
         return None
     return float(np.mean(signals.column(NETWORK_EVALUATIONS), dtype=np.float64))
+
+
+def _tells(signals: Readings, name: str) -> bool:
+    return signals.diagnostics is not None and name in signals.diagnostics.names

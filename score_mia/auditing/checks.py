@@ -16,15 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_mia.attacks.likelihood import Likelihood
-from score_mia.attacks.protocol import Attack
+from score_mia.attacks.protocol import SelfChecking
 from score_mia.auditing.work import Work
 from score_mia.checkpoint import target_digest
-from score_mia.conditions import OWN
 from score_mia.data.sanitise import blind_features, near_duplicates
 from score_mia.encoders import ENCODERS, encode
+from score_mia.engine import view
 from score_mia.files import load_sealed, save_sealed
-from score_mia.likelihood import Adaptive, grid_error
 from score_mia.metrics.crossfit import cross_fitted
 from score_mia.metrics.image import kid
 from score_mia.registry import make
@@ -137,7 +135,7 @@ def _facts(work: Work) -> dict[str, Any]:
         "seed": work.plan.seed,
         "level": report.level,
         "near_duplicates": report.near_duplicates,
-        "grid": [repr(a.signal) for a in _gridded(work)],
+        "grid": [repr(signal) for signal in _gridded(work).values()],
         "grid_check": report.grid_check,
     }
 
@@ -160,17 +158,19 @@ def _blind(work: Work) -> dict[str, Any] | None:
     if min(len(work.split.members), len(work.split.nonmembers)) < 2:
         return None
     features = blind_features(work.source, work.split, seed=work.plan.seed)
+    member = features.member
+    assert member is not None
     result = cross_fitted(
-        features.values,
-        features.member,
+        features.matrix(),
+        member,
         level=work.plan.report.level,
         seed=work.plan.seed,
     )
     return {
         "auc": result.auc.to_json(),
         "p_value": result.p_value,
-        "members": int(features.member.sum()),
-        "nonmembers": int((~features.member).sum()),
+        "members": int(member.sum()),
+        "nonmembers": int((~member).sum()),
     }
 
 
@@ -193,30 +193,20 @@ def _shift(work: Work) -> dict[str, Any] | None:
     return {"encoder": encoder.name, "kid": distance.to_json()}
 
 
-def _grid(work: Work) -> dict[str, dict[str, Any]]:
-    """For each likelihood attack, its grid's error in bits/dim by a tight solve."""
+def _grid(work: Work) -> dict[str, Mapping[str, Any]]:
+    """For each attack whose signal can tell, its grid's error in bits/dim."""
     count, split = work.plan.report.grid_check, work.split
+    half = -(-count // 2)
+    ids = np.asarray([*split.members[:half], *split.nonmembers[: count - half]])
     measured = {}
-    for attack in _gridded(work):
-        signal: Any = attack.signal
-        half = -(-count // 2)
-        ids = np.asarray([*split.members[:half], *split.nonmembers[: count - half]])
-        error = grid_error(
-            work.target.denoiser,
-            jnp.asarray(work.source.images(ids)),
-            jax.random.key(work.plan.seed),
-            solver=signal.integrator(),
-            reference=Adaptive(),
-            condition=jax.tree.map(jnp.asarray, work.conditions(ids).get(OWN)),
-        )
-        finite = np.isfinite(error.mean)
-        measured[attack.name] = {
-            "mean": error.mean if finite else None,
-            "max": error.max if finite else None,
-            "images": len(ids),
-            "evaluations": error.grid_evaluations,
-            "reference_evaluations": error.reference_evaluations,
-        }
+    for name, signal in _gridded(work).items():
+        conditions = jax.tree.map(jnp.asarray, work.conditions(ids))
+        key = jax.random.key(work.plan.seed)
+        images = jnp.asarray(work.source.images(ids))
+        model = view(work.target, signal.access)
+        error = signal.self_check(model, images, conditions, key)
+        if error is not None:
+            measured[name] = error
     return measured
 
 
@@ -235,12 +225,13 @@ def _grid_note(error: Mapping[str, Any]) -> str:
     )
 
 
-def _gridded(work: Work) -> list[Attack]:
+def _gridded(work: Work) -> dict[str, SelfChecking]:
     """The attacks whose grid is checked."""
     if not work.plan.report.grid_check:
-        return []
-    return [
-        attack
+        return {}
+    return {
+        attack.name: signal
         for attack in work.plan.attacks
-        if isinstance(attack.signal, Likelihood) and attack.signal.solver == "fixed"
-    ]
+        for signal in attack.signals.values()
+        if isinstance(signal, SelfChecking)
+    }

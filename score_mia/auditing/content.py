@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_mia.attacks.protocol import Attack
+from score_mia.attacks.protocol import Attack, Columns
 from score_mia.auditing.assess import Assessment
 from score_mia.auditing.checks import Checks
 from score_mia.auditing.work import Work, config_digest
@@ -26,7 +26,6 @@ from score_mia.report.content import (
 )
 from score_mia.report.picture import nearest, unit_pictures
 from score_mia.report.text import distance_text
-from score_mia.rules.protocol import Rule
 from score_mia.sde import SDE
 from score_mia.train import log
 
@@ -87,7 +86,7 @@ def _attacks(
     for attack in work.plan.attacks:
         name = attack.name
         if name not in scored and "failed" in entries.get(name, {}):
-            title, access = attack_title(attack), attack.signal.access
+            title, access = attack_title(work.columns(attack), attack), attack.access
             scored[name] = AttackContent(
                 name, title, access, entries[name], nothing, nobody
             )
@@ -96,27 +95,28 @@ def _attacks(
 
 
 def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:
-    signal = a.attack.signal
+    measured = a.signals.diagnostics
     diagnostics = {
         name.replace("_", " "): float(np.mean(a.signals.column(name)))
-        for name in a.signals.diagnostic_names
+        for name in (() if measured is None else measured.names)
     }
+    assert a.signals.member is not None
     return AttackContent(
         name=a.attack.name,
-        title=attack_title(a.attack),
-        access=signal.access,
+        title=attack_title(work.columns(a.attack), a.attack),
+        access=a.attack.access,
         metrics=a.entry,
         scores=a.scores,
         member=a.signals.member,
-        columns=_columns(work.plan.sde, a),
+        columns=_columns(work, a),
         diagnostics={k: v for k, v in diagnostics.items() if np.isfinite(v)},
         notes=(*checked.notes.get(a.attack.name, ()), *_published(a.entry)),
     )
 
 
-def attack_title(attack: Attack) -> str:
+def attack_title(columns: Columns, attack: Attack) -> str:
     """How people call an attack of this kind; several may share it."""
-    return str(getattr(attack.signal, "title", type(attack.signal).__name__))
+    return columns.title or type(next(iter(attack.signals.values()))).__name__
 
 
 def _published(entry: Mapping[str, Any]) -> list[str]:
@@ -131,29 +131,23 @@ def _published(entry: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _columns(sde: SDE, a: Assessment) -> ColumnContent | None:
+def _columns(work: Work, a: Assessment) -> ColumnContent | None:
     """Per-time columns, for a signal that tells the time of each of its columns."""
-    times_of = getattr(a.attack.signal, "at", None)
-    if times_of is None or len(a.signals.names) < 2:
+    sde, columns = work.plan.sde, work.columns(a.attack)
+    if columns.times is None or len(a.signals.names) < 2:
         return None
-    times = np.asarray(times_of(sde), np.float64)
+    times = np.asarray(columns.times, np.float64)
     log_snr = jax.vmap(sde.log_snr)(jnp.asarray(times, jnp.float32))
-    chosen = _chosen_column(a.rule)
     names = a.signals.names
+    chosen = a.scorer.columns[0] if len(a.scorer.columns) == 1 else None
     return ColumnContent(
         names=names,
-        values=a.signals.values.astype(np.float64),
+        values=a.signals.matrix().astype(np.float64),
         time=times,
         log_snr=np.asarray(log_snr, np.float64),
         chosen_index=names.index(chosen) if chosen in names else None,
         time_label=_time_label(sde),
     )
-
-
-def _chosen_column(rule: Rule) -> str | None:
-    """The one column a rule scores by, if it is that kind of rule."""
-    choice = getattr(rule, "choice", None)
-    return getattr(choice, "column", None) or getattr(rule, "column", None)
 
 
 def _time_label(sde: SDE) -> str:
@@ -165,7 +159,7 @@ def _perturbed(work: Work, assessments: Sequence[Assessment]) -> PerturbedConten
     sde, codec = work.plan.sde, work.plan.model.codec
     times = {float(t) for t in sde.times(7)}
     for a in assessments:
-        columns = _columns(sde, a)
+        columns = _columns(work, a)
         if columns is not None and columns.chosen_index is not None:
             times.add(float(columns.time[columns.chosen_index]))
     images = jnp.asarray(work.pictures(work.split.members, 3))

@@ -11,14 +11,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from score_mia.attacks.protocol import Attack
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import example, first_row, require_ready
+from score_mia.auditing.ready import (
+    abstract_target,
+    example,
+    first_row,
+    require_ready,
+)
 from score_mia.auditing.work import look
 from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
+from score_mia.engine import view
 from score_mia.spec import Parts
+from score_mia.target import Target
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3
@@ -51,9 +59,12 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         f"non-members; {split.counts['reference']:,} of them are reference data",
         f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation",
     ]
-    costs = {"train": plan.train.steps * plan.train.batch * _TRAIN_FORWARDS}
+    target = abstract_target(plan, source.shape)
+    costs: dict[str, float] = {
+        "train": plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
+    }
     for attack in plan.attacks:
-        count = getattr(attack.signal, "forwards", lambda _: None)(plan.sde)
+        count = _evaluations(attack, target)
         if count is None:
             lines.append(f"{attack.name:10s} cost not known beforehand")
             continue
@@ -67,10 +78,19 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
+def _evaluations(attack: Attack, target: Target) -> float | None:
+    """Forward passes an image; None if a signal cannot tell."""
+    counts = [
+        signal.columns(view(target, signal.access)).evaluations
+        for signal in attack.signals.values()
+    ]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 def _data(plan: Plan, workdir: str | Path | None) -> tuple[Source, Split]:
     if workdir is not None:
         work = look(plan, workdir)
-        work.require_same_signals()
         return work.source, work.split
     source = plan.source()
     split = plan.split(source)

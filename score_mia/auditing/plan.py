@@ -10,14 +10,13 @@ from typing import Any, get_args
 import jax
 
 from score_mia.attacks import SIGNALS
-from score_mia.attacks.protocol import Access, Attack, Reference
+from score_mia.attacks.protocol import Access, AnySignal, Attack, HostSignal
 from score_mia.check import (
     UserError,
     at_least,
     did_you_mean,
     file_name,
     one_of,
-    printable,
     require,
     within,
 )
@@ -29,6 +28,7 @@ from score_mia.engine import Engine
 from score_mia.fields import check_value
 from score_mia.registry import make, section
 from score_mia.rules import RULES
+from score_mia.rules.protocol import Knowledge
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDE, SDES
 from score_mia.spec import FAMILIES, Kind, build, names
@@ -40,7 +40,7 @@ SEEDS = (0, 2**32 - 1)
 REQUIRED = ("data", "split", "sde", "network", "train", "attacks")
 OPTIONAL = (
     *("title", "seed", "parameterisation", "codec", "sampler", "engine", "report"),
-    *("quality", "target", "conditioner"),
+    *("quality", "target", "conditioner", "signals"),
 )
 
 
@@ -164,6 +164,11 @@ class Plan:
     target: TargetConfig = TargetConfig()
 
     @property
+    def signals(self) -> dict[str, AnySignal]:
+        """Name -> signal, of all that the attacks read."""
+        return {n: s for attack in self.attacks for n, s in attack.signals.items()}
+
+    @property
     def snapshots(self) -> tuple[int, ...]:
         """Training steps whose targets are kept, the last one's included."""
         every = self.train.snapshot_every
@@ -205,7 +210,7 @@ def plan(config: Any) -> Plan:
         split=lambda source: _split(config["split"], source),
         model=model,
         train=_section(TrainConfig, "train", config["train"]),
-        attacks=tuple(_attack(n, a, model.sde) for n, a in attacks.items()),
+        attacks=_attacks(attacks, config.get("signals", {})),
         sampler=sampler,
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
@@ -352,43 +357,81 @@ def _check_snapshot(plan: Plan) -> None:
     )
 
 
-def _attack(name: str, spec: Any, sde: SDE) -> Attack:
-    file_name("attack", name)
-    check_value("attacks", name, spec, Mapping)
-    fields: dict[str, Any] = {
-        "rule": {"name": "column"},
-        "reference": "none",
-        **spec,
-    }
-    known = ("signal", "rule", "reference")
-    for field in fields:
-        one_of(f"attacks.{name} field", field, known)
-    require("signal" in fields, f"attacks.{name}", "has no signal", "add signal=...")
-    one_of(f"attacks.{name}.reference", fields["reference"], get_args(Reference))
-    signal = make("signal", SIGNALS, fields["signal"])
-    _has(
-        f"attacks.{name}.signal", signal, ("access", "diagnostics", "names", "__call__")
-    )
-    one_of(f"attacks.{name}.signal.access", signal.access, get_args(Access))
-    rule = make("rule", RULES, fields["rule"])
-    _has(f"attacks.{name}.rule", rule, ("fit", "score", "chosen"))
-    # Asked now, so that a time or a column that cannot be is told before training.
-    columns = signal.names(sde)
-    _check_columns(f"attacks.{name}.signal", columns)
-    if getattr(rule, "column", None) is not None:
-        one_of(f"attacks.{name}.rule.column", rule.column, columns)
-    return Attack(name, signal, rule, fields["reference"])
+def _attacks(
+    entries: Mapping[str, Any], named: Mapping[str, Any]
+) -> tuple[Attack, ...]:
+    """The attacks in the config's order; equal signals are one, under one name."""
+    signals: dict[str, AnySignal] = {}
+    for name, spec in named.items():
+        file_name("signal", name)
+        signals[name] = _signal(f"signals.{name}", spec)
+    attacks = []
+    for name, spec in entries.items():
+        file_name("attack", name)
+        check_value("attacks", name, spec, Mapping)
+        for field in spec:
+            known = ("signal", "signals", "rule", "knows")
+            one_of(f"attacks.{name} field", field, known)
+        chosen = _chosen(name, spec, signals)
+        rule = make("rule", RULES, spec.get("rule", {"name": "column"}))
+        knows = spec.get("knows", "none")
+        _check_rule(name, rule, knows)
+        attacks.append(Attack(name, chosen, rule, knows))
+    return tuple(attacks)
 
 
-def _check_columns(name: str, columns: Any) -> None:
-    """Require names that can be printed and that tell the columns apart."""
-    ok = isinstance(columns, list | tuple) and len(columns) > 0
-    ok = ok and all(isinstance(c, str) and c and printable(c) == c for c in columns)
+def _chosen(
+    name: str, spec: Mapping[str, Any], signals: dict[str, AnySignal]
+) -> dict[str, AnySignal]:
+    """The signals of an attack: those it names, or one of its own, which is kept."""
     require(
-        ok and len(set(columns)) == len(columns),
-        name,
-        f"names its columns {columns!r}",
-        "let `names` return a tuple of distinct, printable texts, at least one",
+        ("signal" in spec) != ("signals" in spec),
+        f"attacks.{name}",
+        "needs either signal=dict(...) or signals= names from the section 'signals'",
+        "give one of the two",
+    )
+    if "signals" in spec:
+        names = spec["signals"]
+        names = [names] if isinstance(names, str) else names
+        check_value(f"attacks.{name}", "signals", names, list[str])
+        require(len(names) > 0, f"attacks.{name}.signals", "is empty", "name a signal")
+        for one in names:
+            one_of(f"attacks.{name}.signals", one, signals)
+        return {one: signals[one] for one in names}
+    signal = _signal(f"attacks.{name}.signal", spec["signal"])
+    for other, same in signals.items():
+        if same == signal:
+            return {other: signal}
+    require(
+        name not in signals,
+        f"attacks.{name}",
+        "has the name of another signal and a signal of its own",
+        f"give the attack another name, or say signals={name!r}",
+    )
+    signals[name] = signal
+    return {name: signal}
+
+
+def _signal(name: str, spec: Any) -> AnySignal:
+    signal = make("signal", SIGNALS, spec)
+    _has(name, signal, ("access", "needs", "columns"))
+    if not isinstance(signal, HostSignal):
+        _has(name, signal, ("__call__",))
+    one_of(f"{name}.access", signal.access, get_args(Access))
+    return signal
+
+
+def _check_rule(name: str, rule: Any, knows: Any) -> None:
+    where = f"attacks.{name}.rule"
+    _has(where, rule, ("accepts",))
+    if not callable(getattr(rule, "judge", None)):
+        _has(where, rule, ("fit",))
+    one_of(f"attacks.{name}.knows", knows, get_args(Knowledge))
+    require(
+        knows in rule.accepts,
+        f"attacks.{name}.knows={knows!r}",
+        "is not what this rule can be fitted on",
+        f"give one of {', '.join(sorted(rule.accepts))}",
     )
 
 

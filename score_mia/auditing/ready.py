@@ -22,9 +22,11 @@ from score_mia.check import UserError, require
 from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
+from score_mia.engine import Reader
 from score_mia.networks.network import with_dropout
-from score_mia.signals import Signals
+from score_mia.readings import Evidence, Readings, joined
 from score_mia.spec import Parts
+from score_mia.target import Target
 from score_mia.train import dp
 
 _MOST = 4_000_000
@@ -61,7 +63,7 @@ def require_ready(
     if plan.train.dp is not None:
         dp.mechanism(plan.train, len(split.members))
     for attack in attacks:
-        _rehearse(attack, plan, split)
+        _rehearse(attack, plan, source, split)
 
 
 def check_network(model: Parts, condition: Any) -> Any:
@@ -119,30 +121,43 @@ def first_row(conditions: Any) -> Any:
     )
 
 
-def _rehearse(attack: Attack, plan: Plan, split: Split) -> None:
+def abstract_target(plan: Plan, shape: tuple[int, int, int]) -> Target:
+    """The target's shapes: what signals can be asked before there is a target."""
+    model = plan.model.at(shape)
+    return model.target(jax.eval_shape(model.network.init, jax.random.key(0)))
+
+
+def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
     """Assess an attack on signals that say nothing, which is a legitimate result."""
-    names = tuple(attack.signal.names(plan.sde))
-    diagnostics = tuple(attack.signal.diagnostics)
-    columns = len(names) + len(diagnostics)
-    if len(split.ids) * columns > _MOST:
+    target = abstract_target(plan, source.shape)
+    made = {
+        name: _made_up(Reader(name, signal, target, source, plan.seed), split)
+        for name, signal in attack.signals.items()
+    }
+    readings = joined(made)
+    if len(split.ids) * len(readings.names) > _MOST:
         return
-    values = np.random.RandomState(0).standard_normal((len(split.ids), columns))
-    values = values.astype(np.float32)
-    signals = Signals.of(
-        values[:, : len(names)],
-        split.member,
-        split.ids,
-        names,
-        values[:, len(names) :],
-        diagnostics,
-        {},
-    )
     quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
+    rehearsed = dataclasses.replace(plan, report=quick)
     try:
-        assess(attack, signals, split, dataclasses.replace(plan, report=quick), 0.0)
+        assess(attack, Evidence(readings), split, rehearsed, 0.0)
     except UserError as error:
         raise UserError(f"attacks.{attack.name}: {error}") from error
     except Exception:
         # A user's own rule may expect numbers of its own signal; if it fails on these
         # too, the attack is reported as failed and the others are whole.
         return
+
+
+def _made_up(reader: Reader, split: Split) -> Readings:
+    """Random numbers under the names of a signal's columns."""
+    columns = reader.columns
+    random = np.random.RandomState(0)
+
+    def numbers(width: int) -> np.ndarray:
+        return random.standard_normal((len(split.ids), width)).astype(np.float32)
+
+    values = numbers(len(columns.names))
+    further = numbers(len(columns.diagnostics)).T
+    diagnostics = dict(zip(columns.diagnostics, further, strict=True))
+    return Readings.of(values, split.ids, columns.names, None, diagnostics)

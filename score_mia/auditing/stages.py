@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from score_mia import device
-from score_mia.attacks.protocol import Attack, Counted
+from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import Assessment, Failure, assess, attempt
 from score_mia.auditing.checks import Checks, checks
 from score_mia.auditing.content import report_content
@@ -27,13 +27,14 @@ from score_mia.check import Incomplete, UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
-from score_mia.engine import collect, devices, is_whole, seconds
+from score_mia.engine import collect
 from score_mia.files import load_sealed, save_npz, save_sealed, write_atomic
 from score_mia.hosts import ALONE, Host
 from score_mia.lease import lease
 from score_mia.progress import say
+from score_mia.readings import Evidence, joined
 from score_mia.report import table_text, write
-from score_mia.signals import Signals
+from score_mia.rows import devices, is_whole, seconds
 from score_mia.train.loop import train as train_target
 
 SCHEMA = 1
@@ -51,7 +52,6 @@ def _opened(plan: Plan, workdir: str | Path, host: Host = ALONE) -> Iterator[Wor
 def run(plan: Plan, workdir: str | Path, host: Host = ALONE) -> str:
     """Train, attack, report; returns the table and the path of the HTML file."""
     with _opened(plan, workdir, host) as work:
-        work.require_same_signals()  # told before training, not after
         if not host.first:
             work.host.wait_for("the target", lambda: work.is_trained)
             return _share(work, work.plan.report.samples)
@@ -117,11 +117,9 @@ def _share(work: Work, shown: int = 0) -> str:
     In the order of the first host, who waits for none of them longer than he must.
     """
     choose(work)
-    digest = target_digest(work.target)
     for one in work.plan.attacks:
-        folder = work.folder / "signals" / one.name
-        read = functools.partial(_signals, work, one, folder, digest)
-        failed = attempt(one, read, lambda signals: None, folder / "failed.txt")
+        read = functools.partial(_evidence, work, one)
+        failed = attempt(one, read, lambda evidence: None, _trace(work, one))
         if failed is not None:
             say(work.host.name, f"attack {one.name!r} failed ({failed.reason})")
     measure(work)
@@ -173,13 +171,13 @@ def _attack(
     digest = target_digest(work.target)
     results: dict[str, Assessment | Failure] = {}
     for one in plan.attacks:
-        folder = work.folder / "signals" / one.name
-        if not compute and not is_whole(folder):
+        folders = [work.signal_folder(work.reader(name)) for name in one.signals]
+        if not compute and not all(is_whole(folder) for folder in folders):
             results[one.name] = _failed_before(work, one)
             continue
-        read = functools.partial(_signals, work, one, folder, digest)
-        judge = functools.partial(_judged, work, one, folder)
-        results[one.name] = attempt(one, read, judge, folder / "failed.txt")
+        read = functools.partial(_evidence, work, one)
+        judge = functools.partial(_judged, work, one, folders)
+        results[one.name] = attempt(one, read, judge, _trace(work, one))
     assessments = [a for a in results.values() if isinstance(a, Assessment)]
     _require_some(results)
     checked = checks(work)
@@ -229,37 +227,34 @@ def _failed_before(work: Work, one: Attack) -> Failure:
     return Failure(one, str(reason))
 
 
+def _trace(work: Work, one: Attack) -> Path:
+    """Where the traceback of a failed attack is kept for the author of its parts."""
+    return work.folder / "signals" / f"{one.name}-failed.txt"
+
+
 def _devices(work: Work) -> str:
     """On what the signals of all attacks were computed."""
-    folders = (work.folder / "signals" / one.name for one in work.plan.attacks)
+    folders = (work.signal_folder(work.reader(name)) for name in work.plan.signals)
     names = {name for folder in folders for name in devices(folder)}
     return ", ".join(sorted(names)) or device.name()
 
 
-def _signals(work: Work, one: Attack, folder: Path, digest: str) -> Signals:
-    """One attack's signals, computed or read."""
-    return collect(
-        one.signal,
-        work.target,
-        work.source,
-        work.split.ids,
-        work.split.member,
-        work.plan.seed,
-        folder=folder,
-        engine=work.plan.engine,
-        provenance={"target": digest},
-        conditions=work.conditions,
-        label=one.name,
-    )
+def _evidence(work: Work, one: Attack) -> Evidence:
+    """What one attack's rule may see, computed or read."""
+    readings = {}
+    for name in one.signals:
+        reader = work.reader(name)
+        folder = work.signal_folder(reader)
+        readings[name] = collect(reader, work.split.ids, folder, work.host)
+    return Evidence(joined(readings))
 
 
-def _judged(work: Work, one: Attack, folder: Path, signals: Signals) -> Assessment:
+def _judged(
+    work: Work, one: Attack, folders: Sequence[Path], evidence: Evidence
+) -> Assessment:
     """One attack's numbers."""
-    result = assess(one, signals, work.split, work.plan, seconds(folder))
-    if isinstance(one.signal, Counted):
-        counted = one.signal.counted(result.scores, result.signals.member)
-        result.entry["as_published"] = dict(counted)
-    return result
+    spent = sum(seconds(folder) for folder in folders)
+    return assess(one, evidence, work.split, work.plan, spent)
 
 
 def _require_some(results: Mapping[str, Assessment | Failure]) -> None:

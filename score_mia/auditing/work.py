@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from score_mia.attacks.protocol import Attack, Columns, side_by_side
 from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
-from score_mia.checkpoint import load_target
+from score_mia.checkpoint import load_target, target_digest
 from score_mia.conditions import Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.engine import require_same_signals, signal_facts
-from score_mia.files import digest, load_json, load_sealed, save_json
+from score_mia.engine import Reader
+from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
 from score_mia.target import Target
 
@@ -110,13 +111,30 @@ class Work:
         """
         return gather(self.plan.model.conditioner, self.source.columns, ids)
 
-    def require_same_signals(self) -> None:
-        """Refuse an attack whose folder holds the signals of another."""
-        plan, source = self.plan, self.source
-        for one in plan.attacks:
-            facts = signal_facts(one.signal, source, plan.seed, plan.engine)
-            folder = self.folder / "signals" / one.name
-            require_same_signals(folder, len(self.split.ids), facts)
+    def reader(self, name: str) -> Reader:
+        """One of the plan's signals, to be read off the target."""
+        plan = self.plan
+        return Reader(
+            name,
+            plan.signals[name],
+            self.target,
+            self.source,
+            plan.seed,
+            plan.engine,
+            {"target": target_digest(self.target)},
+            self.conditions,
+        )
+
+    def columns(self, attack: Attack) -> Columns:
+        """What an attack's signals measure, as its rule sees them."""
+        measured = {name: self.reader(name).columns for name in attack.signals}
+        return side_by_side(measured)
+
+    def signal_folder(self, reader: Reader) -> Path:
+        """Where a signal's numbers are kept: under what decides them, and its name."""
+        ids = digest(self.split.ids)
+        decided = json_digest({**reader.facts, "ids": ids})
+        return self.folder / "signals" / f"{reader.name}-{decided[:12]}"
 
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:
         """The first `most` images of these ids, [n, h, w, c] in [0, 1]."""
@@ -160,9 +178,7 @@ def look(plan: Plan, workdir: str | Path) -> Work:
         require_same_split(path, kept, split)
         split = kept
     work = Work(plan, folder, source, split)
-    signals = folder / "signals"
-    new = [a for a in plan.attacks if not (signals / a.name).exists()]
-    require_ready(plan, source, split, new)
+    require_ready(plan, source, split, plan.attacks)
     work.require_same_target(folder / "target")
     return work
 

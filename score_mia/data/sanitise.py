@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from score_mia.check import UserError, at_least, require
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.signals import Signals
+from score_mia.readings import Readings
 
 _BLOCK = 2048  # images of each side compared at a time: 16 MB of distances
 _COARSE = 16  # side to which images are pooled for the first pass
@@ -167,7 +167,7 @@ def blind_features(
     components: int = 50,
     limit: int = 5000,
     seed: int = 0,
-) -> Signals:
+) -> Readings:
     """What a classifier that never sees the model may know of each image.
 
     The principal components of the pixels and their squares: the former show shifts of
@@ -185,7 +185,7 @@ def blind_features(
       seed: of the choice and of the decomposition.
 
     Returns:
-      A record with the columns "pc@0" ... and "pc@0 squared" ....
+      Readings with the columns "pc@0" ... and "pc@0 squared" ....
 
     Raises:
       UserError: a class of fewer than two images.
@@ -212,10 +212,9 @@ def blind_features(
     pca: Any = PCA(kept, svd_solver="randomized", random_state=seed)
     values = pca.fit_transform(pixels)
     names = [f"pc@{i}" for i in range(kept)]
-    return Signals.of(
+    return Readings.of(
         np.concatenate([values, values**2], axis=1),
-        member,
         ids,
         (*names, *(f"{name} squared" for name in names)),
-        provenance={"signal": "blind", "seed": seed},
+        member,
     )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
-from score_mia.check import require
-from score_mia.signals import Signals
+from score_mia.check import one_of, require
+from score_mia.readings import Evidence
+from score_mia.rules.protocol import Knowledge, OneColumn
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """The membership score is one column of the signals. Reference data: none.
+    """The membership score is one column of the signals. It needs no known images.
 
     Attributes:
       column: its name, e.g. "loss@200"; None for a signal that has only one.
@@ -21,23 +20,22 @@ class Column:
 
     column: str | None = None
 
-    def fit(self, reference: Signals) -> Column:
-        return self
+    accepts: ClassVar[frozenset[Knowledge]] = frozenset(("none", "population", "split"))
 
-    def score(self, signals: Signals) -> Float[np.ndarray, " n"]:
-        name = self.column
-        if name is None:
-            require(
-                len(signals.names) == 1,
-                "rule 'column'",
-                f"the signal has {len(signals.names)} columns and none is named",
-                "give column=..., or choose one on reference data by the rule 'best'",
-            )
-            name = signals.names[0]
-        return signals.column(name).astype(np.float64)
+    def fit(self, known: Evidence) -> OneColumn:
+        """The scorer by that column.
 
-    @property
-    def chosen(self) -> str:
-        if self.column is None:
-            return "the only column"
-        return f"{self.column} (fixed beforehand)"
+        Raises:
+          UserError: there is no such column, or none is named and there are several.
+        """
+        names = known.target.names
+        if self.column is not None:
+            one_of("rule.column", self.column, names)
+            return OneColumn(self.column, f"{self.column} (fixed beforehand)")
+        require(
+            len(names) == 1,
+            "rule 'column'",
+            f"the signal has {len(names)} columns and none is named",
+            "give column=..., or choose one on reference data by the rule 'best'",
+        )
+        return OneColumn(names[0], "the only column")

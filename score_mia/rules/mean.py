@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from score_mia.check import finite, require
-from score_mia.signals import Signals
+from score_mia.readings import Evidence
+from score_mia.rules.protocol import Knowledge
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation of each column among reference non-members."""
+class Scaled:
+    """The mean over columns that are first centred and scaled.
+
+    Attributes:
+      columns: their names.
+      mean, std: of each; None for the columns as they are.
+      about, fitted_on: see `rules.protocol.Scorer`.
+    """
 
     columns: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    images: int
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    about: str
+    fitted_on: int = 0
+
+    def __call__(self, rows: Evidence) -> Float[np.ndarray, " n"]:
+        """Scores [N], one block of rows at a time."""
+        scores = [np.zeros(0)]
+        for block in rows.target.blocks(self.columns):
+            values = block.astype(np.float64)
+            if self.mean is not None and self.std is not None:
+                values = (values - self.mean) / self.std
+            scores.append(values.mean(1))
+        return np.concatenate(scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +49,15 @@ class Mean:
     non-members' mean and standard deviation, so that a score is in units of how
     unusual the image would be for a non-member, and no column outweighs the others by
     its unit or by how noisy its time is. A column that is constant there has no such
-    unit and is left out. Not fitted, or fitted on an empty record (reference "none"),
-    it is the plain mean.
+    unit and is left out. Fitted on nothing (knows "none"), it is the plain mean.
 
     Attributes:
       columns: names to average; None for all.
     """
 
     columns: tuple[str, ...] | None = None
-    scale: Scale | None = dataclasses.field(default=None, init=False)
+
+    accepts: ClassVar[frozenset[Knowledge]] = frozenset(("none", "population", "split"))
 
     def __post_init__(self) -> None:
         require(
@@ -49,25 +67,33 @@ class Mean:
             "name at least one, or leave it out to average all",
         )
 
-    def fit(self, reference: Signals) -> Mean:
+    def fit(self, known: Evidence) -> Scaled:
         """Learn the columns' scale from non-members.
 
         Raises:
           UserError: fewer than two non-members (but some images), a value that is not
-          finite, or no column that varies.
+            finite, or no column that varies.
         """
-        fitted = copy.copy(self)
-        if len(reference) == 0:
-            object.__setattr__(fitted, "scale", None)
-            return fitted
-        population = reference.select(~reference.member)
+        rows = known.target
+        names = self.columns or rows.names
+        require(
+            len(names) > 0,
+            "rule 'mean'",
+            "the signal has no columns",
+            "give it at least one",
+        )
+        if len(rows) == 0:
+            rows.matrix(names)  # refuses a column that is not there
+            which = "all columns" if self.columns is None else ", ".join(self.columns)
+            return Scaled(names, None, None, f"plain mean of {which}")
+        population = rows if rows.member is None else rows.select(~rows.member)
         require(
             len(population) >= 2,
             "rule 'mean'",
             f"the reference data hold {len(population)} non-members",
             "give two or more, or none at all for the plain mean",
         )
-        names, values = self._columns(population)
+        values = population.matrix(names).astype(np.float64)
         finite("reference signals", values)
         mean, std = values.mean(0), values.std(0, ddof=1)
         # A constant column has a standard deviation of rounding errors only.
@@ -78,42 +104,12 @@ class Mean:
             "every column is constant among the reference non-members",
             "check the signal",
         )
-        scale = Scale(
-            tuple(name for name, keep in zip(names, vary, strict=True) if keep),
+        kept = tuple(name for name, keep in zip(names, vary, strict=True) if keep)
+        return Scaled(
+            kept,
             tuple(mean[vary].tolist()),
             tuple(std[vary].tolist()),
+            f"mean of {len(kept)} columns, each scaled by {len(population)} reference "
+            "non-members",
             len(population),
         )
-        object.__setattr__(fitted, "scale", scale)
-        return fitted
-
-    def score(self, signals: Signals) -> Float[np.ndarray, " n"]:
-        if self.scale is None:
-            return self._columns(signals)[1].mean(1)
-        values = _matrix(signals, self.scale.columns)
-        return ((values - self.scale.mean) / self.scale.std).mean(1)
-
-    def _columns(self, signals: Signals) -> tuple[tuple[str, ...], np.ndarray]:
-        names = self.columns or signals.names
-        require(
-            len(names) > 0,
-            "rule 'mean'",
-            "the signal has no columns",
-            "give it at least one",
-        )
-        return names, _matrix(signals, names)
-
-    @property
-    def chosen(self) -> str:
-        if self.scale is None:
-            which = "all columns" if self.columns is None else ", ".join(self.columns)
-            return f"plain mean of {which}"
-        return (
-            f"mean of {len(self.scale.columns)} columns, each scaled by "
-            f"{self.scale.images} reference non-members"
-        )
-
-
-def _matrix(signals: Signals, names: tuple[str, ...]) -> np.ndarray:
-    """The named columns [N, K] in float64."""
-    return np.stack([signals.column(name) for name in names], 1).astype(np.float64)

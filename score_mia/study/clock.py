@@ -15,10 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from score_mia.attacks.protocol import Attack
+from score_mia.attacks.protocol import Attack, Columns
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, one_of, require, within
+from score_mia.engine import view
+from score_mia.rules.best import Best
+from score_mia.rules.column import Column
 from score_mia.sde import SDE
+from score_mia.target import Target
 
 CHOSEN = "chosen"
 """In the place of a time: the step that the attack's rule chose on reference data."""
@@ -116,10 +120,8 @@ class Steps:
         for time in self.of(audit) if self.times else ():
             if isinstance(time, str):
                 one_of("times", time, (CHOSEN,))
-                rule = find(plan, attack).rule
                 require(
-                    hasattr(rule, "choice")
-                    or getattr(rule, "column", None) is not None,
+                    isinstance(find(plan, attack).rule, Best | Column),
                     f"times={CHOSEN!r}",
                     f"the rule of attack {attack!r} chooses no single step",
                     "name the times",
@@ -165,14 +167,26 @@ def clock_of(plan: Plan, attack: str) -> Clock:
     Raises:
       UserError: the attack is unknown, or its signal tells no times.
     """
-    signal: Any = find(plan, attack).signal
-    if not hasattr(signal, "at"):
+    columns = columns_of(plan, find(plan, attack))
+    if columns.times is None:
         raise UserError(
             f"attack {attack!r} is not measured step by step; take one that is, such "
             "as the loss"
         )
-    times = np.asarray(signal.at(plan.sde), np.float64)
-    return Clock(attack, signal.names(plan.sde), times, plan.sde)
+    times = np.asarray(columns.times, np.float64)
+    return Clock(attack, columns.names, times, plan.sde)
+
+
+def columns_of(plan: Plan, attack: Attack) -> Columns:
+    """What the first signal of an attack measures."""
+    kind = plan.model
+    target = Target(None, kind.sde, kind.parameterisation, _nothing, kind.codec)
+    signal = next(iter(attack.signals.values()))
+    return signal.columns(view(target, signal.access))
+
+
+def _nothing(*_: Any) -> Any:
+    raise NotImplementedError
 
 
 def log_snr_at(sde: SDE, times: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:

@@ -14,13 +14,14 @@ from score_mia.auditing.assess import Assessment, assess
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError, require
+from score_mia.checkpoint import target_digest
 from score_mia.data.split import Split
-from score_mia.engine import part_name
+from score_mia.engine import Reader, collect
 from score_mia.files import load_sealed
 from score_mia.metrics.intervals import evaluate
+from score_mia.readings import Evidence, joined
 from score_mia.report.content import ColumnContent
 from score_mia.report.curves import ColumnCurves, RocCurve, curves_of, roc_curve
-from score_mia.signals import Signals, concat
 from score_mia.study.clock import Clock, clock_of, find
 
 
@@ -66,27 +67,27 @@ class Finished:
         """Coverage of the audit's intervals."""
         return self.plan.report.level
 
-    def signals(self, attack: str) -> Signals:
+    def evidence(self, attack: str) -> Evidence:
         """What an attack read off the target, every row, from its shards.
 
         Raises:
           UserError: a shard is missing or damaged, or belongs to another target.
         """
-        folder = self.folder / "signals" / find(self.plan, attack).name
-        shape = {"parts": int, "target": str}
-        manifest = load_sealed(folder / "manifest.json", shape)
-        count, members = manifest["parts"], self.split.members
-        found = concat(
-            [Signals.load(folder / part_name(k, count), members) for k in range(count)]
-        )
         require(
-            manifest["target"] == self.metrics["target"]["digest"]
-            and np.array_equal(found.ids, self.split.ids),
-            str(folder),
-            "holds signals of another target or split",
+            target_digest(self.work.target) == self.metrics["target"]["digest"],
+            str(self.folder),
+            "holds numbers of another target",
             f"run the audit of {self.folder} again",
         )
-        return found
+        readings = {
+            name: collect(reader, self.split.ids, self.work.signal_folder(reader))
+            for name, reader in self._readers(attack).items()
+        }
+        return Evidence(joined(readings))
+
+    def _readers(self, attack: str) -> dict[str, Reader]:
+        signals = find(self.plan, attack).signals
+        return {name: self.work.reader(name) for name in signals}
 
     def clock(self, attack: str) -> Clock:
         """The clock of a per-step attack."""
@@ -99,15 +100,14 @@ class Finished:
         """The attack's rule, fitted on reference rows, and the rows it is judged on."""
         key = ("assessment", attack)
         if key not in self._kept:
-            one, signals = find(self.plan, attack), self.signals(attack)
-            self._kept[key] = assess(one, signals, self.split, self.plan, seconds=0.0)
+            one, evidence = find(self.plan, attack), self.evidence(attack)
+            self._kept[key] = assess(one, evidence, self.split, self.plan, seconds=0.0)
         return self._kept[key]
 
     def chosen(self, attack: str) -> str | None:
         """The one column the fitted rule scores by, if it is that kind of rule."""
-        rule = self.assessment(attack).rule
-        choice = getattr(rule, "choice", None)
-        return getattr(choice, "column", None) or getattr(rule, "column", None)
+        columns = self.assessment(attack).scorer.columns
+        return columns[0] if len(columns) == 1 else None
 
     def entry(self, attack: str, column: int | None = None) -> Mapping[str, Any]:
         """Estimates of an attack as in metrics.json, or those of one of its columns."""
@@ -115,8 +115,8 @@ class Finished:
             return self.metrics["attacks"][attack]
         found = self.assessment(attack).signals
         return evaluate(
-            found.values[:, column].astype(np.float64),
-            found.member,
+            found.matrix()[:, column].astype(np.float64),
+            self.member(attack),
             level=self.level,
             replicates=self.plan.report.replicates,
             seed=self.plan.seed,
@@ -127,11 +127,13 @@ class Finished:
         found = self.assessment(attack)
         if column is None:
             return found.scores
-        return found.signals.values[:, column].astype(np.float64)
+        return found.signals.matrix()[:, column].astype(np.float64)
 
     def member(self, attack: str) -> np.ndarray:
         """Whether each evaluation row is a member."""
-        return self.assessment(attack).signals.member
+        member = self.assessment(attack).signals.member
+        assert member is not None
+        return member
 
     def counts(self, attack: str) -> tuple[int, int]:
         """Members and non-members that an attack was judged on."""
@@ -144,7 +146,7 @@ class Finished:
         chosen = self.chosen(attack)
         return ColumnContent(
             clock.names,
-            found.values.astype(np.float64),
+            found.matrix().astype(np.float64),
             clock.time,
             clock.log_snr,
             clock.names.index(chosen) if chosen in clock.names else None,
@@ -155,7 +157,7 @@ class Finished:
         """AUC and TPRs of every column with their intervals."""
         key = ("by_step", attack)
         if key not in self._kept:
-            values = self.assessment(attack).signals.values.astype(np.float64)
+            values = self.assessment(attack).signals.matrix().astype(np.float64)
             self._kept[key] = curves_of(values, self.member(attack))
         return self._kept[key]
 

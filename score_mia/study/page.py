@@ -16,6 +16,7 @@ from score_mia.report.table import booktabs, latex
 from score_mia.report.text import distinct
 from score_mia.report.verdict import verdict
 from score_mia.study import draw
+from score_mia.study.clock import columns_of
 from score_mia.study.config import Study
 from score_mia.study.exhibit import Built, Exhibit, Table
 from score_mia.study.finished import Finished
@@ -201,8 +202,8 @@ def _audit(
     attacks = one.plan.attacks
     said = verdict(
         one.metrics,
-        distinct({a.name: attack_title(a) for a in attacks}),
-        {a.name: a.signal.access for a in attacks},
+        distinct({a.name: attack_title(columns_of(one.plan, a), a) for a in attacks}),
+        {a.name: a.access for a in attacks},
     )
     target = one.metrics["target"]
     about = f"{target['members']:,} training images, {target['steps']:,} steps"

@@ -56,7 +56,7 @@ class RateRow:
     @property
     def signal(self) -> Signal:
         """What the attack reads off the target."""
-        return find(self.audit.plan, self.attack).signal
+        return next(iter(find(self.audit.plan, self.attack).signals.values()))
 
     @property
     def time(self) -> float | None:
@@ -72,7 +72,7 @@ class RateRow:
         if self.column is None or time is None:
             found = self.audit.assessment(self.attack)
             several = len(found.signals.names) > 1
-            return Cell(NONE, found.rule.chosen if several else "")
+            return Cell(NONE, found.scorer.about if several else "")
         clock = self.audit.clock(self.attack)
         said = f"log-SNR {clock.log_snr[self.column]:.1f}"
         if self.audit.chosen(self.attack) == clock.names[self.column]:

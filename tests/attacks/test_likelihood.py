@@ -11,6 +11,7 @@ from score_mia.attacks.likelihood import Likelihood
 from score_mia.check import UserError
 from score_mia.likelihood import Adaptive, FixedGrid, log_prob
 from score_mia.sde import VP
+from tests.helpers import ask
 from tests.oracles import gaussian_target, random_gaussian
 
 SHAPE = (2, 2, 3)
@@ -21,7 +22,7 @@ KEY = jax.random.key(3)
 
 def test_row_is_log_prob_then_what_it_cost():
     signal = Likelihood(probes=3, evaluations=30)
-    value, evaluations, width, grid, bits = map(float, signal(TARGET, IMAGE, KEY))
+    value, evaluations, width, grid, bits = map(float, ask(signal, TARGET, IMAGE, KEY))
     found = log_prob(TARGET.denoiser, IMAGE, KEY, probes=3, solver=FixedGrid(30))
     assert value == pytest.approx(float(found.log_prob), rel=1e-6)
     assert evaluations == 30.0
@@ -31,12 +32,16 @@ def test_row_is_log_prob_then_what_it_cost():
     reach = students * float(found.standard_error) / unit
     assert width == pytest.approx(reach + grid, rel=1e-5)
     assert bits == pytest.approx(8 - value / unit, rel=1e-5)
-    assert signal.diagnostics[1:] == ("half_width_95", "grid_error", "bits_per_dim")
+    assert signal.columns(TARGET).diagnostics[1:] == (
+        "half_width_95",
+        "grid_error",
+        "bits_per_dim",
+    )
 
 
 def test_forward_passes_are_counted_before_the_run():
-    assert Likelihood(probes=1, evaluations=48).forwards(VP()) == 96.0
-    assert Likelihood(solver="adaptive").forwards(VP()) is None
+    assert Likelihood(probes=1, evaluations=48).columns(TARGET).evaluations == 96.0
+    assert Likelihood(solver="adaptive").columns(TARGET).evaluations is None
 
 
 def test_fields_choose_the_solver():

@@ -10,6 +10,7 @@ import pytest
 from score_mia.attacks.loss import Loss
 from score_mia.check import UserError
 from score_mia.sde import DDPM, SMLD, VE, VP, SubVP
+from tests.helpers import ask
 from tests.oracles import gaussian_target, marginal, random_gaussian
 
 SHAPE = (2, 2, 3)
@@ -41,7 +42,7 @@ def test_expectation_is_the_closed_form(sde):
     times = tuple(float(np.float32(round(scale * t, 3))) for t in (0.05, 0.3, 0.8))
     times = tuple(round(t) if scale > 1 else t for t in times)
     signal = Loss(times=times, draws=4000, chunk=4000)
-    found = -np.asarray(jax.jit(signal)(target, IMAGE, KEY))[:3]
+    found = -np.asarray(jax.jit(ask, static_argnums=0)(signal, target, IMAGE, KEY))[:3]
     want = [expected_loss(target, IMAGE, t) for t in times]
     np.testing.assert_allclose(found, want, rtol=0.06)
 
@@ -54,13 +55,14 @@ def test_default_is_every_step_or_a_thousand_times():
     assert len(times) == 1000
     assert (times[0], times[-1]) == (np.float32(VP().t0), np.float32(VP().t1))
     np.testing.assert_allclose(np.diff(times), np.diff(times)[0], rtol=1e-3)
-    assert Loss(times=10, draws=3).forwards(DDPM()) == 30.0
+    target = gaussian_target(DDPM(), MEAN, COVARIANCE)
+    assert Loss(times=10, draws=3).columns(target.denoiser).evaluations == 30.0
 
 
 def test_a_column_does_not_depend_on_its_neighbours_nor_on_the_chunk():
     target = gaussian_target(DDPM(), MEAN, COVARIANCE)
-    alone = Loss(times=(300,), chunk=1)(target, IMAGE, KEY)
-    among = Loss(times=(5, 300, 700, 999), chunk=3)(target, IMAGE, KEY)
+    alone = ask(Loss(times=(300,), chunk=1), target, IMAGE, KEY)
+    among = ask(Loss(times=(5, 300, 700, 999), chunk=3), target, IMAGE, KEY)
     assert float(alone[0]) == pytest.approx(float(among[1]), rel=1e-6)
     assert (float(alone[-1]), float(among[-1])) == (1.0, 4.0)
 
@@ -69,7 +71,7 @@ def test_more_draws_extend_the_first():
     """Draw r has a noise of its own: the mean of 2 draws holds the single one."""
     target = gaussian_target(DDPM(), MEAN, COVARIANCE)
     one, two = (
-        float(Loss(times=(300,), draws=n)(target, IMAGE, KEY)[0]) for n in (1, 2)
+        float(ask(Loss(times=(300,), draws=n), target, IMAGE, KEY)[0]) for n in (1, 2)
     )
     assert one != two
     other = 2 * two - one
@@ -79,9 +81,9 @@ def test_more_draws_extend_the_first():
 def test_noise_is_the_keys():
     target = gaussian_target(DDPM(), MEAN, COVARIANCE)
     signal = Loss(times=(300,))
-    first = signal(target, IMAGE, KEY)
-    assert float(first[0]) == float(signal(target, IMAGE, KEY)[0])
-    assert float(first[0]) != float(signal(target, IMAGE, jax.random.key(4))[0])
+    first = ask(signal, target, IMAGE, KEY)
+    assert float(first[0]) == float(ask(signal, target, IMAGE, KEY)[0])
+    assert float(first[0]) != float(ask(signal, target, IMAGE, jax.random.key(4))[0])
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from score_mia import auditing
 from score_mia.auditing import plan as build
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
-from score_mia.engine import row_key
-from score_mia.signals import Signals
+from score_mia.conditions import OWN
+from score_mia.engine import collect, row_key
 from tests.auditing.tiny import get_config
+from tests.helpers import ask
 
 
 def config(**network):
@@ -37,16 +38,15 @@ def done(tmp_path_factory):
 
 
 def test_every_image_is_measured_with_its_own_class(done):
-    (path,) = (done.folder / "signals" / "loss").glob("part-00000-*.npz")
-    kept = Signals.load(path, done.split.members)
-    (signal,) = (a.signal for a in done.plan.attacks if a.name == "loss")
+    reader = done.reader("loss")
+    kept = collect(reader, done.split.ids, done.signal_folder(reader))
     target, image = done.target, jnp.asarray(done.source.images(kept.ids[:1])[0])
-    (label,) = done.conditions(kept.ids[:1])["own"]
+    (label,) = done.conditions(kept.ids[:1])[OWN]
     key = row_key(jax.random.key(0), jnp.uint32(0), jnp.uint32(kept.ids[0]))
-    own = np.asarray(signal(target, image, key, label))[:-1]
-    other = np.asarray(signal(target, image, key, (label + 1) % 10))[:-1]
-    np.testing.assert_allclose(kept.values[0], own, rtol=1e-4)
-    assert np.abs(kept.values[0] - other).max() > 1e-3 * np.abs(own).max()
+    own = np.asarray(ask(reader.signal, target, image, key, label))[:-1]
+    other = np.asarray(ask(reader.signal, target, image, key, (label + 1) % 10))[:-1]
+    np.testing.assert_allclose(kept.matrix()[0], own, rtol=1e-4)
+    assert np.abs(kept.matrix()[0] - other).max() > 1e-3 * np.abs(own).max()
 
 
 def test_the_report_and_its_checks_are_made(done):
@@ -66,7 +66,7 @@ def test_labels_must_fit_the_classes(classes, said, tmp_path):
             open_work(build.plan(config(classes=classes)), tmp_path)
         return
     work = open_work(build.plan(config(classes=classes)), tmp_path)
-    assert work.conditions(work.split.ids)["own"].max() == 9
+    assert work.conditions(work.split.ids)[OWN].max() == 9
 
 
 def test_data_without_labels_is_told_before_training(tmp_path):

@@ -13,14 +13,16 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing import plan as build
 from score_mia.auditing.assess import assess
 from score_mia.data.split import Split
+from score_mia.readings import Evidence, Readings
 from score_mia.rules import Best, Column
-from score_mia.signals import Signals
 from tests.auditing.tiny import get_config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "audits"
 ATTACKS = {
-    "loss": Attack("loss", Loss(), Best(), "split"),
-    "likelihood": Attack("likelihood", Likelihood(), Column("log_prob"), "none"),
+    "loss": Attack("loss", {"loss": Loss()}, Best(), "split"),
+    "likelihood": Attack(
+        "likelihood", {"likelihood": Likelihood()}, Column("log_prob"), "none"
+    ),
 }
 
 
@@ -30,15 +32,12 @@ def entry(audit: str, name: str) -> dict:
     config.report.replicates = 1000
     split = Split.load(GOLDEN / audit / "split.npz")
     kept = np.load(GOLDEN / audit / f"{name}.npz")
-    signals = Signals.of(
-        kept["values"],
-        split.member,
-        kept["ids"],
-        kept["names"].tolist(),
-        kept["diagnostics"],
-        kept["diagnostic_names"].tolist(),
+    further = zip(kept["diagnostic_names"].tolist(), kept["diagnostics"].T, strict=True)
+    signals = Readings.of(
+        kept["values"], kept["ids"], kept["names"].tolist(), None, dict(further)
     )
-    result = assess(ATTACKS[name], signals, split, build.plan(config), 0.0)
+    evidence = Evidence(signals)
+    result = assess(ATTACKS[name], evidence, split, build.plan(config), 0.0)
     return result.entry
 
 

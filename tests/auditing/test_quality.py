@@ -19,6 +19,7 @@ from score_mia.files import save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.sampling import Ddim, generate
 from score_mia.sde import DDPM
+from tests.helpers import signal_folder
 from tests.oracles import memorising_target
 
 HEAD = """from ml_collections import ConfigDict
@@ -131,7 +132,7 @@ def test_the_best_snapshot_is_the_one_attacked(done):
     metrics = read(workdir / "metrics.json")
     assert metrics["target"]["digest"] == digest
     assert metrics["target"]["steps"] == step
-    assert read(workdir / "signals/loss/manifest.json")["target"] == digest
+    assert read(signal_folder(workdir, "loss") / "manifest.json")["target"] == digest
     assert metrics["target"]["snapshot"]["rule"] == "best_kid"
 
 

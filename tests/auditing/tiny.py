@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 loss=dict(
                     signal=dict(name="loss", times=4),
                     rule=dict(name="best"),
-                    reference="split",
+                    knows="split",
                 ),
                 likelihood=dict(
                     signal=dict(name="likelihood", probes=1, evaluations=6)

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 from score_mia.attacks.likelihood import Likelihood
+from score_mia.attacks.protocol import GRID_ERROR
 from score_mia.auditing import plan as build
-from score_mia.auditing.assess import GRID_ERROR, assess
+from score_mia.auditing.assess import assess
 from score_mia.likelihood import FixedGrid, Still, log_prob
+from score_mia.readings import Evidence, Readings
 from score_mia.sde import SDES, VP
-from score_mia.signals import Signals
 from tests.auditing.tiny import get_config
+from tests.helpers import ask
 from tests.oracles import (
     gaussian_target,
     mixture_log_prob,
@@ -155,9 +157,13 @@ def test_interval_of_few_probes_covers(probes):
     images = jnp.asarray(np.random.default_rng(7).random((200, *shape), np.float32))
     signal = Likelihood(probes=probes)
     keys = jax.random.split(jax.random.key(1), len(images))
-    row = jax.jit(jax.vmap(signal, (None, 0, 0)))(target, images, keys)
+    row = jax.jit(jax.vmap(functools.partial(ask, signal), (None, 0, 0)))(
+        target, images, keys
+    )
     width = np.asarray(row[:, 2])
-    trace = jax.jit(jax.vmap(Likelihood(divergence="exact"), (None, 0, 0)))
+    trace = jax.jit(
+        jax.vmap(functools.partial(ask, Likelihood(divergence="exact")), (None, 0, 0))
+    )
     exact = np.asarray(trace(target, images, keys)[:, 4])
     assert np.mean(np.abs(np.asarray(row[:, 4]) - exact) < width) > 0.93
 
@@ -168,12 +174,10 @@ def assessed(told):
     attack = next(a for a in plan.attacks if a.name == "likelihood")
     split = plan.split(plan.source())
     values = np.random.default_rng(0).normal(size=(len(split.ids), 1))
-    errors = np.full((len(split.ids), 1), told, np.float32)
+    errors = np.full(len(split.ids), told, np.float32)
     errors[~split.reference] *= 2  # what is reported on, unlike the reference rows
-    signals = Signals.of(
-        values, split.member, split.ids, ("log_prob",), errors, (GRID_ERROR,)
-    )
-    return assess(attack, signals, split, plan, 1.0)
+    signals = Readings.of(values, split.ids, ("log_prob",), None, {GRID_ERROR: errors})
+    return assess(attack, Evidence(signals), split, plan, 1.0)
 
 
 def test_the_entry_tells_the_grid_error_of_all_its_rows():

@@ -4,6 +4,8 @@ a nominal false-positive rate of 10 % was 12.6 to 15.1 %, and the reader was tol
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,8 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing import plan as build
 from score_mia.auditing.assess import assess
 from score_mia.data.split import Split
+from score_mia.readings import Evidence, Readings
 from score_mia.rules import Best, Column, Mean
-from score_mia.signals import Signals
 from tests.auditing.tiny import get_config
 
 SIGNAL = Loss(times=2)
@@ -31,9 +33,10 @@ def judged(rule, seed, reference=(40, 40), columns=50, new=400, how="split"):
     known[:inside] = known[inside + 10 : inside + 10 + outside] = True
     ids = np.sort(rng.permutation(10 * n)[:n])
     names = tuple(f"t@{k}" for k in range(columns))
-    signals = Signals.of(rng.normal(size=(n, columns)), member, ids, names)
+    evidence = Evidence(Readings.of(rng.normal(size=(n, columns)), ids, names))
     split = Split(ids, member, known, "digest")
-    return assess(Attack("a", SIGNAL, rule, how), signals, split, PLAN, 0.0).entry
+    attack = Attack("a", {"a": SIGNAL}, rule, how)
+    return assess(attack, evidence, split, PLAN, 0.0).entry
 
 
 def realised(rule, seeds, **sizes):
@@ -92,15 +95,14 @@ def test_those_who_calibrate_do_not_choose():
     assert "on 60 reference images" in entry["chosen"]  # 40 members, half of the others
 
 
-def test_a_rule_that_changes_itself_is_not_taken_for_one_that_learned_nothing():
-    class Mutable:
-        chosen = "whatever"
+@dataclasses.dataclass(frozen=True)
+class Top(Column):
+    """A rule that learns a number and tells so."""
 
-        def fit(self, reference):
-            self.top = reference.values[~reference.member].max()
-            return self
+    def fit(self, known):
+        scorer = super().fit(known)
+        return dataclasses.replace(scorer, fitted_on=len(known.target))
 
-        def score(self, signals):
-            return signals.values[:, 0].astype(np.float64)
 
-    assert judged(Mutable(), 0)["calibration_nonmembers"] == 20
+def test_those_that_a_rule_learned_from_do_not_calibrate():
+    assert judged(Top("t@0"), 0)["calibration_nonmembers"] == 20

@@ -6,7 +6,6 @@ their shards, samples and their distances outlived what they were made from.
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 from typing import ClassVar
 
@@ -14,31 +13,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_mia.attacks.protocol import Columns, Reading
 from score_mia.check import UserError
 from score_mia.data.source import ArraySource
-from score_mia.engine import Engine, collect
+from score_mia.engine import Engine, Reader, collect
 from score_mia.files import digest, load_npz, load_sealed, save_npz, save_sealed
 from score_mia.parameterisation import Noise
+from score_mia.readings import Readings
 from score_mia.sampling import Ddim, Samples
 from score_mia.sde import DDPM
-from score_mia.signals import Signals
 from score_mia.target import Target
 
 IDS = np.arange(10)
-MEMBER = IDS < 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Pia:
     access: ClassVar = "scores"
-    diagnostics: ClassVar = ()
+    needs: ClassVar = ()
     weights: object = None
 
-    def names(self, sde):
-        return ("mean",)
+    def columns(self, model):
+        return Columns(("mean",))
 
-    def __call__(self, target, image, key, condition=None):
-        return jnp.mean(image)[None]
+    def __call__(self, model, query, products):
+        return Reading(jnp.mean(query.image)[None])
 
 
 def source(classes=None) -> ArraySource:
@@ -53,18 +52,14 @@ def target() -> Target:
     return Target(jnp.float32(0.0), DDPM(), Noise(), eps)
 
 
-def read(folder, signal=None, member=MEMBER, images=None) -> Signals:
+def read(folder, signal=None, images=None) -> Readings:
     engine = Engine(tile=2, shard=4, devices=1)
-    made = (signal or Pia(), target(), images or source(), IDS, member, 0)
-    return collect(*made, folder=folder, engine=engine)
+    made = (signal or Pia(), target(), images or source(), 0, engine)
+    return collect(Reader("mean", *made), IDS, folder)
 
 
-def test_a_finished_folder_gives_the_members_that_are_asked_for(tmp_path):
-    first = read(tmp_path)
-    assert np.array_equal(first.member, MEMBER)
-    other = read(tmp_path, member=~MEMBER)
-    assert np.array_equal(other.member, ~MEMBER)
-    assert np.array_equal(other.values, first.values)
+def test_a_finished_folder_knows_no_members(tmp_path):
+    assert read(tmp_path).member is None
     for part in tmp_path.glob("part-*.npz"):
         assert "member" not in np.load(part)
 
@@ -105,22 +100,18 @@ def test_signals_of_other_labels_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"names": ["other"]}, "holds other rows than planned"),
-        ({"names": "mean"}, "names is 'mean', not a list"),
-        ({"provenance": {}}, "holds other rows than planned"),
-        ({"diagnostic_names": [1]}, r"diagnostic_names\[0\] is 1, not a text"),
-        (None, "it is None, not an object"),
+        ({"ids": np.arange(4) + 1}, "holds other rows than planned"),
+        ({"values": np.zeros((3, 1))}, "holds other rows than planned"),
+        ({"made": np.asarray("another")}, "holds signals made otherwise"),
     ],
 )
 def test_a_shard_of_something_else_is_refused(tmp_path, change, said):
     read(tmp_path)
     path = min(tmp_path.glob("part-*.npz"))
-    arrays = load_npz(path, ("values", "ids", "diagnostics", "meta"))
-    meta = json.loads(str(arrays["meta"]))
-    meta = None if change is None else {**meta, **change}
-    save_npz(path, **{**arrays, "meta": np.asarray(json.dumps(meta))})
+    arrays = load_npz(path, ("values", "ids", "diagnostics", "made"))
+    save_npz(path, **{**arrays, **change})
     with pytest.raises(UserError, match=rf"part-00000.*{said}.*; delete it"):
-        read(tmp_path)
+        read(tmp_path).matrix()
 
 
 def test_other_seconds_are_noticed(tmp_path):

@@ -14,12 +14,20 @@ from score_mia import auditing, device, engine
 from score_mia.check import Incomplete
 from score_mia.files import load_sealed, save_sealed
 from score_mia.study.finished import is_finished
+from tests.helpers import signal_folder
 
 from .tiny_work import config, contents, plan, refused
 
 
 def metrics(folder):
     return json.loads((folder / "metrics.json").read_text())
+
+
+def another():
+    """The loss attack once more, at other times."""
+    attack = config().attacks.loss
+    attack.signal.times = 3
+    return attack
 
 
 @pytest.fixture
@@ -64,7 +72,7 @@ def test_devices_are_those_of_the_signals(finished, tmp_path, monkeypatch):
     folder = shutil.copytree(finished, tmp_path / "run")
     first = metrics(folder)["device"]
     monkeypatch.setattr(device, "name", lambda: "8 x abacus")
-    auditing.attack(plan(attacks__again=config().attacks.loss), folder)
+    auditing.attack(plan(attacks__again=another()), folder)
     assert metrics(folder)["device"] == ", ".join(sorted([first, "8 x abacus"]))
     auditing.report(plan(), folder)  # without that attack
     assert metrics(folder)["device"] == first
@@ -72,13 +80,13 @@ def test_devices_are_those_of_the_signals(finished, tmp_path, monkeypatch):
 
 def test_a_report_computes_no_signals(finished, tmp_path, elsewhere):
     folder = shutil.copytree(finished, tmp_path / "run")
-    shards = sorted((folder / "signals" / "loss").glob("part-*"))
+    shards = sorted(signal_folder(folder, "loss").glob("part-*"))
     shards[1].unlink()
     before = contents(folder)
     assert "run 'attack' with this workdir" in refused(auditing.report, plan(), folder)
     assert contents(folder) == before
-    shutil.copy(finished / "signals" / "loss" / shards[1].name, shards[1])
-    added = plan(attacks__again=config().attacks.loss)
+    shutil.copy(signal_folder(finished, "loss") / shards[1].name, shards[1])
+    added = plan(attacks__again=another())
     assert "attack 'again': has not all" in refused(auditing.report, added, folder)
 
 
@@ -88,7 +96,7 @@ def test_an_attack_that_failed_has_failed_in_the_report_too(finished, tmp_path):
     value["attacks"]["again"] = {"failed": "oh; no", "access": "scores"}
     save_sealed(folder / "metrics.json", value)
     with pytest.raises(Incomplete, match="attack 'again' failed") as caught:
-        auditing.report(plan(attacks__again=config().attacks.loss), folder)
+        auditing.report(plan(attacks__again=another()), folder)
     assert "report: " in caught.value.done
 
 

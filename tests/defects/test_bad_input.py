@@ -114,7 +114,7 @@ def refused(tmp_path, code):
         ("c['attacks']['loss']['signal'] = 'loss'", "'loss' is no entry; give dict("),
         ("c['attacks']['loss']['rule'] = 'best'", "'best' is no entry; give dict(name"),
         ("c['attacks']['loss']['rule'] = {}", "has no 'name'"),
-        ("c['attacks']['loss']['reference'] = ['split']", "reference=['split']"),
+        ("c['attacks']['loss']['knows'] = ['split']", "knows=['split']"),
         ("c['attacks']['loss']['signals'] = {}", "did you mean 'signal'"),
         # values of the wrong type
         ("c['attacks']['loss']['signal']['times'] = 'all'",

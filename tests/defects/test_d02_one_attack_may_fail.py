@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 from score_mia import auditing
+from score_mia.attacks.protocol import Columns, Reading
 from score_mia.auditing import plan as build
 from score_mia.check import Incomplete, UserError
 from score_mia.cli import main
@@ -25,17 +26,17 @@ class Broken:
 
     how: str = "nan"
     access: ClassVar = "scores"
-    diagnostics: ClassVar = ()
+    needs: ClassVar = ()
 
-    def names(self, sde):
-        return ("broken",)
+    def columns(self, model):
+        return Columns(("broken",))
 
-    def __call__(self, target, image, key, condition=None):
+    def __call__(self, model, query, products):
         if self.how == "raises":
             raise ZeroDivisionError("no such\nlayer")
         if self.how == "shape":
-            return jnp.zeros(3)
-        return jnp.full((1,), jnp.nan) + image.mean()
+            return Reading(jnp.zeros(3))
+        return Reading(jnp.full((1,), jnp.nan) + query.image.mean())
 
 
 def config(**attacks):
@@ -89,9 +90,9 @@ def test_the_others_are_whole(done):
 
 
 def test_the_traceback_is_kept_for_the_author(done):
-    trace = done[0] / "signals" / "torn" / "failed.txt"
+    trace = done[0] / "signals" / "torn-failed.txt"
     assert "raise ZeroDivisionError" in trace.read_text()
-    assert not (done[0] / "signals" / "loss" / "failed.txt").exists()
+    assert not (done[0] / "signals" / "loss-failed.txt").exists()
 
 
 def test_the_command_prints_the_table_and_ends_with_1(monkeypatch, capsys, done):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,10 @@ from score_mia.check import UserError
 from score_mia.likelihood import Adaptive, FixedGrid, bits_per_dim, log_prob
 from score_mia.papers.hu_pang import PublishedLikelihood, PublishedLoss
 from score_mia.papers.hu_pang.attacks import published_flow, published_prior
+from score_mia.parameterisation import Karras
 from score_mia.sde import EDM
+from score_mia.target import Target
+from tests.helpers import ask
 from tests.interop.golden import JAX, TORCH, case, dealt
 
 
@@ -45,7 +50,9 @@ def test_outputs_of_the_averaged_network(name, folder):
 def losses(signal, golden):
     """Minus the signal's columns [n, k] for the file's images and noise."""
     target, data = golden.target(), golden.data
-    rows = dealt(signal, "normal")(target, data["images"], data["noise"])
+    rows = dealt(functools.partial(ask, signal), "normal")(
+        target, data["images"], data["noise"]
+    )
     return -np.asarray(rows)[:, : len(signal.names(target.sde))]
 
 
@@ -76,8 +83,10 @@ def test_losses_as_published(name, folder):
 def bits(signal, golden):
     """Bits/dim and evaluations [n, 2] for the file's images and probes."""
     target, data = golden.target(), golden.data
-    rows = dealt(signal, "rademacher")(target, data["images"], data["probe"])
-    names = ("log_prob", *signal.diagnostics)
+    rows = dealt(functools.partial(ask, signal), "rademacher")(
+        target, data["images"], data["probe"]
+    )
+    names = ("log_prob", *signal.columns(target).diagnostics)
     places = [names.index(n) for n in ("bits_per_dim", "network_evaluations")]
     return np.asarray(rows)[:, places]
 
@@ -131,5 +140,6 @@ def test_the_flow_of_continuous_models_is_right_as_published(name, folder):
 
 
 def test_only_the_papers_processes_have_a_published_likelihood():
+    target = Target(None, EDM(), Karras(), lambda *_: None)
     with pytest.raises(UserError, match="none of the four"):
-        PublishedLikelihood().names(EDM())
+        PublishedLikelihood().columns(target)

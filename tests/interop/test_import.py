@@ -12,6 +12,7 @@ from sklearn.metrics import roc_curve
 from score_mia import cli
 from score_mia.checkpoint import describe, load_target, target_digest
 from tests.defects.tiny_work import unseal
+from tests.helpers import signal_folder
 from tests.interop.golden import case
 
 CONFIG = """
@@ -125,7 +126,7 @@ def check_published_numbers(workdir, metrics):
         used = dict(zip(ids, ~split["reference"], strict=True))
         inside = dict(zip(ids, member, strict=True))
     losses, labels = [], []
-    for part in sorted((workdir / "signals" / "published").glob("part-*.npz")):
+    for part in sorted(signal_folder(workdir, "published").glob("part-*.npz")):
         with np.load(part) as file:
             for i, row in zip(file["ids"], file["values"], strict=True):
                 if used[i]:

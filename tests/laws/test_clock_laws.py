@@ -23,11 +23,12 @@ from score_mia.attacks.loss import Loss
 from score_mia.check import UserError
 from score_mia.clock import CLOCKS, Clock, KarrasClock, LogSnrClock, spread
 from score_mia.device import jit
+from score_mia.readings import Evidence, Readings
 from score_mia.rules.best import Best
 from score_mia.sampling import Ancestral, Ddim, Sampler, sample
 from score_mia.sde import EDM, SDE, SDES, VP
-from score_mia.signals import Signals
 from score_mia.train.loss import Objective
+from tests.helpers import ask
 from tests.oracles import memorising_target
 
 
@@ -76,7 +77,8 @@ def measured(sde: SDE, models: list[np.ndarray]) -> list[dict[int, float]]:
     """
     # A column does not depend on the others, so both are read at once.
     both = np.unique(np.concatenate([sde.times(count) for count in COUNTS]))
-    read = jit(jax.vmap(Loss(times=tuple(both.tolist())), (None, 0, 0)))
+    every = functools.partial(ask, Loss(times=tuple(both.tolist())))
+    read = jit(jax.vmap(every, (None, 0, 0)))
     keys, half = jax.random.split(jax.random.key(0), 2 * N), IDS % 2 == 0
     answers = []
     for images in models:
@@ -86,10 +88,9 @@ def measured(sde: SDE, models: list[np.ndarray]) -> list[dict[int, float]]:
         for count in COUNTS:
             values = rows[:, np.searchsorted(both, sde.times(count))]
             names = Loss(times=count).names(sde)
-            signals = Signals.of(values, MEMBER, IDS, names)
-            known, others = signals.select(half), signals.select(~half)
-            score = Best().fit(known).score(others)
-            auc[count] = float(roc_auc_score(others.member, score))
+            signals = Evidence(Readings.of(values, IDS, names, MEMBER))
+            score = Best().fit(signals.select(half))(signals.select(~half))
+            auc[count] = float(roc_auc_score(MEMBER[~half], score))
         answers.append(auc)
     return answers
 

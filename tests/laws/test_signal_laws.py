@@ -12,10 +12,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from score_mia.attacks import SIGNALS
-from score_mia.attacks.protocol import Access, Signal
-from score_mia.engine import NETWORK_EVALUATIONS, Engine, collect
+from score_mia.attacks.protocol import NETWORK_EVALUATIONS, Access, Query, Signal
+from score_mia.engine import Engine, Reader, collect, view
+from score_mia.readings import Evidence
 from score_mia.rules.best import Best
 from score_mia.sde import DDPM, SMLD, VE, VP
+from score_mia.target import Target
+from tests.helpers import ask
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
@@ -47,17 +50,11 @@ def made(name):
     return SIGNALS[name](**CHEAP.get(name, {}))
 
 
-def columns(name, target, folder, seed=0):
-    return collect(
-        made(name),
-        target,
-        Images(),
-        IDS,
-        MEMBER,
-        seed,
-        folder=folder,
-        engine=Engine(tile=8, devices=1),
-    )
+def columns(name, target, folder, ids=IDS, shard=256):
+    engine = Engine(tile=8, shard=shard, devices=1)
+    reader = Reader(name, made(name), target, Images(), 0, engine)
+    rows = collect(reader, ids, folder)
+    return dataclasses.replace(rows, member=np.isin(rows.ids, IDS[MEMBER]))
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -67,12 +64,13 @@ def test_declares_itself(name):
     assert dataclasses.is_dataclass(signal)
     assert hash(signal) == hash(made(name))
     assert signal.access in get_args(Access)
-    assert NETWORK_EVALUATIONS in signal.diagnostics
     for sde in SDES.values():
-        names = signal.names(sde)
-        assert len(set(names)) == len(names) > 0
-        if hasattr(signal, "at"):
-            assert len(signal.at(sde)) == len(names)
+        target = memorising_target(sde, Images.all[:2])
+        found = signal.columns(view(target, signal.access))
+        assert NETWORK_EVALUATIONS in found.diagnostics
+        assert len(set(found.names)) == len(found.names) > 0
+        assert found.times is None or len(found.times) == len(found.names)
+        assert found.title
 
 
 @pytest.mark.parametrize("sde", SDES)
@@ -81,9 +79,9 @@ def test_members_of_a_memorising_model_score_higher(name, sde, tmp_path):
     """AUC 1 with members positive, and so 0 with the classes swapped."""
     target = memorising_target(SDES[sde], Images.all[:N])
     signals = columns(name, target, tmp_path)
-    assert np.isfinite(signals.values).all()
+    assert signals.finite().all()
     half = np.isin(IDS % 2, 0)
-    score = Best().fit(signals.select(half)).score(signals.select(~half))
+    score = Best().fit(Evidence(signals.select(half)))(Evidence(signals.select(~half)))
     member = signals.select(~half).member
     assert roc_auc_score(member, score) == 1.0
     assert roc_auc_score(~member, score) == 0.0
@@ -96,7 +94,7 @@ def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
     target = memorising_target(VP(), others)
     signals = columns(name, target, tmp_path)
     spread = np.sqrt(1 / (12 * N) + 1 / (24 * N))  # of a null AUC, N against 2 N
-    for column in signals.values.T:
+    for column in signals.matrix().T:
         auc = roc_auc_score(MEMBER, column)
         assert abs(auc - 0.5) < 4 * spread
 
@@ -112,9 +110,10 @@ def test_reported_evaluations_are_those_made(name):
         return target.apply(params, x, label, condition)
 
     watched = dataclasses.replace(target, apply=counted)
-    row = signal(watched, jnp.asarray(Images.all[0]), jax.random.key(0))
+    row = ask(signal, watched, jnp.asarray(Images.all[0]), jax.random.key(0))
     jax.effects_barrier()
-    place = len(signal.names(DDPM())) + signal.diagnostics.index(NETWORK_EVALUATIONS)
+    found = signal.columns(view(target, signal.access))
+    place = len(found.names) + found.diagnostics.index(NETWORK_EVALUATIONS)
     assert len(calls) == float(row[place])
 
 
@@ -124,15 +123,20 @@ def test_row_is_the_images_own(name, tmp_path):
     target = memorising_target(VP(), Images.all[:N])
     whole = columns(name, target, tmp_path / "whole")
     some = np.random.default_rng(1).permutation(IDS)[:11]
-    engine = Engine(tile=8, shard=4, devices=1)
-    part = collect(
-        made(name),
-        target,
-        Images(),
-        some,
-        MEMBER[some],
-        0,
-        folder=tmp_path / "part",
-        engine=engine,
-    )
-    np.testing.assert_array_equal(part.values, whole.values[np.sort(some)])
+    part = columns(name, target, tmp_path / "part", some, shard=4)
+    np.testing.assert_array_equal(part.matrix(), whole.matrix()[np.sort(some)])
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_sees_the_view_that_its_access_names(name):
+    """On a denoiser whose parameters cannot be looked at, a grey box works as ever."""
+    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    if signal.access == "gradients":
+        assert view(target, "gradients") is target
+        return
+    model = view(target, signal.access)
+    assert not isinstance(model, Target)
+    with pytest.raises(AttributeError):
+        _ = model.params
+    query = Query(jnp.asarray(Images.all[0]), {}, jax.random.key(0), jax.random.key(1))
+    assert np.isfinite(signal(model, query, ()).values).all()

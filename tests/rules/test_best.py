@@ -8,13 +8,14 @@ from sklearn.metrics import roc_auc_score
 
 from score_mia.check import UserError
 from score_mia.metrics.roc import auc, tpr_at_fpr
+from score_mia.readings import Evidence, Readings
 from score_mia.rules.best import Best
-from score_mia.signals import Signals
 
 
 def record(columns, member):
     names = tuple(f"loss@{t}" for t in range(len(columns)))
-    return Signals.of(np.stack(columns, 1), member, np.arange(len(member)), names)
+    ids = np.arange(len(member))
+    return Evidence(Readings.of(np.stack(columns, 1), ids, names, member))
 
 
 MEMBER = np.arange(200) < 100
@@ -27,33 +28,34 @@ def noise(seed, shift=0.0):
 def test_chooses_the_column_that_scikit_learn_ranks_first():
     reference = record([noise(i, s) for i, s in enumerate((0.1, 0.9, 0.5))], MEMBER)
     fitted = Best().fit(reference)
-    values = [roc_auc_score(MEMBER, column) for column in reference.values.T]
-    assert fitted.choice.column == "loss@1" == reference.names[np.argmax(values)]
-    assert fitted.choice.value == pytest.approx(max(values))
-    assert fitted.chosen == "loss@1 (best of 3 by AUC on 200 reference images)"
-    np.testing.assert_array_equal(fitted.score(reference), reference.values[:, 1])
+    rows = reference.target
+    values = [roc_auc_score(MEMBER, column) for column in rows.matrix().T]
+    assert fitted.column == "loss@1" == rows.names[np.argmax(values)]
+    assert fitted.about == "loss@1 (best of 3 by AUC on 200 reference images)"
+    np.testing.assert_array_equal(fitted(reference), rows.matrix()[:, 1])
 
 
 def test_never_takes_a_column_that_is_good_with_the_sign_turned():
     # AUC 0.1 is no better than 0.5: signals promise higher = more member-like.
     reference = record([noise(0, -2.0), noise(1, 0.3)], MEMBER)
-    assert Best().fit(reference).choice.column == "loss@1"
+    assert Best().fit(reference).column == "loss@1"
 
 
 def test_by_tpr_may_choose_another_column():
     # One column is right a little about all members; the other very much about a few.
     few = noise(0) + 50 * (np.arange(200) < 20)
     reference = record([noise(1, 1.0), few], MEMBER)
-    assert Best().fit(reference).choice.column == "loss@0"
+    assert Best().fit(reference).column == "loss@0"
     fitted = Best(by="tpr", fpr=0.01).fit(reference)
-    assert fitted.choice.column == "loss@1"
-    assert fitted.choice.value == tpr_at_fpr(reference.values[:, 1], MEMBER, 0.01)
-    assert "TPR at 0.01 FPR" in fitted.chosen
+    assert fitted.column == "loss@1"
+    rates = [tpr_at_fpr(c, MEMBER, 0.01) for c in reference.target.matrix().T]
+    assert np.argmax(rates) == 1
+    assert "TPR at 0.01 FPR" in fitted.about
 
 
 def test_of_equal_columns_the_first():
     reference = record([noise(0), noise(1, 1.0), noise(1, 1.0)], MEMBER)
-    assert Best().fit(reference).choice.column == "loss@1"
+    assert Best().fit(reference).column == "loss@1"
 
 
 def test_choosing_on_reference_data_takes_the_optimism_out():
@@ -63,8 +65,8 @@ def test_choosing_on_reference_data_takes_the_optimism_out():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         one, other = (record(list(rng.normal(size=(50, 200))), MEMBER) for _ in "ab")
-        honest.append(auc(Best().fit(one).score(other), MEMBER))
-        optimistic.append(auc(Best().fit(other).score(other), MEMBER))
+        honest.append(auc(Best().fit(one)(other), MEMBER))
+        optimistic.append(auc(Best().fit(other)(other), MEMBER))
     assert np.mean(honest) == pytest.approx(0.5, abs=0.02)
     assert np.mean(optimistic) > 0.57
 
@@ -75,21 +77,21 @@ def test_needs_both_classes_and_enough_of_them():
         (MEMBER | True, "200 members and 0"),
         (MEMBER & False, "0 me"),
     ):
+        rows = dataclasses.replace(reference.target, member=labels)
         with pytest.raises(UserError, match=text):
-            Best().fit(dataclasses.replace(reference, member=labels))
+            Best().fit(Evidence(rows))
     with pytest.raises(UserError, match=r"100 reference non-members.*fpr=0.001"):
         Best(by="tpr", fpr=0.001).fit(reference)
+    empty = Readings.of(np.zeros((200, 0)), np.arange(200), (), MEMBER)
     with pytest.raises(UserError, match="no columns"):
-        Best().fit(Signals.of(np.zeros((200, 0)), MEMBER, np.arange(200), ()))
-    reference.values[3, 1] = np.nan
+        Best().fit(Evidence(empty))
+    broken = noise(1)
+    broken[3] = np.nan
     with pytest.raises(UserError, match=r"column 1 .*1 NaN"):
-        Best().fit(reference)
+        Best().fit(record([noise(0), broken], MEMBER))
 
 
-def test_before_the_fit_it_says_so():
-    assert Best().chosen == "not fitted"
-    with pytest.raises(UserError, match="has not been fitted"):
-        Best().score(record([noise(0)], MEMBER))
+def test_fields_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="did you mean 'auc'"):
         Best(by="acu")
     with pytest.raises(UserError, match=r"fpr=2\.0"):

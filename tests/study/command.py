@@ -11,6 +11,7 @@ import numpy as np
 
 from score_mia import cli, study
 from score_mia.study.finished import Finished
+from tests.helpers import signal_folder
 
 from .tiny_study import get_config
 
@@ -49,7 +50,7 @@ def evaluation(folder, name, attack="loss"):
     used = dict(zip(split["ids"].tolist(), ~split["reference"], strict=True))
     inside = dict(zip(split["ids"].tolist(), split["member"], strict=True))
     values, member = [], []
-    for path in sorted((folder / name / "signals" / attack).glob("part-*.npz")):
+    for path in sorted(signal_folder(folder / name, attack).glob("part-*.npz")):
         part = np.load(path)
         keep = np.array([used[i] for i in part["ids"].tolist()])
         values.append(part["values"][keep])

@@ -192,12 +192,13 @@ def test_published_rows_are_for_the_paper_s_attacks_only(done):
     assert "published: " in table.build([one]).csv
     (loss, likelihood) = one.plan.attacks
 
-    class Other:  # the same columns, another measure
-        names, at = loss.signal.names, loss.signal.at
-        access, diagnostics = "scores", loss.signal.diagnostics
-        __call__ = loss.signal.__call__
+    (signal,) = loss.signals.values()
 
-    attacks = (dataclasses.replace(loss, signal=Other()), likelihood)
+    class Other:  # the same columns, another measure
+        access, needs, columns = "scores", (), signal.columns
+        __call__ = signal.__call__
+
+    attacks = (dataclasses.replace(loss, signals={"loss": Other()}), likelihood)
     plan = dataclasses.replace(one.plan, attacks=attacks)
     built = table.build([dataclasses.replace(one, plan=plan, _kept={})])
     assert "published: " not in built.csv

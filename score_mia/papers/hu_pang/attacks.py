@@ -17,15 +17,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from score_mia.arrays import Image, Key, Scalar, ScalarLike
+from score_mia.arrays import Scalar, ScalarLike
 from score_mia.attacks.loss import Loss
-from score_mia.attacks.protocol import Access
+from score_mia.attacks.protocol import (
+    NETWORK_EVALUATIONS,
+    Access,
+    Columns,
+    Product,
+    Query,
+    Reading,
+)
 from score_mia.check import require
 from score_mia.likelihood import Adaptive, Prior, bits_per_dim, log_prob
 from score_mia.papers.hu_pang.counting import paper_compatible
 from score_mia.parameterisation import Noise, Parameterisation
 from score_mia.sde import DDPM, SDE, SMLD, VE, VP
-from score_mia.target import Apply, Target
+from score_mia.target import Apply, Denoiser, Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +59,8 @@ class PublishedLoss:
     sigma_min: float = 0.001
     sigma_max: float = 50.0
 
-    title: ClassVar[str] = "Loss at one time, as published"
     access: ClassVar[Access] = "scores"
-    diagnostics: ClassVar[tuple[str, ...]] = Loss.diagnostics
+    needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
         _ = Loss(self.times, self.draws, self.chunk)
@@ -70,9 +76,12 @@ class PublishedLoss:
         """The times [K] of the columns on the process's own clock (`Loss.at`)."""
         return self._loss(sde).at(sde)
 
-    def forwards(self, sde: SDE) -> float:
-        """Forward passes an image."""
-        return self._loss(sde).forwards(sde)
+    def columns(self, model: Denoiser) -> Columns:
+        """As of `Loss`."""
+        sde = model.sde
+        columns = self._loss(sde).columns(model)
+        title = f"{columns.title}, as published"
+        return columns._replace(names=self.names(sde), title=title)
 
     def names(self, sde: SDE) -> tuple[str, ...]:
         """As in `Loss`, for SMLD with their index: "loss@800" is our time 199."""
@@ -80,16 +89,14 @@ class PublishedLoss:
             return self._loss(sde).names(sde)
         return tuple(f"loss@{sde.t1 - t:.0f}" for t in self.at(sde))
 
-    def __call__(
-        self, target: Target, image: Image, key: Key, condition: Any = None
-    ) -> Float[Array, " k_plus_d"]:
-        """Minus the losses, and the network's evaluations."""
-        sde, loss = target.sde, self._loss(target.sde)
+    def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
+        """Minus the losses of one image."""
+        sde, loss = model.sde, self._loss(model.sde)
         if _counts_down(sde):
             # What the network is told stays right; noise and weight do not.
             levels = SMLD(self.sigma_min, self.sigma_max, int(sde.t1) + 1)
-            target = dataclasses.replace(target, sde=levels)
-        return loss(target, image, key, condition)
+            model = model.under(levels)
+        return loss(model, query, products)
 
     def counted(
         self, scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
@@ -121,9 +128,8 @@ class PublishedLikelihood:
     atol: float = 1e-5
     max_steps: int = 4096
 
-    title: ClassVar[str] = "Likelihood, as published"
     access: ClassVar[Access] = "gradients"
-    diagnostics: ClassVar[tuple[str, ...]] = ("network_evaluations", "bits_per_dim")
+    needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
         self.integrator()
@@ -132,25 +138,31 @@ class PublishedLikelihood:
         """The solver that the fields describe."""
         return Adaptive("dopri5", self.rtol, self.atol, self.max_steps, clock="time")
 
-    def names(self, sde: SDE) -> tuple[str, ...]:
-        """One column, whatever the process."""
-        _four(sde)
-        return ("log_prob",)
+    def columns(self, model: Target) -> Columns:
+        """One column.
 
-    def __call__(
-        self, target: Target, image: Image, key: Key, condition: Any = None
-    ) -> Float[Array, " k_plus_d"]:
-        """log p(image) in nats, evaluations, bits/dim."""
+        Raises:
+          UserError: the process is none of the paper's four.
+        """
+        _four(model.sde)
+        diagnostics = (NETWORK_EVALUATIONS, "bits_per_dim")
+        return Columns(
+            ("log_prob",), diagnostics=diagnostics, title="Likelihood, as published"
+        )
+
+    def __call__(self, model: Target, query: Query, products: Any = ()) -> Reading:
+        """The log density of one image along the published flow."""
+        image = query.image
         found = log_prob(
-            published_flow(target).denoiser,
+            published_flow(model).denoiser,
             image,
-            key,
+            query.key,
             solver=self.integrator(),
-            prior=published_prior(target.sde),
-            condition=condition,
+            prior=published_prior(model.sde),
+            condition=query.condition,
         )
         bits = bits_per_dim(found.log_prob, image.size)
-        return jnp.stack([found.log_prob, found.evaluations, bits])
+        return Reading(found.log_prob[None], jnp.stack([found.evaluations, bits]))
 
     def counted(
         self, scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
