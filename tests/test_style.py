@@ -27,25 +27,14 @@ FOREIGN = {
 
 OWING: dict[str, set[str]] = {
     "long": {
-        "engine.py: collect",
         "metrics/intervals.py: evaluate",
     },
     "parameters": {
-        "engine.py: collect",
         "likelihood/density.py: log_prob",
         "sampling/draw.py: generate",
     },
     "file": set(),
     "asking": {
-        "auditing/assess.py: getattr(type(before), '__dataclass_params__', None)",
-        "auditing/content.py: getattr(a.attack.signal, 'at', None)",
-        "auditing/content.py: getattr(attack.signal, 'title', "
-        "type(attack.signal).__name__)",
-        "auditing/content.py: getattr(choice, 'column', None)",
-        "auditing/content.py: getattr(rule, 'choice', None)",
-        "auditing/content.py: getattr(rule, 'column', None)",
-        "auditing/describe.py: getattr(attack.signal, 'forwards', lambda _: None)",
-        "auditing/plan.py: getattr(rule, 'column', None)",
         "auditing/plan.py: hasattr(config, 'to_dict')",
         "auditing/plan.py: hasattr(part, attribute)",
         "auditing/ready.py: getattr(result, 'shape', None)",

@@ -28,7 +28,7 @@ from score_mia.engine import Engine
 from score_mia.fields import check_value
 from score_mia.registry import make, section
 from score_mia.rules import RULES
-from score_mia.rules.protocol import Knowledge
+from score_mia.rules.protocol import Knowledge, Rule, SetTest
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDE, SDES
 from score_mia.spec import FAMILIES, Kind, build, names
@@ -421,10 +421,10 @@ def _signal(name: str, spec: Any) -> AnySignal:
     return signal
 
 
-def _check_rule(name: str, rule: Any, knows: Any) -> None:
+def _check_rule(name: str, rule: Rule | SetTest, knows: Any) -> None:
     where = f"attacks.{name}.rule"
     _has(where, rule, ("accepts",))
-    if not callable(getattr(rule, "judge", None)):
+    if not isinstance(rule, SetTest):
         _has(where, rule, ("fit",))
     one_of(f"attacks.{name}.knows", knows, get_args(Knowledge))
     require(

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from score_mia.attacks.protocol import Signal
+from score_mia.attacks.protocol import AnySignal
 from score_mia.auditing.plan import Plan
 from score_mia.check import require
 from score_mia.metrics.roc import FPRS
@@ -54,7 +54,7 @@ class RateRow:
     column: int | None = None
 
     @property
-    def signal(self) -> Signal:
+    def signal(self) -> AnySignal:
         """What the attack reads off the target."""
         return next(iter(find(self.audit.plan, self.attack).signals.values()))
 
