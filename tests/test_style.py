@@ -36,13 +36,9 @@ OWING: dict[str, set[str]] = {
     "file": set(),
     "asking": {
         "auditing/plan.py: hasattr(config, 'to_dict')",
-        "auditing/plan.py: hasattr(part, attribute)",
         "auditing/ready.py: getattr(result, 'shape', None)",
         "auditing/ready.py: getattr(result, 'shape', type(result).__name__)",
-        "study/clock.py: hasattr(rule, 'choice')",
-        "study/clock.py: hasattr(signal, 'at')",
         "study/config.py: hasattr(config, 'to_json')",
-        "study/finished.py: getattr(choice, 'column', None)",
     },
     "untyped": set(),
 }

@@ -26,7 +26,7 @@ from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.fields import check_value
-from score_mia.registry import make, section
+from score_mia.registry import make, require_has, section
 from score_mia.rules import RULES
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
 from score_mia.sampling import SAMPLERS
@@ -196,7 +196,7 @@ def plan(config: Any) -> Plan:
     config = resolve(config)
     model = build(config, names(config))
     sampler = make("sampler", SAMPLERS, config["sampler"])
-    _has("sampler", sampler, ("times", "evaluations", "run"))
+    require_has("sampler", sampler, ("times", "evaluations", "run"))
     sampler.evaluations(
         model.sde
     )  # so that times that cannot be are told before training
@@ -281,7 +281,7 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def _source(entry: Mapping[str, Any]) -> Source:
     source = make("data set", SOURCES, entry)
-    _has(
+    require_has(
         f"data set {entry['name']!r}",
         source,
         ("shape", "ids", "digest", "images", "columns"),
@@ -309,7 +309,7 @@ def _quality(fields: Mapping[str, Any]) -> QualityConfig:
     spec = {"name": spec} if isinstance(spec, str) else spec
     encoder = make("encoder", ENCODERS, spec)
     needed = ("name", "canonical", "fingerprint", "tile", "params", "apply")
-    _has("quality.encoder", encoder, needed)
+    require_has("quality.encoder", encoder, needed)
     rest = {k: v for k, v in fields.items() if k != "encoder"}
     return section("config section", "quality", QualityConfig, rest, encoder=encoder)
 
@@ -414,33 +414,22 @@ def _chosen(
 
 def _signal(name: str, spec: Any) -> AnySignal:
     signal = make("signal", SIGNALS, spec)
-    _has(name, signal, ("access", "needs", "columns"))
+    require_has(name, signal, ("access", "needs", "columns"))
     if not isinstance(signal, HostSignal):
-        _has(name, signal, ("__call__",))
+        require_has(name, signal, ("__call__",))
     one_of(f"{name}.access", signal.access, get_args(Access))
     return signal
 
 
 def _check_rule(name: str, rule: Rule | SetTest, knows: Any) -> None:
     where = f"attacks.{name}.rule"
-    _has(where, rule, ("accepts",))
+    require_has(where, rule, ("accepts",))
     if not isinstance(rule, SetTest):
-        _has(where, rule, ("fit",))
+        require_has(where, rule, ("fit",))
     one_of(f"attacks.{name}.knows", knows, get_args(Knowledge))
     require(
         knows in rule.accepts,
         f"attacks.{name}.knows={knows!r}",
         "is not what this rule can be fitted on",
         f"give one of {', '.join(sorted(rule.accepts))}",
-    )
-
-
-def _has(name: str, part: Any, needed: tuple[str, ...]) -> None:
-    """Require what a part from a user's own package must have."""
-    missing = [attribute for attribute in needed if not hasattr(part, attribute)]
-    require(
-        not missing,
-        f"{name}: {type(part).__name__}",
-        f"has no {', '.join(missing)}",
-        "see docs/extend.md",
     )

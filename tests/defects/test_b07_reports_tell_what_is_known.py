@@ -34,7 +34,7 @@ def another():
 def elsewhere(monkeypatch):
     """The same programs on a machine of another name, without a chance to compute."""
     monkeypatch.setattr(device, "name", lambda: "8 x abacus")
-    monkeypatch.setattr(engine, "_Run", None)
+    monkeypatch.setattr(engine, "_program", None)
 
 
 def test_a_report_leaves_metrics_as_they_are(finished, tmp_path, elsewhere):
