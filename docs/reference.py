@@ -52,13 +52,26 @@ GIVEN = ("source",)
 """Arguments that the house gives, and no config."""
 
 ATTACK = {
-    "signal": ("mapping", "", 'what is read off the model: `dict(name="loss", ...)`.'),
-    "rule": ("mapping", '`dict(name="column")`', "what makes one score of it."),
-    "reference": (
+    "signal": (
+        "mapping",
+        "`None`",
+        "what is read off the model, this attack's own: `dict(name=...)`; or else",
+    ),
+    "signals": (
+        "str or list",
+        "`None`",
+        "names from the section `signals`: the columns of them all, side by side.",
+    ),
+    "rule": (
+        "mapping",
+        '`dict(name="column")`',
+        "what makes one membership score of them.",
+    ),
+    "knows": (
         "str",
         '`"none"`',
-        'whom the rule may be fitted on: `"none"`, `"population"` (known non-members) '
-        'or `"split"` (known members as well).',
+        'what the rule is fitted on: `"none"`, `"population"` (known non-members), '
+        '`"split"` (known members as well) or `"shadows"` (other models).',
     ),
 }
 """Fields of an attack, which no dataclass declares."""
@@ -86,6 +99,11 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "train": ("how the target is trained.", TrainConfig),
     "target": ("which of a run's targets is attacked.", plan.TargetConfig),
     "attacks": ("the attacks, by names that you choose.", ATTACK),
+    "signals": (
+        "signals by names that you choose, for attacks that share them: "
+        "`dict(NAME=dict(name=..., ...))`.",
+        None,
+    ),
     "sampler": (
         'how samples are drawn. Default: `dict(name="ancestral")`.',
         SAMPLERS,
