@@ -343,7 +343,13 @@ def _turns(
     for part in missing:
         if host.owner(part) == host.number:
             yield part
-    said = False
+    said: set[str] = set()
+
+    def say(text: str) -> None:
+        if text not in said:
+            progress.note(text)
+        said.add(text)
+
     while missing := [k for k in missing if not shards.path(k).exists()]:
         owners = {host.owner(k) for k in missing} - {host.number}
         living = {owner for owner in owners if host.holder(owner) is not None}
@@ -354,13 +360,14 @@ def _turns(
         lost = [k for k in missing if host.owner(k) not in living]
         if lost:
             part = lost[host.number % len(lost)]  # several idle hosts: several parts
+            if host.owner(part) != host.number:
+                say(
+                    f"host {host.owner(part)} does not run: its parts are computed here"
+                )
             progress.total += len(shards.of(part))
             yield part
             continue
-        if not said:
-            numbers = ", ".join(map(str, sorted(living)))
-            progress.note(f"waits for {len(missing)} parts of host {numbers}")
-            said = True
+        say(f"waits for parts of host {', '.join(map(str, sorted(living)))}")
         time.sleep(POLL)
 
 

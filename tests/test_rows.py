@@ -330,7 +330,7 @@ def test_the_parts_of_a_killed_process_are_taken_over(tmp_path):
         with start(tmp_path, 0) as left:
             # While its owner lives a part is waited for.
             said = (line for line in left.stderr if "waits for" in line)
-            assert next(said) == "waves: waits for 1 parts of host 1\n"
+            assert next(said) == "waves: waits for parts of host 1\n"
             assert left.poll() is None
             lost.send_signal(signal.SIGKILL)
             assert left.wait(60) == 0
