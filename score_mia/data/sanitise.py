@@ -9,19 +9,21 @@ figure is inflated), whose features are made here.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from score_mia.check import UserError, at_least, require
+from score_mia.check import UserError, at_least
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.readings import Readings
 
 _BLOCK = 2048  # images of each side compared at a time: 16 MB of distances
 _COARSE = 16  # side to which images are pooled for the first pass
-_PAIRS = 1_000_000  # more than this is no list of duplicates
+MOST_PAIRS = 1_000_000
+"""Pairs that are looked at; more are no list of duplicates."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,12 +36,14 @@ class Duplicates:
       rmse: [P] float64, root of the mean squared pixel difference, images in [0, 1];
         0 for exact duplicates.
       threshold: pairs below it (or equal to 0) are listed.
+      complete: whether all pairs were looked at; if not, there may be more.
     """
 
     members: Int[np.ndarray, " p"]
     nonmembers: Int[np.ndarray, " p"]
     rmse: Float[np.ndarray, " p"]
     threshold: float
+    complete: bool = True
 
     def summary(self) -> dict[str, Any]:
         """Counts for the report."""
@@ -49,6 +53,7 @@ class Duplicates:
             "exact_pairs": int(np.sum(self.rmse == 0)),
             "members": len(np.unique(self.members)),
             "nonmembers": len(np.unique(self.nonmembers)),
+            **({} if self.complete else {"complete": False}),
         }
 
     def listed(self, source: Source, most: int = 1000) -> list[dict[str, Any]]:
@@ -86,15 +91,13 @@ def near_duplicates(
 
     No pair is missed: images are first compared after pooling to at most 16x16 grey
     blocks, and a pooled distance is never larger than the true one (Cauchy-Schwarz in
-    each block); what is left is compared pixel by pixel.
+    each block); what is left is compared pixel by pixel. After `MOST_PAIRS` of those,
+    which no data set of distinct images has, the search ends.
 
     Args:
       source: the images.
       split: whose members are compared with whose non-members.
       threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
-
-    Raises:
-      UserError: more than a million pairs, which no data set of distinct images has.
     """
     at_least("threshold", threshold, 0.0)
     split.check(source)
@@ -103,22 +106,29 @@ def near_duplicates(
     centre = inside.mean(axis=0)
     inside, outside = inside - centre, outside - centre
     limit = threshold**2 * float(np.prod(source.shape))
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    left, complete = MOST_PAIRS, True
+    for a, b in _candidates(inside, outside, limit):
+        pairs.append((a[:left], b[:left]))
+        complete = len(a) <= left
+        left -= len(pairs[-1][0])
+        if not complete:
+            break
+    a = split.members[np.concatenate([p for p, _ in pairs])]
+    b = split.nonmembers[np.concatenate([q for _, q in pairs])]
+    rmse = _rmse(source, a, b)
+    keep = (rmse < threshold) | (rmse == 0)
+    return Duplicates(a[keep], b[keep], rmse[keep], float(threshold), complete)
+
+
+def _candidates(
+    inside: np.ndarray, outside: np.ndarray, limit: float
+) -> Iterator[tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]]:
+    """Rows of either side that are near each other, block by block."""
     for i in range(0, len(inside), _BLOCK):
         for j in range(0, len(outside), _BLOCK):
             a, b = _close(inside[i : i + _BLOCK], outside[j : j + _BLOCK], limit)
-            found.append((a + i, b + j))
-            require(
-                sum(len(p) for p, _ in found) <= _PAIRS,
-                f"threshold={threshold:.4g}",
-                f"more than {_PAIRS:,} pairs of images are that similar",
-                "lower it, or remove blank images from the data",
-            )
-    a = split.members[np.concatenate([p for p, _ in found])]
-    b = split.nonmembers[np.concatenate([q for _, q in found])]
-    rmse = _rmse(source, a, b)
-    keep = (rmse < threshold) | (rmse == 0)
-    return Duplicates(a[keep], b[keep], rmse[keep], float(threshold))
+            yield a + i, b + j
 
 
 def _pooled(source: Source, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
