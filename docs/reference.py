@@ -22,6 +22,7 @@ from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
 from score_mia.encoders import ENCODERS
 from score_mia.engine import Engine
+from score_mia.models import MODELS
 from score_mia.networks import NETWORKS, DDPMNet
 from score_mia.networks.options import Options
 from score_mia.papers import hu_pang
@@ -97,7 +98,12 @@ SECTIONS: dict[str, tuple[str, Any]] = {
         CONDITIONERS,
     ),
     "train": ("how the target is trained.", TrainConfig),
-    "target": ("which of a run's targets is attacked.", plan.TargetConfig),
+    "target": (
+        'where the target comes from. Default: `dict(name="trained")`. The sections '
+        "`sde`, `network`, `parameterisation`, `codec`, `conditioner` and `train` may "
+        "stand in it or beside it.",
+        MODELS,
+    ),
     "attacks": ("the attacks, by names that you choose.", ATTACK),
     "signals": (
         "signals by names that you choose, for attacks that share them: "

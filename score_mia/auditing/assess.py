@@ -264,7 +264,7 @@ def _fixed_threshold(
 
 def _epsilon(scores: np.ndarray, member: np.ndarray, plan: Plan) -> dict[str, Any]:
     """What the scores prove about epsilon, and what perfect ones would."""
-    private = plan.train.dp
+    private = None if plan.train is None else plan.train.dp
     told = {"delta": DELTA if private is None else private.delta}
     told["level"] = plan.report.level
     members = int(np.count_nonzero(member))

@@ -60,9 +60,9 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation",
     ]
     target = abstract_target(plan, source.shape)
-    costs: dict[str, float] = {
-        "train": plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
-    }
+    costs: dict[str, float] = {}
+    if plan.train is not None:
+        costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
     for attack in plan.attacks:
         count = _evaluations(attack, target)
         if count is None:

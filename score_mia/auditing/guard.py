@@ -68,7 +68,9 @@ def require_same_target(
     spec, about, finished = kept
     changes = differences(spec, plan.spec(shape))
     imported = about.get("imported") is not None
-    if not imported:
+    if plan.train is None:
+        require(imported, f"{folder}", "holds a target that was trained", ELSEWHERE)
+    elif not imported:
         clock = plan.sde.clock
         now = plan.train.science(clock)
         changes += differences(_science(about, clock), now, "train")
@@ -86,8 +88,8 @@ def require_same_target(
         f"holds a target of {about.get('members')} other members",
         f"{ELSEWHERE}, or give the split back",
     )
-    if finished and not imported:
-        _require_step(folder, about.get("step"), plan)
+    if finished and not imported and plan.train is not None:
+        _require_step(folder, about.get("step"), plan.train.steps)
 
 
 class Change(NamedTuple):
@@ -148,9 +150,8 @@ def _science(about: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
         ) from error
 
 
-def _require_step(folder: Path, step: Any, plan: Plan) -> None:
+def _require_step(folder: Path, step: Any, wanted: int) -> None:
     """Refuse a finished target of another number of steps, and a misplaced snapshot."""
-    wanted = plan.train.steps
     if folder.parent.name == "snapshots":
         same = folder.name == f"step-{step:06d}"
         require(same, f"{folder}", f"holds step {step}", "restore it from a copy")

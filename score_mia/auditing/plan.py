@@ -26,21 +26,24 @@ from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.fields import check_value
-from score_mia.registry import make, require_has, section
+from score_mia.models import MODELS, Model, Trained
+from score_mia.registry import lookup, make, require_has, section
 from score_mia.rules import RULES
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDE, SDES
 from score_mia.spec import FAMILIES, Kind, build, names
-from score_mia.train.loop import TrainConfig
+from score_mia.train.config import TrainConfig
 
 SEEDS = (0, 2**32 - 1)
 """The first and the last seed: those of NumPy's RandomState."""
 
-REQUIRED = ("data", "split", "sde", "network", "train", "attacks")
+REQUIRED = ("data", "split", "attacks")
+OF_TARGET = ("sde", "network", "train", "parameterisation", "codec", "conditioner")
+"""Sections that belong to the target: within it, or beside it as a shorthand."""
 OPTIONAL = (
-    *("title", "seed", "parameterisation", "codec", "sampler", "engine", "report"),
-    *("quality", "target", "conditioner", "signals"),
+    *("title", "seed", "sampler", "engine", "report", "quality", "target", "signals"),
+    *OF_TARGET,
 )
 
 
@@ -106,36 +109,6 @@ class QualityConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TargetConfig:
-    """Which of a run's targets is attacked.
-
-    Attributes:
-      snapshot: "last"; the training step of a snapshot; or that whose samples come
-        closest to the members: "best_kid", "best_fd" (by the Fréchet distance) or
-        "best_fid" (by that of FID's own encoder, as Hu & Pang 2023 chose theirs).
-    """
-
-    snapshot: str | int = "last"
-
-    def __post_init__(self) -> None:
-        if not str(self.snapshot).isdigit():
-            one_of("target.snapshot", str(self.snapshot), ("last", *_METRICS))
-
-    @property
-    def metric(self) -> str | None:
-        """The distance by which a snapshot is chosen, if one is."""
-        return _METRICS.get(str(self.snapshot))
-
-    @property
-    def step(self) -> int | None:
-        """The step that the config names, if it does."""
-        return int(self.snapshot) if str(self.snapshot).isdigit() else None
-
-
-_METRICS = {"best_kid": "kid", "best_fd": "frechet", "best_fid": "frechet"}
-
-
-@dataclasses.dataclass(frozen=True)
 class Plan:
     """A whole audit, built but not begun.
 
@@ -144,9 +117,9 @@ class Plan:
       title, seed: of the audit; the seed keys training, signals and intervals.
       source, split: make the data source and, from it, the split.
       model: the target's process, conventions and network, but for the image shape.
-      train, attacks, engine, report, sampler: the stages' settings.
+      target: where the target comes from.
+      attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
-      target: which snapshot is attacked.
     """
 
     config: Mapping[str, Any]
@@ -155,13 +128,22 @@ class Plan:
     source: Callable[[], Source]
     split: Callable[[Source], Split]
     model: Kind
-    train: TrainConfig
+    target: Model
     attacks: tuple[Attack, ...]
     sampler: Any
     engine: Engine
     report: ReportConfig
     quality: QualityConfig | None = None
-    target: TargetConfig = TargetConfig()
+
+    @property
+    def trained(self) -> Trained | None:
+        """The target's source, if it is trained here."""
+        return self.target if isinstance(self.target, Trained) else None
+
+    @property
+    def train(self) -> TrainConfig | None:
+        """How it is trained, if it is trained here."""
+        return None if self.trained is None else self.trained.train
 
     @property
     def signals(self) -> dict[str, AnySignal]:
@@ -171,9 +153,7 @@ class Plan:
     @property
     def snapshots(self) -> tuple[int, ...]:
         """Training steps whose targets are kept, the last one's included."""
-        every = self.train.snapshot_every
-        kept = range(every, self.train.steps, every) if every else ()
-        return (*kept, self.train.steps)
+        return () if self.trained is None else self.trained.steps
 
     @property
     def sde(self) -> SDE:
@@ -209,17 +189,17 @@ def plan(config: Any) -> Plan:
         source=lambda: _source(config["data"]),
         split=lambda source: _split(config["split"], source),
         model=model,
-        train=_section(TrainConfig, "train", config["train"]),
+        target=_target(config),
         attacks=_attacks(attacks, config.get("signals", {})),
         sampler=sampler,
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
         quality=_quality(config["quality"]) if "quality" in config else None,
-        target=_section(TargetConfig, "target", config["target"]),
     )
-    within("train.seed", result.train.seed, *SEEDS)
     _check_devices(result.engine)
-    _check_snapshot(result)
+    if result.trained is not None:
+        within("train.seed", result.trained.train.seed, *SEEDS)
+        _check_snapshot(result.trained, result.quality)
     return result
 
 
@@ -232,11 +212,19 @@ def resolve(config: Any) -> dict[str, Any]:
         if name not in (*REQUIRED, *OPTIONAL):
             remedy = did_you_mean(name, (*REQUIRED, *OPTIONAL))
             raise UserError(f"config has no section {name!r}; {remedy}")
-    for name in REQUIRED:
-        require(name in config, f"config section {name!r}", "is missing", "add it")
     for name, value in config.items():
         wanted = _LOOSE.get(name, Mapping)
         check_value("config", name, value, wanted)
+    config = _lifted(config)
+    trained = "name" not in config["target"]
+    for name in (*REQUIRED, "sde", "network", *(("train",) if trained else ())):
+        require(name in config, f"config section {name!r}", "is missing", "add it")
+    require(
+        trained or "train" not in config,
+        "config section 'train'",
+        f"means nothing to target {config['target'].get('name')!r}",
+        "leave it out",
+    )
     process = make("sde", SDES, config["sde"])
     require(
         isinstance(process, SDE),
@@ -251,11 +239,30 @@ def resolve(config: Any) -> dict[str, Any]:
         "sampler": {"name": "ancestral"},
         "engine": {},
         "report": {},
-        "target": {"snapshot": "last"},
         **config,
     }
     within("config: seed", resolved["seed"], *SEEDS)
     return json.loads(json.dumps(resolved))
+
+
+def _lifted(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the target's sections beside it: both spellings are one."""
+    target = dict(config.get("target", {}))
+    within_it = {name: target.pop(name) for name in OF_TARGET if name in target}
+    twice = sorted(within_it.keys() & config.keys())
+    require(
+        not twice,
+        f"config sections {twice}",
+        "are given within `target` and beside it",
+        "leave one of them out",
+    )
+    for name, value in within_it.items():
+        check_value("config target", name, value, Mapping)
+    check_value("config", "target.name", target.get("name", "trained"), str)
+    if lookup("target", MODELS, target.get("name", "trained")) is Trained:
+        target.pop("name", None)
+        target = {"snapshot": "last", **target}
+    return {**config, **within_it, "target": target}
 
 
 _LOOSE = {"title": str, "seed": int}
@@ -304,6 +311,17 @@ def _section(part: Callable[..., Any], name: str, fields: Mapping[str, Any]) -> 
     return section("config section", name, part, fields)
 
 
+def _target(config: Mapping[str, Any]) -> Model:
+    """Where the target comes from."""
+    entry = {"name": "trained", **config["target"]}
+    given = {}
+    if "train" in config:
+        given["train"] = _section(TrainConfig, "train", config["train"])
+    target = make("target", MODELS, entry, **given)
+    require_has("target", target, ("make",))
+    return target
+
+
 def _quality(fields: Mapping[str, Any]) -> QualityConfig:
     spec = fields.get("encoder", "random_conv")
     spec = {"name": spec} if isinstance(spec, str) else spec
@@ -326,33 +344,33 @@ def _check_devices(engine: Engine) -> None:
         )
 
 
-def _check_snapshot(plan: Plan) -> None:
+def _check_snapshot(target: Trained, quality: QualityConfig | None) -> None:
     """Tell before training what would keep the wanted snapshot from being there."""
-    wanted = f"target.snapshot={plan.target.snapshot!r}"
-    if plan.target.step is not None:
+    wanted = f"target.snapshot={target.snapshot!r}"
+    if target.step is not None:
         require(
-            plan.target.step in plan.snapshots,
+            target.step in target.steps,
             wanted,
             "is no step at which a target is kept",
-            f"set train.snapshot_every, or give one of {list(plan.snapshots)[-8:]}",
+            f"set train.snapshot_every, or give one of {list(target.steps)[-8:]}",
         )
-    if plan.target.metric is None:
+    if target.metric is None:
         return
-    if plan.quality is None:
+    if quality is None:
         raise UserError(
             f"{wanted} needs to know how quality is measured; add "
             "quality=dict(encoder=...)"
         )
     require(
-        len(plan.snapshots) > 1,
+        len(target.steps) > 1,
         wanted,
         "has one target to choose from",
         "set train.snapshot_every below train.steps",
     )
     require(
-        plan.target.snapshot != "best_fid" or plan.quality.encoder.canonical,
+        target.snapshot != "best_fid" or quality.encoder.canonical,
         wanted,
-        f"needs FID's own encoder, not {plan.quality.encoder.name!r}",
+        f"needs FID's own encoder, not {quality.encoder.name!r}",
         'give quality.encoder=dict(name="inception", weights=...), or say "best_fd"',
     )
 

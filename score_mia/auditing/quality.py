@@ -71,7 +71,8 @@ def choose(work: Work) -> Mapping[str, Any] | None:
       What selection.json says; None where the config names the target.
     """
     plan = work.plan
-    metric, config = plan.target.metric, plan.quality
+    trained, config = plan.trained, plan.quality
+    metric = None if trained is None else trained.metric
     if metric is None or config is None:
         return None
     work.require_trained()

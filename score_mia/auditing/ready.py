@@ -28,6 +28,7 @@ from score_mia.readings import Evidence, Readings, joined
 from score_mia.spec import Parts
 from score_mia.target import Target
 from score_mia.train import dp
+from score_mia.train.config import TrainConfig
 
 _MOST = 4_000_000
 """Made-up numbers that a rule is tried on; more are not worth the wait."""
@@ -53,17 +54,23 @@ def require_ready(
     model = plan.model.at(source.shape)
     own = gather(model.conditioner, source.columns, split.ids).get(OWN)
     check_network(model, first_row(own))
-    side, cutout = min(source.shape[:2]), plan.train.cutout
+    if plan.train is not None:
+        _check_training(plan.train, source, len(split.members))
+    for attack in attacks:
+        _rehearse(attack, plan, source, split)
+
+
+def _check_training(train: TrainConfig, source: Source, members: int) -> None:
+    """Refuse a training that the images, or so many of them, do not allow."""
+    side, cutout = min(source.shape[:2]), train.cutout
     require(
         cutout <= side,
         f"train.cutout={cutout}",
         f"is larger than the images, whose side is {side}",
         f"give {side} or less; 0 for none",
     )
-    if plan.train.dp is not None:
-        dp.mechanism(plan.train, len(split.members))
-    for attack in attacks:
-        _rehearse(attack, plan, source, split)
+    if train.dp is not None:
+        dp.mechanism(train, members)
 
 
 def check_network(model: Parts, condition: Any) -> Any:

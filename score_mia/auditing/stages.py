@@ -18,7 +18,6 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import Assessment, Failure, assess, attempt
 from score_mia.auditing.checks import Checks, checks
 from score_mia.auditing.content import report_content
-from score_mia.auditing.foreign import adopt, origin
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.quality import choose, measure, samples
@@ -31,11 +30,11 @@ from score_mia.engine import collect
 from score_mia.files import load_sealed, save_npz, save_sealed, write_atomic
 from score_mia.hosts import ALONE, Host
 from score_mia.lease import lease
+from score_mia.models import Order, ScoreSde
 from score_mia.progress import say
 from score_mia.readings import Evidence, joined
 from score_mia.report import table_text, write
 from score_mia.rows import devices, is_whole, seconds
-from score_mia.train.loop import train as train_target
 
 SCHEMA = 1
 
@@ -69,7 +68,7 @@ def train(plan: Plan, workdir: str | Path) -> str:
 def import_target(plan: Plan, workdir: str | Path, checkpoint: str | Path) -> str:
     """Take a checkpoint of score_sde or MIDM for the target instead of training one."""
     with _opened(plan, workdir) as work:
-        step = adopt(work, checkpoint, _provenance(work))
+        step = ScoreSde(str(checkpoint)).make(work.folder / "target", _order(work))
         return f"target: {work.folder / 'target'} ({checkpoint}, step {step:,})"
 
 
@@ -133,16 +132,17 @@ def _shared(work: Work) -> str:
 
 
 def _train(work: Work) -> None:
-    if origin(work.folder / "target") is not None:
-        return  # imported: there is nothing to train
-    plan, members = work.plan, work.split.members
-    spec = plan.spec(work.source.shape)
-    train_target(
-        spec,
-        work.source.images(members),
-        plan.train,
-        work.folder / "target",
-        conditions=work.conditions(members).get(OWN),
+    """The target of the config, trained or read."""
+    work.plan.target.make(work.folder / "target", _order(work))
+
+
+def _order(work: Work) -> Order:
+    members = work.split.members
+    return Order(
+        spec=work.plan.spec(work.source.shape),
+        images=lambda: work.source.images(members),
+        conditions=lambda: work.conditions(members).get(OWN),
+        members=len(members),
         provenance=_provenance(work),
     )
 
@@ -184,7 +184,8 @@ def _attack(
     for result in assessments:
         result.hold_against(checked.accuracy.get(result.attack.name))
     facts = _target_facts(work, digest)
-    facts["snapshot"] = {"rule": plan.target.snapshot, **(selection or {})}
+    rule = "last" if plan.trained is None else plan.trained.snapshot
+    facts["snapshot"] = {"rule": rule, **(selection or {})}
     quality = measure(work)
     if quality is not None:
         facts["quality"] = quality

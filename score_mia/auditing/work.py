@@ -16,7 +16,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
-from score_mia.checkpoint import load_target, target_digest
+from score_mia.checkpoint import describe, load_target, target_digest
 from score_mia.conditions import Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
@@ -52,9 +52,11 @@ class Work:
     @property
     def step(self) -> int:
         """Training step of the target under attack."""
-        plan = self.plan
-        if plan.target.metric is None:
-            return plan.target.step or plan.train.steps
+        plan, trained = self.plan, self.plan.trained
+        if trained is None:
+            return describe(self.folder / "target")["provenance"]["step"]
+        if trained.metric is None:
+            return trained.step or trained.train.steps
         path = self.folder / "selection.json"
         require(path.exists(), f"{path}", "does not exist", "run 'attack' or 'audit'")
         chosen = load_sealed(path, {"chosen": int}, remedy=_CHOOSE)["chosen"]
@@ -97,8 +99,8 @@ class Work:
 
     def folder_of(self, step: int) -> Path:
         """Where the target of a kept step is."""
-        target = self.folder / "target"
-        if step == self.plan.train.steps:
+        target, trained = self.folder / "target", self.plan.trained
+        if trained is None or step == trained.train.steps:
             return target
         return target / "snapshots" / f"step-{step:06d}"
 

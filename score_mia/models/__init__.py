@@ -1,0 +1,16 @@
+"""Where a target comes from: it is trained here, or read from what others trained.
+
+`MODELS` is the family that a config's `target` names. Whatever the source, the target
+ends in the workdir's `target/`, with its spec, its digests and its seal, so that every
+later stage is the same. One of your own is "my_package.mine:Source": a class with
+`make`, or `dict(name="callable", call="my_package.mine:function")` for a function that
+returns a `score_mia.interop.Foreign`.
+"""
+
+from score_mia.models.protocol import Model, Order
+from score_mia.models.reading import Called, ScoreSde, origin
+from score_mia.models.trained import Trained
+
+MODELS = {"trained": Trained, "score_sde": ScoreSde, "callable": Called}
+
+__all__ = ["MODELS", "Called", "Model", "Order", "ScoreSde", "Trained", "origin"]
