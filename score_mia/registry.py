@@ -146,7 +146,8 @@ def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
 
 def require_has(what: str, part: Any, needed: Collection[str]) -> None:
     """Require what a part from a user's own package must have."""
-    missing = sorted(set(needed) - set(dir(part)))
+    known = set(dir(part))
+    missing = [name for name in needed if name not in known]
     thing = f"{what}: {type(part).__name__}"
     require(not missing, thing, f"has no {', '.join(missing)}", "see docs/extend.md")
 
