@@ -13,7 +13,7 @@ import pytest
 
 from score_mia import device
 from score_mia.attacks.loss import Loss
-from score_mia.engine import Engine, collect
+from score_mia.engine import Engine, Reader, collect
 from score_mia.networks import NETWORKS
 from score_mia.parameterisation import Noise
 from score_mia.registry import make
@@ -62,11 +62,9 @@ def ddpm() -> Target:
 
 
 def read(ddpm, folder, devices):
-    engine, ids = Engine(tile=2, shard=8, devices=devices), np.arange(8)
-    signal = Loss(times=(200,))
-    return collect(
-        signal, ddpm, Images(), ids, ids < 4, 0, folder=folder, engine=engine
-    ).values
+    engine = Engine(tile=2, shard=8, devices=devices)
+    reader = Reader("loss", Loss(times=(200,)), ddpm, Images(), 0, engine)
+    return collect(reader, np.arange(8), folder).matrix()
 
 
 @pytest.fixture(scope="module")
