@@ -35,7 +35,7 @@ from score_mia.attacks.protocol import (
     Signal,
 )
 from score_mia.check import Damaged, UserError, at_least, printable, require
-from score_mia.conditions import OWN, Conditions
+from score_mia.conditions import Conditions
 from score_mia.files import digest
 from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.readings import Piece, Readings
@@ -64,6 +64,15 @@ def untold(ids: Int[np.ndarray, " n"]) -> Conditions:
     """What a model is told that takes no condition."""
     del ids
     return {}
+
+
+Prompts = Callable[[Int[np.ndarray, " n"]], tuple[Any, ...] | None]
+"""From ids to the prompts of their images: what becomes a condition in the model."""
+
+
+def unprompted(ids: Int[np.ndarray, " n"]) -> None:
+    """The prompts of a model that takes none."""
+    del ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +137,7 @@ class Reader:
       engine: tile, shard and device count.
       made_of: further facts that identify the result, above all the target's digest.
       conditions: from ids to what the model is told of each image.
+      prompts: from ids to what a service is asked for; None for one that takes none.
     """
 
     name: str
@@ -138,6 +148,7 @@ class Reader:
     engine: Engine = Engine()
     made_of: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     conditions: Named = untold
+    prompts: Prompts = unprompted
 
     @property
     def words(self) -> Words:
@@ -232,10 +243,9 @@ class Reader:
     ) -> Float[np.ndarray, "n k"]:
         """A batch of a signal on the host."""
         assert isinstance(self.signal, HostSignal)
-        own = self.conditions(ids).get(OWN)
         query = HostQuery(
             np.asarray(self.source.images(ids), np.float32),
-            None if own is None else tuple(own),
+            self.prompts(ids),
             ids,
             row_seeds(self.seed, ids),
         )

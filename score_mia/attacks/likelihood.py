@@ -96,14 +96,18 @@ class Likelihood:
         return Adaptive(method, self.rtol, self.atol, self.max_steps, self.clock)
 
     def columns(self, model: Target) -> Columns:
-        """One column, whatever the process. A derivative costs about one pass more."""
+        """One column, whatever the process. A derivative costs about one pass more.
+
+        Where the codec has no density on pixels, it is named for what it is: latent.
+        """
         known = self.solver != "adaptive" and self.divergence != "exact"
+        latent = model.codec.log_scale is None
         return Columns(
-            ("log_prob",),
+            ("latent_log_prob",) if latent else ("log_prob",),
             None,
             (NETWORK_EVALUATIONS, "half_width_95", GRID_ERROR, "bits_per_dim"),
             float(self.evaluations * (1 + self.probes)) if known else None,
-            title="Likelihood",
+            title="Latent likelihood" if latent else "Likelihood",
         )
 
     def __call__(self, model: Target, query: Query, products: Any = ()) -> Reading:

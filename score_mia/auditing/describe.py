@@ -15,6 +15,7 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import (
     abstract_target,
+    attacked,
     example,
     first_row,
     require_ready,
@@ -25,6 +26,7 @@ from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
 from score_mia.engine import view
+from score_mia.networks.network import Shape
 from score_mia.spec import Parts
 from score_mia.target import Target
 
@@ -64,7 +66,7 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     if plan.train is not None:
         costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
     for attack in plan.attacks:
-        count = _evaluations(attack, target)
+        count = _evaluations(attack, plan, target, source.shape)
         if count is None:
             lines.append(f"{attack.name:10s} cost not known beforehand")
             continue
@@ -78,12 +80,14 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _evaluations(attack: Attack, target: Target) -> float | None:
+def _evaluations(
+    attack: Attack, plan: Plan, target: Target, shape: Shape
+) -> float | None:
     """Forward passes an image; None if a signal cannot tell."""
-    counts = [
-        signal.columns(view(target, signal.access)).evaluations
-        for signal in attack.signals.values()
-    ]
+    counts = []
+    for signal in attack.signals.values():
+        model = attacked(plan, target, shape, signal.access)
+        counts.append(signal.columns(view(model, signal.access)).evaluations)
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 

@@ -13,7 +13,7 @@ import numpy as np
 from score_mia.attacks.protocol import Attack, Columns, side_by_side
 from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import require_ready
+from score_mia.auditing.ready import attacked, require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, load_target, target_digest
@@ -23,6 +23,7 @@ from score_mia.data.split import Split
 from score_mia.engine import Reader
 from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
+from score_mia.sampling import Served
 from score_mia.target import Target
 
 
@@ -113,18 +114,31 @@ class Work:
         """
         return gather(self.plan.model.conditioner, self.source.columns, ids)
 
+    def prompts(self, ids: np.ndarray) -> tuple[Any, ...] | None:
+        """What a service would be asked for, to draw images like these."""
+        conditioner = self.plan.model.conditioner
+        if conditioner is None or len(conditioner.columns) != 1:
+            return None
+        (column,) = self.source.columns(ids, conditioner.columns).values()
+        return tuple(column)
+
     def reader(self, name: str) -> Reader:
-        """One of the plan's signals, to be read off the target."""
-        plan = self.plan
+        """One of the plan's signals, to be read off the target or its images."""
+        plan, signal = self.plan, self.plan.signals[name]
+        model = attacked(plan, self.target, self.source.shape, signal.access)
+        made_of = {"target": target_digest(self.target)}
+        if isinstance(model, Served):
+            made_of["sampler"] = repr(plan.sampler)
         return Reader(
             name,
-            plan.signals[name],
-            self.target,
+            signal,
+            model,
             self.source,
             plan.seed,
             plan.engine,
-            {"target": target_digest(self.target)},
+            made_of,
             self.conditions,
+            self.prompts,
         )
 
     def columns(self, attack: Attack) -> Columns:

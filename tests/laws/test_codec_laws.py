@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_mia.attacks import Likelihood
 from score_mia.check import UserError
 from score_mia.checkpoint import target_digest
 from score_mia.device import size
@@ -114,6 +115,9 @@ def test_a_latent_likelihood_is_the_density_on_the_latent_space():
     latent = log_prob(latent_target().denoiser, image, key, divergence="exact")
     on_pixels = latent_target(patches(log_scale=float(np.log(2.0))))
     pixels = log_prob(on_pixels.denoiser, image, key, divergence="exact")
+    named = [Likelihood().columns(m) for m in (latent_target(), on_pixels)]
+    assert [c.names for c in named] == [("latent_log_prob",), ("log_prob",)]
+    assert [c.title for c in named] == ["Latent likelihood", "Likelihood"]
     difference = float(pixels.log_prob - latent.log_prob)
     np.testing.assert_allclose(difference, 16 * np.log(2.0), rtol=1e-3)
     x = np.asarray(patches().encode(image), np.float64).ravel()
