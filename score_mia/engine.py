@@ -7,10 +7,11 @@ resumption and device count cannot change a result (the row law, docs/architectu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -111,6 +112,8 @@ def view(model: Model, access: Access) -> Any:
     Raises:
       UserError: the model gives less than that.
     """
+    if access == "none":
+        return None
     if isinstance(model, Target):
         if access == "gradients":
             return model
@@ -249,7 +252,8 @@ class Reader:
             ids,
             row_seeds(self.seed, ids),
         )
-        reading = self.signal.batch(self.view, query, ())
+        with _at_fault():
+            reading = self.signal.batch(self.view, query, ())
         parts = (np.asarray(part, np.float32) for part in reading)
         rows = [part.reshape(len(ids), -1) for part in parts if part.size]
         values = np.concatenate(rows, axis=1)
@@ -303,6 +307,15 @@ def readings(shards: Shards, columns: Columns) -> Readings:
     return Readings(shards.ids, columns.names, pieces, None, further)
 
 
+@contextlib.contextmanager
+def _at_fault() -> Iterator[None]:
+    """Whatever a signal refuses is its own fault: other attacks go on."""
+    try:
+        yield
+    except UserError as error:
+        raise TaskError(str(error)) from error
+
+
 def _pieces(shards: Shards, name: str) -> tuple[Piece, ...]:
     def piece(part: int) -> Piece:
         def read(places: Any) -> np.ndarray:
@@ -323,10 +336,8 @@ def _program(signal: Signal, mesh: Mesh, numbers: int) -> Callable[..., jax.Arra
         query = Query(
             image, conditions, row_key(seed, high, low), jax.random.fold_in(seed, _ALL)
         )
-        try:
+        with _at_fault():
             reading = signal(model, query, ())
-        except UserError as error:
-            raise TaskError(str(error)) from error
         return Reading(*reading).flat()
 
     per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, None))

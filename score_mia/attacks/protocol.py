@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +21,10 @@ from score_mia.arrays import Image, Key
 from score_mia.conditions import OWN
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
 
-Access = Literal["samples", "observed", "scores", "gradients"]
-"""What a signal needs: images (black box) < images on the way < network outputs (grey
-box) < parameters (white box). It is a property of the instance."""
+Access = Literal["none", "samples", "observed", "scores", "gradients"]
+"""What a signal needs of the model: nothing (a blind control) < its images (black box)
+< images on the way < network outputs (grey box) < parameters (white box). It is a
+property of the instance."""
 
 NETWORK_EVALUATIONS = "network_evaluations"
 """The diagnostic that counts as an attack's cost."""
@@ -267,5 +268,5 @@ class Attack:
     @property
     def access(self) -> Access:
         """The least access that suffices for all of its signals."""
-        order: tuple[Access, ...] = ("samples", "observed", "scores", "gradients")
+        order = get_args(Access)
         return max((s.access for s in self.signals.values()), key=order.index)

@@ -79,7 +79,7 @@ class AttackContent:
     Attributes:
       name: the key of the attack in metrics.json.
       title: how people call it, e.g. "Loss at one diffusion step".
-      access: "samples", "scores" or "gradients".
+      access: see `attacks.protocol.Access`.
       metrics: the attack's entry of metrics.json.
       scores: [N] membership scores, higher = more member-like; none if it failed.
       member: [N] True for members (the positive class).

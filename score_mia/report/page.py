@@ -32,7 +32,9 @@ STEMS = (
 )
 """Names of the files this room writes: an older report's are removed."""
 ACCESS = {
+    "none": "blind: needs no model",
     "samples": "black box: needs samples only",
+    "observed": "black box: needs samples and the way to them",
     "scores": "grey box: needs network outputs",
     "gradients": "white box: needs the parameters",
 }

@@ -44,7 +44,9 @@ WORDS: dict[Kind, str] = {
     "unclear": "Not enough data",
 }
 HOLDERS = {
+    "none": "who has the images alone",
     "samples": "who can ask for samples",
+    "observed": "who sees samples being made",
     "scores": "who can query the network",
     "gradients": "who holds the model's parameters",
 }

@@ -1,0 +1,115 @@
+"""A text-to-image service that memorised its training set, and its bad days."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import io
+import threading
+import urllib.parse
+import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from PIL import Image
+
+from score_mia.sampling import as_picture
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Memory:
+    """A seeded `Generator`: near the image it learned with a prompt, else anything.
+
+    Attributes:
+      learned: prompt -> image [h, w, c].
+      shape: of the images.
+      noise: standard deviation around what was learned.
+    """
+
+    learned: dict
+    shape: tuple[int, int, int]
+    noise: float = 0.1
+
+    def draw(self, prompts, seeds):
+        return np.stack([self.one(p, s) for p, s in zip(prompts, seeds, strict=True)])
+
+    def one(self, prompt, seed):
+        rng = np.random.default_rng([zlib.crc32(str(prompt).encode()), int(seed)])
+        other, noise = rng.random(self.shape), rng.normal(size=self.shape)
+        image = self.learned.get(str(prompt), other) + self.noise * noise
+        return np.clip(image, 0, 1).astype(np.float32)
+
+
+@dataclasses.dataclass
+class Day:
+    """What happens at a service.
+
+    Attributes:
+      faults: number of the request -> an HTTP status, or "drop" for no answer.
+      closes_after: answers after which it answers 503 to all; None for never.
+      retry_after: seconds that it then asks for.
+      answered: path -> how often it was answered.
+      requests: how many there were.
+    """
+
+    faults: dict = dataclasses.field(default_factory=dict)
+    closes_after: int | None = None
+    retry_after: str | None = None
+    answered: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    requests: int = 0
+
+    def fault(self):
+        """What goes wrong with the next request; None for nothing."""
+        self.requests += 1
+        closed = self.closes_after is not None
+        if closed and self.answered.total() >= self.closes_after:
+            return 503
+        return self.faults.get(self.requests)
+
+
+@contextlib.contextmanager
+def served(model, day):
+    """The address of a model that is served on loopback meanwhile."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            fault = day.fault()
+            if fault == "drop":
+                self.close_connection = True
+                return
+            status, body = fault or 200, b""
+            if fault is None:
+                asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+                image = model.one(asked["prompt"][0], asked["seed"][0])
+                body = png(as_picture(image))
+                day.answered[self.path] += 1
+            self.send_response(status)
+            if fault is not None and day.retry_after is not None:
+                self.send_header("Retry-After", day.retry_after)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def png(pixels):
+    """uint8 [h, w, c] as the bytes of a PNG."""
+    kept = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(
+        kept, "png"
+    )
+    return kept.getvalue()
