@@ -26,7 +26,7 @@ setup(
     packages=[*find_packages(include=("score_mia", "score_mia.*")), *CONFIGS],
     package_dir={"score_mia.configs": "configs"},
     package_data={
-        "score_mia": ["py.typed"],
+        "score_mia": ["py.typed", "results.schema.json"],
         "score_mia.data": ["bundled/*"],
         "score_mia.report": ["templates/*"],
     },

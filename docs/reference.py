@@ -18,6 +18,7 @@ from typing import Any
 import score_mia
 from score_mia.attacks import SIGNALS
 from score_mia.auditing import plan
+from score_mia.auditing.study import SECTIONS as STUDY
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
 from score_mia.encoders import ENCODERS
@@ -28,11 +29,10 @@ from score_mia.networks.options import Options
 from score_mia.papers import hu_pang
 from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import parameters
+from score_mia.report.exhibits import EXHIBITS
 from score_mia.rules import RULES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDES
-from score_mia.study import EXHIBITS
-from score_mia.study.config import SECTIONS as STUDY
 from score_mia.target import Affine
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from score_mia import cli, study
+from score_mia import cli
 from score_mia.auditing import plan as build
+from score_mia.auditing import study
 from score_mia.interop import from_score_sde_config
 from score_mia.networks import NETWORKS
 from score_mia.parameterisation import PARAMETERISATIONS

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from score_mia import study
-from score_mia.files import load_sealed
+from score_mia.auditing import study
+from score_mia.results import AuditResult
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "mini"
@@ -50,15 +50,15 @@ def test_every_audit_of_the_study_was_made_by_its_config():
 
 @pytest.mark.parametrize("audit", FOUR)
 def test_records_are_sealed_and_controls_beside_the_attacks(audit):
-    metrics = load_sealed(RESULTS / audit / "metrics.json")
-    assert set(metrics["controls"]) == {"blind", "near_duplicates", "shift"}
-    low, high = (metrics["controls"]["blind"]["auc"][k] for k in ("low", "high"))
+    controls = AuditResult.load(RESULTS / audit).controls
+    assert None not in (controls.near_duplicates, controls.shift)
+    _, low, high = controls.blind.auc.interval
     assert low < 0.5 < high
 
 
 def test_every_exhibit_is_kept():
     for name, exhibit in planned().exhibits.items():
-        for suffix in ("png", "csv", "tex"):
+        for suffix in ("csv", "tex"):
             assert (RESULTS / "exhibits" / f"{name}.{suffix}").exists(), name
         assert exhibit.heading
     page = (RESULTS / "index.html").read_text(encoding="utf-8")

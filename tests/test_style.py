@@ -38,7 +38,7 @@ OWING: dict[str, set[str]] = {
         "auditing/plan.py: hasattr(config, 'to_dict')",
         "auditing/ready.py: getattr(result, 'shape', None)",
         "auditing/ready.py: getattr(result, 'shape', type(result).__name__)",
-        "study/config.py: hasattr(config, 'to_json')",
+        "auditing/study.py: hasattr(config, 'to_json')",
     },
     "untyped": set(),
 }

@@ -5,7 +5,6 @@ from score_mia.auditing.stages import (
     attack,
     generate,
     import_target,
-    report,
     run,
     train,
 )
@@ -15,7 +14,6 @@ __all__ = [
     "describe",
     "generate",
     "import_target",
-    "report",
     "run",
     "train",
 ]

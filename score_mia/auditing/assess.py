@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,7 +30,9 @@ from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiab
 from score_mia.metrics.intervals import evaluate
 from score_mia.metrics.roc import allowed, threshold_at
 from score_mia.readings import Evidence, Readings
+from score_mia.results import AsPublished, AttackResult, EpsilonBound, GridError
 from score_mia.rules.protocol import Rule, Scorer
+from score_mia.typed import from_json
 
 DELTA = 1e-5
 """Of the epsilon that attacks prove, where training names no delta of its own."""
@@ -53,15 +55,16 @@ class Assessment:
     scorer: Scorer
     signals: Readings
     scores: np.ndarray
-    entry: dict[str, Any]
+    entry: AttackResult
     dropped: np.ndarray
 
-    def hold_against(self, measured: Mapping[str, Any] | None) -> None:
-        """Take a measured error of the signal's grid where it is above the told one."""
-        if measured is None:
-            return
-        told = self.entry.get("accuracy", measured)
-        self.entry["accuracy"] = max(told, measured, key=lambda error: error["mean"])
+    def held_against(self, measured: GridError | None) -> Assessment:
+        """With a measured error of the signal's grid where it is above the own one."""
+        own = self.entry.accuracy
+        if measured is None or (own is not None and own.mean >= measured.mean):
+            return self
+        entry = dataclasses.replace(self.entry, accuracy=measured)
+        return dataclasses.replace(self, entry=entry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +80,10 @@ class Failure:
     reason: str
 
     @property
-    def entry(self) -> dict[str, Any]:
-        """The attack's part of metrics.json: no number in it."""
-        return {
-            "failed": self.reason,
-            "access": self.attack.access,
-            "reference": self.attack.knows,
-        }
+    def entry(self) -> AttackResult:
+        """The attack's part of the audit's result: no number in it."""
+        one = self.attack
+        return AttackResult(access=one.access, knows=one.knows, failed=self.reason)
 
 
 S = TypeVar("S")
@@ -131,9 +131,7 @@ def attempt(
     return result
 
 
-def assess(
-    attack: Attack, evidence: Evidence, split: Split, plan: Plan, seconds: float
-) -> Assessment:
+def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Assessment:
     """Fit the rule on its reference data and evaluate the membership scores.
 
     Args:
@@ -141,7 +139,6 @@ def assess(
       evidence: readings of every image of the split, unlabelled, sorted by id.
       split: who is a member, and who is reference data.
       plan: the seed and the report's settings.
-      seconds: what computing the signals took.
     """
     finite = evidence.target.finite()
     dropped = evidence.target.ids[~finite]
@@ -159,7 +156,7 @@ def assess(
     evaluation = evidence.select(judged)
     scores = np.asarray(scorer(evaluation), np.float64)
     threshold, nominal = _fixed_threshold(scorer, evidence.select(held_out))
-    entry = evaluate(
+    numbers = evaluate(
         scores,
         member,
         level=plan.report.level,
@@ -167,23 +164,23 @@ def assess(
         seed=plan.seed,
         threshold=threshold,
     )
-    if nominal is not None:
-        entry["at_fixed_threshold"]["nominal_fpr"] = nominal
+    fixed = numbers.at_fixed_threshold
+    if fixed is not None:
+        fixed = dataclasses.replace(fixed, nominal_fpr=nominal)
     readings = dataclasses.replace(evaluation.target, member=member)
-    entry |= {
-        "epsilon_lower_bound": _epsilon(scores, member, plan),
-        "access": attack.access,
-        "reference": attack.knows,
-        "calibration_nonmembers": int(np.count_nonzero(held_out)),
-        "chosen": scorer.about,
-        "non_finite": len(dropped),
-        "cost": {
-            "network_evaluations_per_image": _evaluations(readings),
-            "seconds": round(seconds, 3),
-        },
-        **_accuracy(readings),
-        **_counted(attack, scores, member),
-    }
+    entry = dataclasses.replace(
+        numbers,
+        access=attack.access,
+        knows=attack.knows,
+        chosen=scorer.about,
+        non_finite=len(dropped),
+        calibration_nonmembers=int(np.count_nonzero(held_out)),
+        at_fixed_threshold=fixed,
+        epsilon_lower_bound=_epsilon(scores, member, plan),
+        accuracy=_accuracy(readings),
+        as_published=_counted(attack, scores, member),
+        network_evaluations_per_image=_evaluations(readings),
+    )
     return Assessment(attack, scorer, readings, scores, entry, dropped)
 
 
@@ -237,12 +234,15 @@ def _half(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _counted(attack: Attack, scores: np.ndarray, member: np.ndarray) -> dict[str, Any]:
+def _counted(
+    attack: Attack, scores: np.ndarray, member: np.ndarray
+) -> AsPublished | None:
     """The numbers as an attack's own paper counts them, if it does so otherwise."""
     for signal in attack.signals.values():
         if isinstance(signal, Counted):
-            return {"as_published": signal.counted(scores, member)}
-    return {}
+            counted = signal.counted(scores, member)
+            return from_json(AsPublished, counted, f"attack {attack.name!r}")
+    return None
 
 
 _RATES = (0.01, 0.1)
@@ -262,30 +262,30 @@ def _fixed_threshold(
     return None, None
 
 
-def _epsilon(scores: np.ndarray, member: np.ndarray, plan: Plan) -> dict[str, Any]:
+def _epsilon(scores: np.ndarray, member: np.ndarray, plan: Plan) -> EpsilonBound:
     """What the scores prove about epsilon, and what perfect ones would."""
     private = None if plan.train is None else plan.train.dp
-    told = {"delta": DELTA if private is None else private.delta}
-    told["level"] = plan.report.level
+    delta = DELTA if private is None else private.delta
+    level = plan.report.level
     members = int(np.count_nonzero(member))
     nonmembers = len(member) - members
-    return {
-        "value": epsilon_clopper_pearson(scores, member, **told),
-        "largest": largest_certifiable(members, nonmembers, **told, searched=True),
-        **told,
-    }
+    return EpsilonBound(
+        epsilon_clopper_pearson(scores, member, delta=delta, level=level),
+        largest_certifiable(members, nonmembers, delta, level, searched=True),
+        delta,
+        level,
+    )
 
 
-def _accuracy(signals: Readings) -> dict[str, Any]:
+def _accuracy(signals: Readings) -> GridError | None:
     """The error in bits/dim that a signal tells of its own grid, over all its rows."""
     if not _tells(signals, GRID_ERROR):
-        return {}
+        return None
     error = np.abs(signals.column(GRID_ERROR).astype(np.float64))
     error = error[np.isfinite(error)]
     if not len(error):
-        return {}
-    mean, most = float(error.mean()), float(error.max())
-    return {"accuracy": {"mean": mean, "max": most, "images": len(error)}}
+        return None
+    return GridError(float(error.mean()), float(error.max()), len(error))
 
 
 def _evaluations(signals: Readings) -> float | None:

@@ -26,6 +26,8 @@ from score_mia.files import load_sealed, save_sealed
 from score_mia.metrics.crossfit import cross_fitted
 from score_mia.metrics.image import kid
 from score_mia.registry import make
+from score_mia.results import Controls, GridError
+from score_mia.typed import from_json, to_json
 
 VERSION = 3
 """Of the checks themselves: those of an older version are made anew."""
@@ -39,18 +41,14 @@ class Checks:
     """What the checks found, in words.
 
     Attributes:
-      warnings: what makes the audit's numbers less trustworthy.
       notes: attack name -> lines about its own accuracy.
-      controls: entries for metrics.json: "blind", "near_duplicates", "shift". One that
-        so few images cannot show is left out.
-      accuracy: attack name -> {"mean", "max", "images"} of its grid's error against a
-        tight solve, bits/dim.
+      controls: what so few images cannot show is left out.
+      accuracy: attack name -> its grid's error against a tight solve.
     """
 
-    warnings: tuple[str, ...]
     notes: dict[str, tuple[str, ...]]
-    controls: dict[str, Any]
-    accuracy: dict[str, dict[str, Any]]
+    controls: Controls
+    accuracy: dict[str, GridError]
 
 
 def checks(work: Work) -> Checks:
@@ -66,62 +64,12 @@ def checks(work: Work) -> Checks:
         kept = load_sealed(path)
     notes: dict[str, tuple[str, ...]]
     notes = {name: (_grid_note(error),) for name, error in kept["grid"].items()}
-    duplicates = {k: v for k, v in kept["near_duplicates"].items() if k != "listed"}
-    controls = {"near_duplicates": duplicates, "blind": kept["blind"]}
-    controls["shift"] = kept["shift"]
-    controls = {name: entry for name, entry in controls.items() if entry is not None}
     accuracy = {
-        name: {key: error[key] for key in ("mean", "max", "images")}
+        name: from_json(GridError, error, str(path), f"grid.{name}")
         for name, error in kept["grid"].items()
         if error["mean"] is not None
     }
-    return Checks(tuple(warnings(controls)), notes, controls, accuracy)
-
-
-def warnings(controls: Mapping[str, Any]) -> list[str]:
-    """What the controls of an audit say against its numbers, in words."""
-    lines = []
-    duplicates = controls["near_duplicates"]
-    if duplicates["pairs"]:
-        lines.append(
-            f"{duplicates['nonmembers']} non-members nearly repeat a member "
-            f"({duplicates['exact_pairs']} pairs are identical, RMSE below "
-            f"{duplicates['threshold']:.3f}): they pull every attack towards chance."
-        )
-    if "blind" in controls:
-        lines += _blind_warnings(controls["blind"])
-    shift = controls.get("shift")
-    if shift is not None and shift["kid"]["low"] > 0:
-        distance = shift["kid"]
-        lines.append(
-            "The members and the non-members are two different kinds of images: their "
-            f"KID by {shift['encoder']} is {distance['value']:.3g} "
-            f"[{distance['low']:.3g}, {distance['high']:.3g}], where two halves of one "
-            "set have 0. Attacks may only be showing that."
-        )
-    return lines
-
-
-def _blind_warnings(entry: Mapping[str, Any]) -> list[str]:
-    auc = entry["auc"]
-    measured = (
-        f"AUC {auc['value']:.2f} [{auc['low']:.2f}, {auc['high']:.2f}] "
-        f"(p = {entry['p_value']:.2g})"
-    )
-    if auc["low"] > 0.5:
-        return [
-            "A classifier that never saw the model tells members from non-members with "
-            f"{measured}: the two groups differ by themselves, and attacks may only be "
-            "showing that."
-        ]
-    if auc["high"] < 0.5:
-        return [
-            "A classifier that never saw the model takes members for non-members more "
-            f"often than chance allows, {measured}. Groups drawn independently do not "
-            "do that: look for images that come in pairs, one in either group, or for "
-            "a mistake in the split or the data."
-        ]
-    return []
+    return Checks(notes, from_json(Controls, kept, str(path)), accuracy)
 
 
 def _facts(work: Work) -> dict[str, Any]:
@@ -167,7 +115,7 @@ def _blind(work: Work) -> dict[str, Any] | None:
         seed=work.plan.seed,
     )
     return {
-        "auc": result.auc.to_json(),
+        "auc": to_json(result.auc),
         "p_value": result.p_value,
         "members": int(member.sum()),
         "nonmembers": int((~member).sum()),
@@ -190,7 +138,7 @@ def _shift(work: Work) -> dict[str, Any] | None:
             return None
         groups.append(encode(encoder, work.source.images(np.sort(ids))))
     distance = kid(*groups, level=work.plan.report.level)
-    return {"encoder": encoder.name, "kid": distance.to_json()}
+    return {"encoder": encoder.name, "kid": to_json(distance)}
 
 
 def _grid(work: Work) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the report shows, gathered from the files and objects of an audit."""
+"""What the attack stage leaves in files for pages and exhibits (`report.files`)."""
 
 from __future__ import annotations
 
@@ -16,101 +16,83 @@ from score_mia.auditing.assess import Assessment
 from score_mia.auditing.checks import Checks
 from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
-from score_mia.report import privacy
+from score_mia.report import files, holds, privacy
 from score_mia.report.content import (
     AttackContent,
-    ColumnContent,
-    NearestContent,
     PerturbedContent,
-    ReportContent,
+    Stepped,
 )
-from score_mia.report.picture import nearest, unit_pictures
+from score_mia.report.curves import measure
+from score_mia.report.picture import held_against
 from score_mia.report.text import distance_text
+from score_mia.results import AuditResult, TargetFacts
 from score_mia.sde import SDE
-from score_mia.train import log
 
-_SHOWN = 400
-"""Most pictures of either group that the report searches for nearest members."""
+_SEARCHED = 400
+"""Most members that are searched for the one nearest to a sample."""
+
+_UNITS = {
+    "half_width_95": "half width of the 95 % interval over probes (bits/dim)",
+    "half_width": "half width of the interval over probes (bits/dim)",
+    "grid_error": "error of the grid (bits/dim)",
+    "standard_error": "standard error over probes (bits/dim)",
+}
+"""Diagnostics in words, with their unit."""
 
 
-def report_content(
+def leave(
     work: Work,
     assessments: Sequence[Assessment],
-    metrics: Mapping[str, Any],
+    result: AuditResult,
     samples: np.ndarray | None,
     checked: Checks,
-) -> ReportContent:
-    """Everything that `report.write` shows of an audit."""
-    return ReportContent(
-        title=work.plan.title,
-        metrics=metrics,
-        attacks=_attacks(work, assessments, metrics, checked),
-        **_pictures(work, assessments, samples),
-        training=log.read(work.folder / "target" / "train.jsonl"),
-        facts=_facts(work, metrics),
-        warnings=(*checked.warnings, *_dropped(assessments), *_selected(metrics)),
+) -> None:
+    """Write scores/, facts.json and pictures.npz: with metrics.json, all of a page."""
+    stepped = {}
+    for a in assessments:
+        name = a.attack.name
+        content = _attack(work, a, checked.notes.get(name, ()))
+        stepped[name] = content.stepped
+        places = {}
+        for signal in a.attack.signals:
+            reader = work.reader(signal)
+            place = work.signal_folder(reader).relative_to(work.folder).as_posix()
+            places[place] = len(reader.columns.names)
+        ids, digest = a.signals.ids, result.target.digest
+        files.save_attack(work.folder, content, ids, places, digest)
+    facts = _facts(work, result)
+    files.save_facts(work.folder, result, facts, _selected(result.target))
+    members = work.pictures(work.split.members, _SEARCHED)
+    shown = work.plan.report.pictures
+    nearest = held_against(samples, members, shown=shown)
+    if not shown:
+        # A sample is no exception: a model that memorises makes training images.
+        files.save_pictures(work.folder, nearest)
+        return
+    files.save_pictures(
+        work.folder,
+        nearest,
+        members[: holds.SHOWN],
+        work.pictures(work.split.nonmembers, holds.SHOWN),
+        _perturbed(work, [s for s in stepped.values() if s is not None]),
     )
 
 
-def _pictures(
-    work: Work, assessments: Sequence[Assessment], samples: np.ndarray | None
-) -> dict[str, Any]:
-    """The pictures of a report, if its config asks for them, else distances alone.
-
-    A sample is no exception: a model that memorises makes training images.
-    """
-    members = work.pictures(work.split.members, _SHOWN)
-    if work.plan.report.pictures:
-        return {
-            "members": members,
-            "nonmembers": work.pictures(work.split.nonmembers, _SHOWN),
-            "samples": samples,
-            "perturbed": _perturbed(work, assessments),
-        }
-    if samples is None or not len(samples):
-        return {}
-    _, distances = nearest(unit_pictures(samples), unit_pictures(members))
-    return {"nearest": NearestContent(distances, len(members))}
-
-
-def _attacks(
-    work: Work,
-    assessments: Sequence[Assessment],
-    metrics: Mapping[str, Any],
-    checked: Checks,
-) -> tuple[AttackContent, ...]:
-    """The attacks in the config's order, those that failed among them."""
-    scored = {a.attack.name: _attack(work, a, checked) for a in assessments}
-    entries = metrics["attacks"]
-    nothing, nobody = np.zeros(0), np.zeros(0, bool)
-    for attack in work.plan.attacks:
-        name = attack.name
-        if name not in scored and "failed" in entries.get(name, {}):
-            title, access = attack_title(work.columns(attack), attack), attack.access
-            scored[name] = AttackContent(
-                name, title, access, entries[name], nothing, nobody
-            )
-    order = [a.name for a in work.plan.attacks if a.name in scored]
-    return tuple(scored[name] for name in order)
-
-
-def _attack(work: Work, a: Assessment, checked: Checks) -> AttackContent:
+def _attack(work: Work, a: Assessment, notes: Sequence[str]) -> AttackContent:
     measured = a.signals.diagnostics
     diagnostics = {
-        name.replace("_", " "): float(np.mean(a.signals.column(name)))
+        _UNITS.get(name, name.replace("_", " ")): float(np.mean(a.signals.column(name)))
         for name in (() if measured is None else measured.names)
     }
     assert a.signals.member is not None
     return AttackContent(
-        name=a.attack.name,
-        title=attack_title(work.columns(a.attack), a.attack),
-        access=a.attack.access,
-        metrics=a.entry,
-        scores=a.scores,
-        member=a.signals.member,
-        columns=_columns(work, a),
-        diagnostics={k: v for k, v in diagnostics.items() if np.isfinite(v)},
-        notes=(*checked.notes.get(a.attack.name, ()), *_published(a.entry)),
+        a.attack.name,
+        a.entry,
+        a.scores,
+        a.signals.member,
+        _stepped(work, a),
+        {k: v for k, v in diagnostics.items() if np.isfinite(v)},
+        tuple(notes),
     )
 
 
@@ -119,79 +101,83 @@ def attack_title(columns: Columns, attack: Attack) -> str:
     return columns.title or type(next(iter(attack.signals.values()))).__name__
 
 
-def _published(entry: Mapping[str, Any]) -> list[str]:
-    """The paper's way of counting, beside ours, for its attacks as published."""
-    if "as_published" not in entry:
-        return []
-    rates = entry["as_published"]["tpr_at_fpr"].items()
-    told = ", ".join(f"{100 * tpr:.4g} % at {100 * float(f):g} %" for f, tpr in rates)
-    return [
-        "As the paper counts, with the non-members as the positive class: share of "
-        f"non-members recognised at a share of members misjudged: {told}."
-    ]
-
-
-def _columns(work: Work, a: Assessment) -> ColumnContent | None:
-    """Per-time columns, for a signal that tells the time of each of its columns."""
+def _stepped(work: Work, a: Assessment) -> Stepped | None:
+    """Per-time curves, for a signal that tells the time of each of its columns."""
     sde, columns = work.plan.sde, work.columns(a.attack)
-    if columns.times is None or len(a.signals.names) < 2:
+    names, member = a.signals.names, a.signals.member
+    if columns.times is None or len(names) < 2 or member is None:
+        return None
+    curves = measure(a.signals.matrix().astype(np.float64), member)
+    if curves is None:
         return None
     times = np.asarray(columns.times, np.float64)
-    log_snr = jax.vmap(sde.log_snr)(jnp.asarray(times, jnp.float32))
-    names = a.signals.names
     chosen = a.scorer.columns[0] if len(a.scorer.columns) == 1 else None
-    return ColumnContent(
-        names=names,
-        values=a.signals.matrix().astype(np.float64),
-        time=times,
-        log_snr=np.asarray(log_snr, np.float64),
-        chosen_index=names.index(chosen) if chosen in names else None,
-        time_label=_time_label(sde),
+    return Stepped(
+        names,
+        times,
+        log_snr_at(sde, times),
+        curves,
+        names.index(chosen) if chosen in names else None,
+        time_label(sde),
     )
 
 
-def _time_label(sde: SDE) -> str:
+def log_snr_at(sde: SDE, times: np.ndarray) -> np.ndarray:
+    """The process's log-SNR [K] at times [K]."""
+    levels = jax.vmap(sde.log_snr)(jnp.asarray(times, jnp.float32))
+    return np.asarray(levels, np.float64)
+
+
+def time_label(sde: SDE) -> str:
+    """Of the axis of a process's times."""
     return "time t" if sde.discrete_steps is None else "diffusion step t"
 
 
-def _perturbed(work: Work, assessments: Sequence[Assessment]) -> PerturbedContent:
-    """A few members with the noise of a few times, the chosen ones among them."""
+def noised(
+    work: Work, ids: np.ndarray, times: Sequence[float]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Images under the noise of some times, one noise for all, and a label for each.
+
+    Returns:
+      [n, k, h, w, c] in [0, 1], and k labels.
+    """
     sde, codec = work.plan.sde, work.plan.model.codec
-    times = {float(t) for t in sde.times(7)}
-    for a in assessments:
-        columns = _columns(work, a)
-        if columns is not None and columns.chosen_index is not None:
-            times.add(float(columns.time[columns.chosen_index]))
-    images = jnp.asarray(work.pictures(work.split.members, 3))
-    key = jax.random.key(work.plan.seed)
-    noise = jax.random.normal(key, images.shape)
+    x = codec.encode(jnp.asarray(work.source.images(ids)))
+    noise = jax.random.normal(jax.random.key(work.plan.seed), x.shape)
     shown, labels = [], []
-    for t in sorted(times):
-        x = sde.perturb(codec.encode(images), t, noise)
+    for t in times:
         # Seen through the codec after bringing back the signal's scale: otherwise a
         # variance-exploding x would be clipped to black and white.
         scale = jnp.sqrt(sde.alpha(t) ** 2 + sde.std(t) ** 2)
-        shown.append(np.clip(np.asarray(codec.decode(x / scale)), 0.0, 1.0))
+        picture = codec.decode(sde.perturb(x, t, noise) / scale)
+        shown.append(np.clip(np.asarray(picture), 0.0, 1.0))
         name = f"{t:.0f}" if sde.discrete_steps else f"{t:.3g}"
         labels.append(f"t = {name}\nlog-SNR {float(sde.log_snr(t)):.1f}")
-    return PerturbedContent(np.stack(shown, axis=1), tuple(labels))
+    return np.stack(shown, axis=1), tuple(labels)
 
 
-def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _perturbed(work: Work, stepped: Sequence[Stepped]) -> PerturbedContent:
+    """A few members with the noise of a few times, the chosen ones among them."""
+    times = {float(t) for t in work.plan.sde.times(7)}
+    times |= {float(s.time[s.chosen]) for s in stepped if s.chosen is not None}
+    return PerturbedContent(*noised(work, work.split.members[:3], sorted(times)))
+
+
+def _facts(work: Work, result: AuditResult) -> dict[str, dict[str, str]]:
     plan, split = work.plan, work.split
     provenance = describe(work.target_folder)["provenance"]
-    target = metrics["target"]
+    target, settings = result.target, provenance.get("train")
     split_facts = {k: str(v) for k, v in split.counts.items()}
     return {
         "Target": {
-            "process": _entry(target["sde"]),
-            "network": _entry(target["network"]),
-            "parameters": f"{target['parameters']:,}",
-            "training steps": f"{target['steps']:,}",
-            "snapshot": _snapshot(metrics),
-            "training images": f"{target['members']:,}",
-            **_made(target, provenance.get("train")),
-            "digest": target["digest"],
+            "process": _entry(target.sde),
+            "network": _entry(target.network),
+            "parameters": f"{target.parameters:,}",
+            "training steps": f"{target.steps:,}",
+            "snapshot": _snapshot(target),
+            "training images": f"{target.members:,}",
+            **_made(result, settings),
+            "digest": target.digest,
         },
         "Split": {
             **split_facts,
@@ -199,12 +185,12 @@ def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
             "data": _entry(plan.config["data"]),
             "data digest": split.digest,
         },
-        **_quality(metrics),
-        **({"Privacy": private} if (private := privacy.facts(metrics)) else {}),
-        **_training(provenance.get("train")),
+        **_quality(target),
+        **({"Privacy": private} if (private := privacy.facts(target.privacy)) else {}),
+        **_training(settings),
         "Run": {
             "seed": str(plan.seed),
-            "device": metrics["device"],
+            "device": ", ".join(result.timings.devices),
             "rows per tile": str(plan.engine.tile),
             "config digest": config_digest(plan.config),
             "python": platform.python_version(),
@@ -213,22 +199,21 @@ def _facts(work: Work, metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def _made(
-    target: Mapping[str, Any], settings: Mapping[str, Any] | None
-) -> dict[str, str]:
+def _made(result: AuditResult, settings: Mapping[str, Any] | None) -> dict[str, str]:
     """How it was trained, or whence it was imported: what is known, nothing else."""
-    came = target.get("imported")
-    if came is None and settings is not None:
-        passes = target["steps"] * settings["batch"] / target["members"]
+    target = result.target
+    if target.imported is not None:
+        came = target.imported
         return {
-            "passes over them": f"{passes:,.0f}",
-            "training seconds": f"{target['training_seconds']:,.0f}",
+            "imported from": f"{came.file} ({came.format})",
+            "its SHA-256": came.sha256,
         }
-    if came is None:
+    if settings is None:
         return {}
+    passes = target.steps * settings["batch"] / target.members
     return {
-        "imported from": f"{came['file']} ({came['format']})",
-        "its SHA-256": came["sha256"],
+        "passes over them": f"{passes:,.0f}",
+        "training seconds": f"{result.timings.training_seconds or 0:,.0f}",
     }
 
 
@@ -239,52 +224,52 @@ def _training(settings: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
     return {"Training": {k: str(v) for k, v in settings.items() if k != "dp"}}
 
 
-def _snapshot(metrics: Mapping[str, Any]) -> str:
+def _snapshot(target: TargetFacts) -> str:
     """Which of the run's targets was attacked, and why that one."""
-    snapshot, step = metrics["target"]["snapshot"], metrics["target"]["steps"]
-    if "candidates" not in snapshot:
-        last = snapshot["rule"] == "last"
+    snapshot, step = target.snapshot, target.steps
+    if not snapshot.candidates:
+        last = snapshot.rule == "last"
         return "the last" if last else f"step {step:,}, named in the config"
-    among = ", ".join(f"{c['step']:,}" for c in snapshot["candidates"])
-    name = "KID" if snapshot["by"] == "kid" else snapshot["frechet_name"]
+    among = ", ".join(f"{c.step:,}" for c in snapshot.candidates)
+    name = "KID" if snapshot.by == "kid" else snapshot.frechet_name
     return f"step {step:,}, of {among} the one with the lowest {name} to the members"
 
 
-def _selected(metrics: Mapping[str, Any]) -> list[str]:
+def _selected(target: TargetFacts) -> list[str]:
     """That a snapshot was selected, and by what."""
-    if "candidates" not in metrics["target"]["snapshot"]:
+    if not target.snapshot.candidates:
         return []
     return [
-        f"The attacked target is a selection: {_snapshot(metrics)}. The choice looked "
+        f"The attacked target is a selection: {_snapshot(target)}. The choice looked "
         "at the training set, so a privacy guarantee of the training does not cover "
         "it, and a last snapshot may give away more or less."
     ]
 
 
-def _quality(metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _quality(target: TargetFacts) -> dict[str, dict[str, str]]:
     """The group of facts about the samples' quality, if it was measured."""
-    found = metrics["target"].get("quality")
-    if found is None:
+    q = target.quality
+    if q is None:
         return {}
-    groups = (
-        ("members", "samples to members"),
-        ("nonmembers", "samples to non-members"),
-        ("members_to_nonmembers", "members to non-members"),
-    )
-    evaluations = found["network_evaluations_per_sample"]
+    groups = {
+        "samples to members": q.members,
+        "samples to non-members": q.nonmembers,
+        "members to non-members": q.members_to_nonmembers,
+    }
+    evaluations = q.network_evaluations_per_sample
     lines = {
-        "encoder": f"{found['encoder']} ({found['features']:,} features)",
-        "sampler": _entry(found["sampler"]),
+        "encoder": f"{q.encoder} ({q.features:,} features)",
+        "sampler": _entry(q.sampler),
         "evaluations per sample": "adaptive"
         if evaluations is None
-        else f"{evaluations:,}",
+        else f"{evaluations:,g}",
     }
-    for key, name in (("kid", "KID"), ("frechet", found["frechet_name"])):
-        lines |= {f"{name}, {what}": distance_text(found[g][key]) for g, what in groups}
-    for c in metrics["target"]["snapshot"].get("candidates", ()):
-        lines[f"choice, step {c['step']:,}"] = (
-            f"KID {distance_text(c['kid'])}; {found['frechet_name']} "
-            f"{distance_text(c['frechet'])}"
+    lines |= {f"KID, {what}": distance_text(g.kid) for what, g in groups.items()}
+    for what, group in groups.items():
+        lines[f"{q.frechet_name}, {what}"] = distance_text(group.frechet)
+    for c in target.snapshot.candidates:
+        lines[f"choice, step {c.step:,}"] = (
+            f"KID {distance_text(c.kid)}; {q.frechet_name} {distance_text(c.frechet)}"
         )
     return {"Quality": lines}
 
@@ -306,15 +291,3 @@ def _last(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _last(v) for k, v in value.items()}
     return [_last(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _dropped(assessments: Sequence[Assessment]) -> list[str]:
-    lines = []
-    for a in assessments:
-        if len(a.dropped):
-            # Without ids: which image it was is no business of the page's readers.
-            lines.append(
-                f"{a.attack.name}: {len(a.dropped)} images gave NaN or infinite "
-                "signals and are left out of its numbers."
-            )
-    return lines

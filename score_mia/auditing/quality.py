@@ -31,6 +31,7 @@ from score_mia.metrics.image import frechet_distance, kid
 from score_mia.rows import Advance, Ids, Shards, Words, compute
 from score_mia.sampling import Samples, as_picture
 from score_mia.target import Target
+from score_mia.typed import to_json
 
 _BLOCK = 512
 """Images whose features are one file, in whole tiles: the unit of resumption."""
@@ -193,8 +194,8 @@ def _seed(work: Work) -> int:
 
 def _distances(a: np.ndarray, b: np.ndarray, level: float) -> dict[str, Any]:
     return {
-        "kid": kid(a, b, level=level).to_json(),
-        "frechet": frechet_distance(a, b).to_json(),
+        "kid": to_json(kid(a, b, level=level)),
+        "frechet": to_json(frechet_distance(a, b)),
     }
 
 

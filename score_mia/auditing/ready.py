@@ -174,7 +174,7 @@ def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
     quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
     rehearsed = dataclasses.replace(plan, report=quick)
     try:
-        assess(attack, Evidence(readings), split, rehearsed, 0.0)
+        assess(attack, Evidence(readings), split, rehearsed)
     except UserError as error:
         raise UserError(f"attacks.{attack.name}: {error}") from error
     except Exception:

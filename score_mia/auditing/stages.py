@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,33 @@ from score_mia import device
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import Assessment, Failure, assess, attempt
 from score_mia.auditing.checks import Checks, checks
-from score_mia.auditing.content import report_content
+from score_mia.auditing.content import attack_title, leave
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.quality import choose, measure, samples
 from score_mia.auditing.work import Work, config_digest, open_work
-from score_mia.check import Incomplete, UserError, require
+from score_mia.check import UserError
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
 from score_mia.engine import collect
-from score_mia.files import load_sealed, save_npz, save_sealed, write_atomic
+from score_mia.files import save_npz, write_atomic
 from score_mia.hosts import ALONE, Host
 from score_mia.lease import lease
 from score_mia.models import Order, ScoreSde
 from score_mia.progress import say
 from score_mia.readings import Evidence, joined
-from score_mia.report import table_text, write
-from score_mia.rows import devices, is_whole, seconds
-
-SCHEMA = 1
+from score_mia.report import remake, table_text, whole
+from score_mia.results import (
+    METRICS,
+    AttackResult,
+    AuditResult,
+    SplitCounts,
+    TargetFacts,
+    Timings,
+)
+from score_mia.rows import devices, seconds
+from score_mia.typed import from_json
 
 
 @contextlib.contextmanager
@@ -53,9 +60,10 @@ def run(plan: Plan, workdir: str | Path, host: Host = ALONE) -> str:
     with _opened(plan, workdir, host) as work:
         if not host.first:
             work.host.wait_for("the target", lambda: work.is_trained)
-            return _share(work, work.plan.report.samples)
+            return _share(work)
         _train(work)
-        return _report(work, *_attack(work))
+        _attack(work)
+        return remake(work.folder)
 
 
 def train(plan: Plan, workdir: str | Path) -> str:
@@ -73,19 +81,13 @@ def import_target(plan: Plan, workdir: str | Path, checkpoint: str | Path) -> st
 
 
 def attack(plan: Plan, workdir: str | Path, host: Host = ALONE) -> str:
-    """Attack the trained target and write metrics.json."""
+    """Attack the trained target; writes metrics.json and all that a page is made of."""
     with _opened(plan, workdir, host) as work:
         if not host.first:
             return _share(work)
-        _, metrics, _ = _attack(work)
-        text = f"{table_text(metrics)}\nmetrics: {work.folder / 'metrics.json'}"
-        return _whole(text, metrics)
-
-
-def report(plan: Plan, workdir: str | Path) -> str:
-    """Write the report of an attacked target again, from the signals that are kept."""
-    with _opened(plan, workdir) as work:
-        return _report(work, *_attack(work, compute=False))
+        result = _attack(work)
+        text = f"{table_text(result)}\nmetrics: {work.folder / METRICS}"
+        return whole(text, result)
 
 
 def generate(plan: Plan, workdir: str | Path, count: int, host: Host = ALONE) -> str:
@@ -110,7 +112,7 @@ def generate(plan: Plan, workdir: str | Path, count: int, host: Host = ALONE) ->
         return f"{count} samples: {folder}"
 
 
-def _share(work: Work, shown: int = 0) -> str:
+def _share(work: Work) -> str:
     """The rows of an audit as one of the hosts that write nothing else.
 
     In the order of the first host, who waits for none of them longer than he must.
@@ -122,8 +124,9 @@ def _share(work: Work, shown: int = 0) -> str:
         if failed is not None:
             say(work.host.name, f"attack {one.name!r} failed ({failed.reason})")
     measure(work)
-    if shown:
-        samples(work, work.step, work.target, shown, seed=work.plan.seed)
+    if work.plan.report.samples:
+        count = work.plan.report.samples
+        samples(work, work.step, work.target, count, seed=work.plan.seed)
     return _shared(work)
 
 
@@ -156,76 +159,71 @@ def _provenance(work: Work) -> dict[str, Any]:
     }
 
 
-def _attack(
-    work: Work, *, compute: bool = True
-) -> tuple[list[Assessment], dict[str, Any], Checks]:
-    """Signals of every attack, their assessments, metrics.json, and the checks.
-
-    Args:
-      work: the run.
-      compute: whether to compute signals that are missing; if not, they are refused,
-        and an attack that failed has failed still.
-    """
+def _attack(work: Work) -> AuditResult:
+    """Signals of every attack, their numbers, metrics.json, and what a page shows."""
     plan, split = work.plan, work.split
     selection = choose(work)
     digest = target_digest(work.target)
     results: dict[str, Assessment | Failure] = {}
     for one in plan.attacks:
-        folders = [work.signal_folder(work.reader(name)) for name in one.signals]
-        if not compute and not all(is_whole(folder) for folder in folders):
-            results[one.name] = _failed_before(work, one)
-            continue
         read = functools.partial(_evidence, work, one)
-        judge = functools.partial(_judged, work, one, folders)
+        judge = functools.partial(assess, one, split=split, plan=plan)
         results[one.name] = attempt(one, read, judge, _trace(work, one))
-    assessments = [a for a in results.values() if isinstance(a, Assessment)]
     _require_some(results)
     checked = checks(work)
-    for result in assessments:
-        result.hold_against(checked.accuracy.get(result.attack.name))
-    facts = _target_facts(work, digest)
-    rule = "last" if plan.trained is None else plan.trained.snapshot
-    facts["snapshot"] = {"rule": rule, **(selection or {})}
-    quality = measure(work)
-    if quality is not None:
-        facts["quality"] = quality
-    metrics = {
-        "schema": SCHEMA,
-        "title": plan.title,
-        "config": config_digest(plan.config),
-        "target": facts,
-        "split": split.counts,
-        "level": plan.report.level,
-        "seed": plan.seed,
-        "device": _devices(work),
-        "attacks": {name: result.entry for name, result in results.items()},
-        "controls": checked.controls,
-    }
-    if metrics != _kept_metrics(work):
+    results = {n: _held_against(r, checked) for n, r in results.items()}
+    target, training_seconds = _target_facts(work, digest, selection)
+    result = AuditResult(
+        title=plan.title,
+        config=config_digest(plan.config),
+        target=target,
+        split=SplitCounts(**split.counts),
+        level=plan.report.level,
+        seed=plan.seed,
+        attacks={name: _titled(work, r) for name, r in results.items()},
+        controls=checked.controls,
+        timings=Timings(
+            {a.name: _seconds(work, a) for a in plan.attacks},
+            training_seconds,
+            _devices(work),
+        ),
+    )
+    if result != _kept_result(work):
         # A page never stands beside other numbers than its own.
         (work.folder / "report" / "index.html").unlink(missing_ok=True)
-        save_sealed(work.folder / "metrics.json", metrics)
-    return assessments, metrics, checked
+    result.save(work.folder)
+    judged = [r for r in results.values() if isinstance(r, Assessment)]
+    leave(work, judged, result, _shown_samples(work), checked)
+    return result
 
 
-def _kept_metrics(work: Work) -> dict[str, Any]:
-    """What metrics.json says; nothing if it is missing or damaged."""
+def _held_against(
+    result: Assessment | Failure, checked: Checks
+) -> Assessment | Failure:
+    """The attack with the error of its grid that the checks measured."""
+    if isinstance(result, Failure):
+        return result
+    return result.held_against(checked.accuracy.get(result.attack.name))
+
+
+def _titled(work: Work, result: Assessment | Failure) -> AttackResult:
+    """The attack's numbers, with what people call it."""
+    title = attack_title(work.columns(result.attack), result.attack)
+    return dataclasses.replace(result.entry, title=title)
+
+
+def _seconds(work: Work, one: Attack) -> float:
+    """What the signals of an attack took, over all starts and hosts."""
+    folders = (work.signal_folder(work.reader(name)) for name in one.signals)
+    return round(sum(map(seconds, folders)), 3)
+
+
+def _kept_result(work: Work) -> AuditResult | None:
+    """What metrics.json says; None if it is missing, damaged, or an older version's."""
     try:
-        return load_sealed(work.folder / "metrics.json", {"attacks": {str: dict}})
+        return AuditResult.load(work.folder)
     except UserError:
-        return {"attacks": {}}
-
-
-def _failed_before(work: Work, one: Attack) -> Failure:
-    """The failure of an attack without signals that metrics.json tells of."""
-    reason = _kept_metrics(work)["attacks"].get(one.name, {}).get("failed")
-    require(
-        isinstance(reason, str),
-        f"attack {one.name!r}",
-        f"has not all of its signals in {work.folder / 'signals'}",
-        "run 'attack' with this workdir first",
-    )
-    return Failure(one, str(reason))
+        return None
 
 
 def _trace(work: Work, one: Attack) -> Path:
@@ -233,11 +231,11 @@ def _trace(work: Work, one: Attack) -> Path:
     return work.folder / "signals" / f"{one.name}-failed.txt"
 
 
-def _devices(work: Work) -> str:
+def _devices(work: Work) -> tuple[str, ...]:
     """On what the signals of all attacks were computed."""
     folders = (work.signal_folder(work.reader(name)) for name in work.plan.signals)
     names = {name for folder in folders for name in devices(folder)}
-    return ", ".join(sorted(names)) or device.name()
+    return tuple(sorted(names)) or (device.name(),)
 
 
 def _evidence(work: Work, one: Attack) -> Evidence:
@@ -250,14 +248,6 @@ def _evidence(work: Work, one: Attack) -> Evidence:
     return Evidence(joined(readings))
 
 
-def _judged(
-    work: Work, one: Attack, folders: Sequence[Path], evidence: Evidence
-) -> Assessment:
-    """One attack's numbers."""
-    spent = sum(seconds(folder) for folder in folders)
-    return assess(one, evidence, work.split, work.plan, spent)
-
-
 def _require_some(results: Mapping[str, Assessment | Failure]) -> None:
     """Without any numbers there is nothing to write."""
     failures = {n: r.reason for n, r in results.items() if isinstance(r, Failure)}
@@ -265,35 +255,12 @@ def _require_some(results: Mapping[str, Assessment | Failure]) -> None:
         raise UserError("; ".join(f"attack {n!r}: {r}" for n, r in failures.items()))
 
 
-def _whole(text: str, metrics: Mapping[str, Any]) -> str:
-    """The text to print; raises `Incomplete` with it where an attack failed."""
-    failures = [
-        f"attack {name!r} failed ({entry['failed']})"
-        for name, entry in metrics["attacks"].items()
-        if "failed" in entry
-    ]
-    if failures:
-        raise Incomplete(
-            f"{'; '.join(failures)}; mend it and run the same command again: what was "
-            "done is kept",
-            text,
-        )
-    return text
-
-
-def _report(
-    work: Work,
-    assessments: list[Assessment],
-    metrics: dict[str, Any],
-    checked: Checks,
-) -> str:
+def _shown_samples(work: Work) -> np.ndarray | None:
+    """The samples that the page speaks of, if it is to."""
     count = work.plan.report.samples
-    samples = None
-    if count:
-        samples = _samples(work, count, work.folder / "target" / "samples.npz")
-    content = report_content(work, assessments, metrics, samples, checked)
-    path = write(work.folder / "report", content)
-    return _whole(f"{table_text(metrics)}\nreport: {path}", metrics)
+    if not count:
+        return None
+    return _samples(work, count, work.folder / "target" / "samples.npz")
 
 
 def _samples(work: Work, count: int, path: Path) -> np.ndarray:
@@ -304,21 +271,29 @@ def _samples(work: Work, count: int, path: Path) -> np.ndarray:
     return images
 
 
-def _target_facts(work: Work, digest: str) -> dict[str, Any]:
+def _target_facts(
+    work: Work, digest: str, selection: Mapping[str, Any] | None
+) -> tuple[TargetFacts, float | None]:
+    """What is known of the attacked target, and the seconds its training took."""
     about = describe(work.target_folder)
     spec, known = about["spec"], about["provenance"]
     leaves = jax.tree.leaves(work.target.params)
-    return {
+    trained = work.plan.trained
+    rule = "last" if trained is None else trained.snapshot
+    record = {
         "digest": digest,
         "sde": spec["sde"],
         "network": spec["network"],
         "parameters": int(sum(leaf.size for leaf in leaves)),
         "steps": known["step"],
         "members": known["members"],
-        "training_seconds": known["seconds"],
         "privacy": known.get("privacy"),
         "imported": known.get("imported"),
+        "snapshot": {"rule": rule, **(selection or {})},
+        "quality": measure(work),
     }
+    where = str(work.target_folder)
+    return from_json(TargetFacts, record, where), known["seconds"]
 
 
 def versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ COMMANDS = {
     "train": "train the target only",
     "import": "take a checkpoint of score_sde or MIDM for the target (--checkpoint)",
     "attack": "attack a trained target (and write metrics.json)",
-    "report": "write the report again from the files of the workdir",
+    "report": "write the report again from the workdir's files (needs no --config)",
     "generate": "draw samples from the trained target",
     "study": "run many audits, then build tables and figures over them",
 }
@@ -118,6 +118,11 @@ def _run(argv: Sequence[str]) -> None:
     require(len(rest) > 1, "command", "is missing", "see score-mia --help")
     one_of("command", rest[1], COMMANDS)
     _check_flags(values, rest)
+    if rest[1] == "report":
+        from score_mia import report
+
+        _print(report.make(values.workdir))
+        return
     experiment = config.load(values.config, overrides)
     # Flags are parsed before anything heavy is imported, so that a typing error
     # answers at once.
@@ -141,7 +146,6 @@ def _run(argv: Sequence[str]) -> None:
         "train": auditing.train,
         "import": lambda p, w: auditing.import_target(p, w, values.checkpoint),
         "attack": lambda p, w: auditing.attack(p, w, host),
-        "report": auditing.report,
         "generate": lambda p, w: auditing.generate(p, w, values.count, host),
     }
     _print(actions[rest[1]](plan, values.workdir))
@@ -179,7 +183,8 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
             f"leave it out, or run {' or '.join(map(repr, commands))}",
         )
     for name in ("config", "workdir"):
-        if getattr(values, name) is None and not (values.dry_run and name == "workdir"):
+        unneeded = "config" if rest[1] == "report" else "workdir" * values.dry_run
+        if getattr(values, name) is None and name != unneeded:
             raise UserError(f"--{name} is missing; give it, see score-mia --help")
     if rest[1] == "import":
         require(bool(values.checkpoint), "--checkpoint", "is missing", "give the file")
@@ -188,7 +193,7 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
 
 
 def _study(experiment: Any, values: flags.FlagValues) -> None:
-    from score_mia import study
+    from score_mia.auditing import study
 
     planned = study.plan(experiment)
     if values.dry_run:

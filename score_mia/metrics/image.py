@@ -8,39 +8,17 @@ only beside another one of the same n.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy import special
 
 from score_mia.check import at_least, finite, require, within
+from score_mia.results import Distance
 
 _BLOCK = 2048
 """Rows of the kernel matrix held at a time: bounds its memory."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Distance:
-    """A distance between two sets of features.
-
-    Attributes:
-      value: the estimate; KID may fall below 0, being unbiased.
-      low, high: limits of its interval, None where there is none.
-      n: how many rows either set had.
-      features: how many columns.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    n: tuple[int, int]
-    features: int
-
-    def to_json(self) -> dict[str, Any]:
-        """{"value", "low", "high", "n", "features"} of plain JSON values."""
-        return {**dataclasses.asdict(self), "n": list(self.n)}
 
 
 def kid(

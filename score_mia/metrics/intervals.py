@@ -12,7 +12,6 @@ made by 0.2 % of hidden members, that of the AUC in 20 %.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -30,6 +29,7 @@ from score_mia.metrics.roc import (
     tally,
     true_positives,
 )
+from score_mia.results import AttackResult, Estimate, FixedThreshold
 
 _CELLS = 2**21
 """Resampled counts held at once: bounds the memory of the bootstrap to some 100 MB."""
@@ -42,26 +42,6 @@ _TIED = 1 / 3
 
 _ATOM = 0.5
 """Share of images on one single score, above which the few others are counted."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A number with its interval.
-
-    Attributes:
-      value: the estimate; None where the images cannot resolve it.
-      low, high: limits of the interval; what can be said even without a value.
-      resolvable: False where fpr * n_nonmembers < 1.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    resolvable: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """{"value", "low", "high", "resolvable"} of plain numbers, or None."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,8 +189,8 @@ def evaluate(
     replicates: int = 1000,
     seed: int = 0,
     threshold: float | None = None,
-) -> dict[str, Any]:
-    """All numbers of one attack, each with its interval, ready for metrics.json.
+) -> AttackResult:
+    """All numbers of one attack, each with its interval.
 
     Args:
       scores: membership scores, larger = more member-like.
@@ -221,11 +201,8 @@ def evaluate(
       threshold: fixed beforehand, on reference data; member means strictly above.
 
     Returns:
-      {"auc": E, "balanced_accuracy": E, "tpr_at_fpr": {"0.1": E, ...},
-      "tpr_at_zero_fp": E + {"fpr_upper": x}, "n_members", "n_nonmembers", "level"} and,
-      given a threshold, "at_fixed_threshold": {"threshold", "tpr": E, "fpr": E}; where
-      the AUC's interval lies below 0.5, "mirrored": {"tpr_at_fpr": {...}} of the
-      negated scores. E is `Estimate.to_json()`.
+      The estimates, the counts and the level; given a threshold, the rates at it;
+      where the AUC's interval lies below 0.5, the TPRs of the negated scores.
 
     Raises:
       UserError: a score is NaN or infinite, a class is empty, or an option is out of
@@ -238,20 +215,13 @@ def evaluate(
     draws = bootstrap(count, FPRS, replicates, seed)
     tails = ((1 - level) / 2, (1 + level) / 2)
     low, high = np.quantile(draws, tails, axis=0)
-    result = {
-        "auc": _auc(scores, member, level, (low[0], high[0])).to_json(),
-        "balanced_accuracy": _balanced(count, level, (low[1], high[1])).to_json(),
-        "tpr_at_fpr": _tprs(count, level, low[2:], high[2:]),
-        "tpr_at_zero_fp": _zero_fp(count, level),
-        "n_members": n1,
-        "n_nonmembers": n0,
-        "level": level,
-    }
-    if result["auc"]["high"] < 0.5:
+    area = _auc(scores, member, level, (low[0], high[0]))
+    mirrored: dict[float, Estimate] = {}
+    if area.high is not None and area.high < 0.5:
         turned = tally(-np.asarray(scores), member)
         draws = bootstrap(turned, FPRS, replicates, seed)[:, 2:]
-        rates = _tprs(turned, level, *np.quantile(draws, tails, axis=0))
-        result["mirrored"] = {"tpr_at_fpr": rates}
+        mirrored = _tprs(turned, level, *np.quantile(draws, tails, axis=0))
+    fixed = None
     if threshold is not None:
         require(
             bool(np.isfinite(threshold)),
@@ -260,22 +230,29 @@ def evaluate(
             "fix it with score_mia.metrics.roc.threshold_at",
         )
         inside, outside = classes(scores, member)
-        result["at_fixed_threshold"] = {
-            "threshold": float(threshold),
-            "tpr": proportion(int((inside > threshold).sum()), n1, level).to_json(),
-            "fpr": proportion(int((outside > threshold).sum()), n0, level).to_json(),
-        }
-    return result
+        fixed = FixedThreshold(
+            float(threshold),
+            proportion(int((inside > threshold).sum()), n1, level),
+            proportion(int((outside > threshold).sum()), n0, level),
+        )
+    return AttackResult(
+        members=n1,
+        nonmembers=n0,
+        level=level,
+        auc=area,
+        balanced_accuracy=_balanced(count, level, (low[1], high[1])),
+        tpr_at_fpr=_tprs(count, level, low[2:], high[2:]),
+        tpr_at_zero_fp=_zero_fp(count, level),
+        mirrored=mirrored,
+        at_fixed_threshold=fixed,
+    )
 
 
 def _tprs(
     count: Tally, level: float, low: np.ndarray, high: np.ndarray
-) -> dict[str, Any]:
-    """The TPR at each of `FPRS` in JSON, from the bootstrap's limits [F]."""
-    return {
-        f"{f:g}": _tpr(count, f, level, (low[i], high[i])).to_json()
-        for i, f in enumerate(FPRS)
-    }
+) -> dict[float, Estimate]:
+    """The TPR at each of `FPRS`, from the bootstrap's limits [F]."""
+    return {f: _tpr(count, f, level, (low[i], high[i])) for i, f in enumerate(FPRS)}
 
 
 def proportion(k: int, n: int, level: float = 0.95) -> Estimate:
@@ -372,7 +349,7 @@ def _balanced(count: Tally, level: float, resampled: tuple[float, float]) -> Est
     high = 2 * value - resampled[0]
     if _tied_share(count) > _TIED:
         high = max(high, _highest_upper(tp, fp, level))
-    return Estimate(value, max(0.5, low), min(1.0, max(value, high)))
+    return Estimate(value, float(max(0.5, low)), float(min(1.0, max(value, high))))
 
 
 def _highest_upper(tp: np.ndarray, fp: np.ndarray, level: float) -> float:
@@ -416,7 +393,7 @@ def _joined(value: float, *intervals: tuple[float, float]) -> Estimate:
     return Estimate(float(value), low, high)
 
 
-def _zero_fp(count: Tally, level: float) -> dict[str, Any]:
+def _zero_fp(count: Tally, level: float) -> Estimate:
     """TPR above every non-member, and how large the FPR may be all the same.
 
     `fpr_upper` is the upper limit of the two-sided interval, as everywhere in the
@@ -425,7 +402,7 @@ def _zero_fp(count: Tally, level: float) -> dict[str, Any]:
     n1, n0 = int(count.members.sum()), int(count.nonmembers.sum())
     found = int(true_positives(count, np.array([0]))[0])
     upper = clopper_pearson(0, n0, level)[1]
-    return {**proportion(found, n1, level).to_json(), "fpr_upper": upper}
+    return dataclasses.replace(proportion(found, n1, level), fpr_upper=upper)
 
 
 def roc_band(

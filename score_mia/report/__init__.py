@@ -1,21 +1,27 @@
-"""The report: one page to mail, figures and tables to cite, a terminal table."""
+"""Pages, exhibits, tables: made from the files of finished audits, of nothing else."""
 
 from score_mia.report.content import (
     AttackContent,
-    ColumnContent,
     NearestContent,
     PerturbedContent,
     ReportContent,
+    Stepped,
 )
+from score_mia.report.files import load
+from score_mia.report.make import make, remake, whole
 from score_mia.report.page import write
 from score_mia.report.table import table_text
 
 __all__ = [
     "AttackContent",
-    "ColumnContent",
     "NearestContent",
     "PerturbedContent",
     "ReportContent",
+    "Stepped",
+    "load",
+    "make",
+    "remake",
     "table_text",
+    "whole",
     "write",
 ]

@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, gathered by the `audit` room.
+"""What pages and exhibits are made of: plain values, read from files by `report.files`.
 
 Nothing here reads a workdir or knows a registry: whoever fills these records decides
 where the numbers came from, the report only shows them.
@@ -15,48 +15,57 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from score_mia.check import require
+from score_mia.report.curves import ColumnCurves
 from score_mia.report.text import distinct, without_folders
+from score_mia.results import AttackResult, AuditResult
 
 Pictures = Shaped[np.ndarray, "_ _ _ _"]
 """Pictures [n, h, w, c]: uint8, or floats in [0, 1]; one, three or four channels."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ColumnContent:
-    """The per-step signals of one attack, for the curves of Fig. 1 of the paper.
+class Stepped:
+    """What an attack measured at every diffusion step (Fig. 1 of Hu & Pang 2023).
 
     Attributes:
       names: K column names, e.g. "loss@200".
-      values: [N, K] signals of the evaluation rows, higher = more member-like.
       time: [K] the process's own clock, ascending in noise.
       log_snr: [K] ln(alpha² / std²), the axis that all processes share.
-      chosen_index: the column the rule chose on reference data, None if it uses all.
-      time_label: the label of the time axis, e.g. "diffusion step".
+      curves: AUC and TPRs of every column, with their intervals.
+      chosen: the column the rule chose on reference data, None if it uses all.
+      time_label: the label of the time axis, e.g. "diffusion step t".
     """
 
     names: tuple[str, ...]
-    values: Float[np.ndarray, "n k"]
     time: Float[np.ndarray, " k"]
     log_snr: Float[np.ndarray, " k"]
-    chosen_index: int | None = None
-    time_label: str = "diffusion step"
+    curves: ColumnCurves
+    chosen: int | None = None
+    time_label: str = "diffusion step t"
 
     def __post_init__(self) -> None:
         k = len(self.names)
         require(
-            self.values.shape[1:] == self.time.shape == self.log_snr.shape == (k,),
+            self.curves.auc.shape[1:] == self.time.shape == self.log_snr.shape == (k,),
             "report columns",
-            f"{k} names, values {self.values.shape}, times {self.time.shape} and "
-            f"log-SNR {self.log_snr.shape} do not fit",
+            f"{k} names, curves of {self.curves.auc.shape[1:]}, times "
+            f"{self.time.shape} and log-SNR {self.log_snr.shape} do not fit",
             "give one time and one log-SNR per column",
         )
-        chosen = self.chosen_index
         require(
-            chosen is None or 0 <= chosen < k,
-            f"chosen_index={chosen}",
+            self.chosen is None or 0 <= self.chosen < k,
+            f"chosen={self.chosen}",
             f"is no column of {k}",
             "give the index of a column or None",
         )
+
+    def axis(self, name: str) -> Float[np.ndarray, " k"]:
+        """The columns' places on "time" or "log_snr"."""
+        return self.time if name == "time" else self.log_snr
+
+    def time_text(self, time: float) -> str:
+        """A time as people write it: a whole step, or three digits."""
+        return f"{time:.0f}" if "step" in self.time_label else f"{time:.3g}"
 
     def words(self, index: int) -> str:
         """A column in words, e.g. "loss at diffusion step 143"."""
@@ -74,59 +83,49 @@ _COLUMN = re.compile(r"\b([A-Za-z_]\w*)@([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttackContent:
-    """One attack's results on the evaluation rows.
+    """One attack on the evaluation rows.
 
     Attributes:
-      name: the key of the attack in metrics.json.
-      title: how people call it, e.g. "Loss at one diffusion step".
-      access: see `attacks.protocol.Access`.
-      metrics: the attack's entry of metrics.json.
+      name: its key in metrics.json.
+      result: its numbers, or why it has none.
       scores: [N] membership scores, higher = more member-like; none if it failed.
       member: [N] True for members (the positive class).
-      columns: per-step signals, None for an attack with a single number per image.
-      diagnostics: means over the evaluation rows, e.g. "standard error (bits/dim)".
+      stepped: what it measured step by step, None for a single number per image.
+      diagnostics: means over the evaluation rows, by name with unit.
       notes: lines to print as they are.
     """
 
     name: str
-    title: str
-    access: str
-    metrics: Mapping[str, Any]
+    result: AttackResult
     scores: Float[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
-    columns: ColumnContent | None = None
+    stepped: Stepped | None = None
     diagnostics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows = len(self.member)
         require(
-            self.scores.shape == (rows,)
-            and (self.columns is None or len(self.columns.values) == rows),
+            self.scores.shape == (rows,),
             f"report of attack {self.name!r}",
-            f"scores or columns do not have {rows} rows",
+            f"scores do not have {rows} rows",
             "give one row per evaluated image",
         )
 
     @property
+    def title(self) -> str:
+        """How people call it."""
+        return self.result.title or self.name
+
+    @property
     def failed(self) -> str:
         """Why there are no numbers; empty for an attack that worked."""
-        return without_folders(str(self.metrics.get("failed", "")))
-
-    @property
-    def members(self) -> int:
-        """How many evaluation rows are members."""
-        return int(np.count_nonzero(self.member))
-
-    @property
-    def nonmembers(self) -> int:
-        """How many evaluation rows are non-members."""
-        return len(self.member) - self.members
+        return without_folders(self.result.failed or "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PerturbedContent:
-    """Pictures with the noise of chosen steps added (Fig. 3 of the paper).
+    """Pictures with the noise of chosen steps added (Fig. 3 of Hu & Pang 2023).
 
     Attributes:
       images: [rows, steps, h, w, c], one picture per row, least noise first.
@@ -148,16 +147,20 @@ class PerturbedContent:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NearestContent:
-    """How near samples come to training images, for a page that shows neither.
+    """How near samples come to training images.
 
     Attributes:
       distances: [s] root-mean-square difference of each sample's pixels, in the unit of
-        [0, 1], to those of the nearest training image.
-      among: how many training images were searched.
+        [0, 1], to those of the nearest training image, ascending.
+      among: how many training images were searched; 0 if they could not be.
+      samples: [p, h, w, c] the nearest samples, or None where they are not shown.
+      members: [p, h, w, c] the training image nearest to each of these.
     """
 
     distances: Float[np.ndarray, " s"]
     among: int
+    samples: Pictures | None = None
+    members: Pictures | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,25 +170,20 @@ class ReportContent:
     Pictures that are given are shown: whoever may not show them leaves them out.
 
     Attributes:
-      title: the page's title, e.g. the experiment's name.
-      metrics: the whole of metrics.json.
+      result: the audit's numbers.
       attacks: in the order to show them.
-      members, nonmembers: pictures of either group; as many as are given are searched
-        for the sample's nearest member, a few are shown.
-      samples: pictures the target generated.
+      members, nonmembers: pictures of either group; a few are shown.
       perturbed: noised pictures at chosen steps.
-      nearest: the samples' distances to training images, where pictures are left out.
+      nearest: the samples' distances to training images, and the nearest of them.
       training: records of the training run with "step" and "loss".
       facts: sections of key/value pairs: split, seeds, versions, device, ...
-      warnings: what makes the numbers less trustworthy, shown before them.
+      warnings: what makes the numbers less trustworthy, besides what they tell.
     """
 
-    title: str
-    metrics: Mapping[str, Any]
-    attacks: tuple[AttackContent, ...]
+    result: AuditResult
+    attacks: tuple[AttackContent, ...] = ()
     members: Pictures | None = None
     nonmembers: Pictures | None = None
-    samples: Pictures | None = None
     perturbed: PerturbedContent | None = None
     nearest: NearestContent | None = None
     training: Sequence[Mapping[str, Any]] = ()
@@ -195,10 +193,9 @@ class ReportContent:
     @property
     def titles(self) -> dict[str, str]:
         """Attack name to title, no two alike."""
-        return distinct({a.name: a.title for a in self.attacks})
+        return titles_of(self.result)
 
-    def with_distinct_titles(self) -> ReportContent:
-        """The same with no two attacks of one title."""
-        titles = self.titles
-        named = (dataclasses.replace(a, title=titles[a.name]) for a in self.attacks)
-        return dataclasses.replace(self, attacks=tuple(named))
+
+def titles_of(result: AuditResult) -> dict[str, str]:
+    """Attack name to title, no two alike."""
+    return distinct({name: a.title or name for name, a in result.attacks.items()})

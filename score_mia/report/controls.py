@@ -7,10 +7,11 @@ how far the two groups are apart in an encoder's eyes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from score_mia.report.text import SPACE, estimate, known, p_text
+from score_mia.report.text import SPACE, estimate, p_text
+from score_mia.results import Blind, Controls, NearDuplicates, Shift
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,77 +58,106 @@ _MEANING = {
 }
 
 
-def controls(metrics: Mapping[str, Any]) -> tuple[Control, ...]:
-    """The three controls; those that an older audit did not measure say so."""
-    entries = _entries(metrics)
-    made = []
-    for name, key, words in (
-        (BLIND, "blind", _blind),
-        (DUPLICATES, "near_duplicates", _duplicates),
-        (SHIFT, "shift", _shift),
-    ):
-        entry = entries.get(key)
-        value, detail = words(entry) if entry else ("not measured", "")
-        made.append(Control(name, value, detail, _MEANING[name], bool(entry)))
-    return tuple(made)
-
-
-def csv_rows(metrics: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
-    """Rows of attacks.csv: name, measure, FPR, value, low, high, resolvable, counts."""
-    entries = _entries(metrics)
-    blind = entries.get("blind")
-    if blind:
-        name, counts = f"control: {BLIND}", (blind["members"], blind["nonmembers"])
-        auc = blind["auc"]
-        numbers = (auc["value"], auc["low"], auc["high"], auc.get("resolvable", True))
-        yield (name, "auc", "", *numbers, *counts)
-        if "p_value" in blind:
-            yield (name, "p_value", "", blind["p_value"], "", "", "", *counts)
-    duplicates = entries.get("near_duplicates") or {}
-    for measure, number in duplicates.items():
-        if measure in _COUNTS:
-            yield (f"control: {DUPLICATES}", measure, "", number)
-    shift = entries.get("shift")
-    if shift:
-        kid = shift["kid"]
-        numbers = (kid["value"], kid["low"], kid["high"], True, *kid["n"])
-        yield (f"control: {SHIFT}", f"kid[{shift['encoder']}]", "", *numbers)
-
-
-_COUNTS = ("pairs", "exact_pairs", "members", "nonmembers", "threshold")
-
-
-def _entries(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    return metrics.get("controls") or {}
-
-
-def _blind(entry: Mapping[str, Any]) -> tuple[str, str]:
-    auc = entry["auc"]
-    value, interval = estimate(auc, entry["nonmembers"], False)
-    parts = [interval]
-    if "p_value" in entry:
-        parts.append(p_text(entry["p_value"]))
-    parts.append(f"{entry['members']:,} members, {entry['nonmembers']:,} non-members")
-    return f"AUC {value}" if known(auc) else value, ", ".join(parts)
-
-
-def _duplicates(entry: Mapping[str, Any]) -> tuple[str, str]:
-    pairs, near = entry["pairs"], f"RMSE below {entry['threshold']:.3f}"
-    if not pairs:
-        return "none", near
-    return (
-        f"{pairs:,} pair{'' if pairs == 1 else 's'}",
-        f"{entry['exact_pairs']:,} identical, of {entry['members']:,} members and "
-        f"{entry['nonmembers']:,} non-members, {near}",
+def rows(controls: Controls) -> tuple[Control, ...]:
+    """The three controls; those that were not measured say so."""
+    nothing = ("not measured", "")
+    blind, near, shift = controls.blind, controls.near_duplicates, controls.shift
+    made = (
+        (BLIND, nothing if blind is None else _blind(blind)),
+        (DUPLICATES, nothing if near is None else _duplicates(near)),
+        (SHIFT, nothing if shift is None else _shift(shift)),
+    )
+    return tuple(
+        Control(name, *words, _MEANING[name], words is not nothing)
+        for name, words in made
     )
 
 
-def _shift(entry: Mapping[str, Any]) -> tuple[str, str]:
-    kid = entry["kid"]
-    first, second = kid["n"]
-    interval = "" if kid["low"] is None else f"[{kid['low']:.3g}, {kid['high']:.3g}], "
+def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:
+    """Rows of attacks.csv: name, measure, FPR, value, low, high, resolvable, counts."""
+    blind, near, shift = controls.blind, controls.near_duplicates, controls.shift
+    if blind is not None:
+        name, counts = f"control: {BLIND}", (blind.members, blind.nonmembers)
+        auc = blind.auc
+        yield (name, "auc", "", auc.value, auc.low, auc.high, auc.resolvable, *counts)
+        if blind.p_value is not None:
+            yield (name, "p_value", "", blind.p_value, "", "", "", *counts)
+    if near is not None:
+        for measure, number in dataclasses.asdict(near).items():
+            yield (f"control: {DUPLICATES}", measure, "", number)
+    if shift is not None:
+        kid = shift.kid
+        numbers = (kid.value, kid.low, kid.high, True, *kid.n)
+        yield (f"control: {SHIFT}", f"kid[{shift.encoder}]", "", *numbers)
+
+
+def warnings(controls: Controls) -> list[str]:
+    """What the controls of an audit say against its numbers, in words."""
+    lines = []
+    blind, near, shift = controls.blind, controls.near_duplicates, controls.shift
+    if near is not None and near.pairs:
+        lines.append(
+            f"{near.nonmembers} non-members nearly repeat a member "
+            f"({near.exact_pairs} pairs are identical, RMSE below "
+            f"{near.threshold:.3f}): they pull every attack towards chance."
+        )
+    if blind is not None and blind.auc.known:
+        lines += _blind_warnings(blind)
+    if shift is not None and shift.kid.low is not None and shift.kid.low > 0:
+        lines.append(
+            "The members and the non-members are two different kinds of images: their "
+            f"KID by {shift.encoder} is {shift.kid.value:.3g} "
+            f"[{shift.kid.low:.3g}, {shift.kid.high:.3g}], where two halves of one "
+            "set have 0. Attacks may only be showing that."
+        )
+    return lines
+
+
+def _blind_warnings(blind: Blind) -> list[str]:
+    value, low, high = blind.auc.interval
+    p = "" if blind.p_value is None else f" (p = {blind.p_value:.2g})"
+    measured = f"AUC {value:.2f} [{low:.2f}, {high:.2f}]{p}"
+    if low > 0.5:
+        return [
+            "A classifier that never saw the model tells members from non-members with "
+            f"{measured}: the two groups differ by themselves, and attacks may only be "
+            "showing that."
+        ]
+    if high < 0.5:
+        return [
+            "A classifier that never saw the model takes members for non-members more "
+            f"often than chance allows, {measured}. Groups drawn independently do not "
+            "do that: look for images that come in pairs, one in either group, or for "
+            "a mistake in the split or the data."
+        ]
+    return []
+
+
+def _blind(blind: Blind) -> tuple[str, str]:
+    value, interval = estimate(blind.auc, blind.nonmembers, False)
+    parts = [interval]
+    if blind.p_value is not None:
+        parts.append(p_text(blind.p_value))
+    parts.append(f"{blind.members:,} members, {blind.nonmembers:,} non-members")
+    return f"AUC {value}" if blind.auc.known else value, ", ".join(parts)
+
+
+def _duplicates(near: NearDuplicates) -> tuple[str, str]:
+    threshold = f"RMSE below {near.threshold:.3f}"
+    if not near.pairs:
+        return "none", threshold
     return (
-        f"KID {kid['value']:.3g}",
-        f"{interval}n{SPACE}={SPACE}{first:,} and {second:,}, seen by "
-        f"{entry['encoder']}",
+        f"{near.pairs:,} pair{'' if near.pairs == 1 else 's'}",
+        f"{near.exact_pairs:,} identical, of {near.members:,} members and "
+        f"{near.nonmembers:,} non-members, {threshold}",
+    )
+
+
+def _shift(shift: Shift) -> tuple[str, str]:
+    kid = shift.kid
+    first, second = kid.n
+    interval = "" if kid.low is None else f"[{kid.low:.3g}, {kid.high:.3g}], "
+    return (
+        f"KID {kid.value:.3g}",
+        f"{interval}n{SPACE}={SPACE}{first:,} and {second:,}, seen by {shift.encoder}",
     )

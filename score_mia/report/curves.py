@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import special
 
 from score_mia.metrics.intervals import (
-    clopper_pearson,
+    auc_limits,
     delong,
     roc_band,
     tpr_interval,
 )
 from score_mia.metrics.roc import column_curves, resolvable, tally
-from score_mia.report.content import AttackContent
 
 POINTS = 120
 """False-positive rates at which a ROC is drawn and tabulated, at most."""
@@ -60,32 +58,27 @@ class ColumnCurves:
         return dataclasses.replace(self, auc=wide(self.auc), tpr=tpr)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Curves:
-    """All curves by attack name; an attack without finite rows has none."""
-
-    roc: Mapping[str, RocCurve]
-    columns: Mapping[str, ColumnCurves]
-
-
-def measure(attacks: Sequence[AttackContent]) -> Curves:
-    """ROC and per-step curves of every attack, from its finite rows."""
-    roc, columns = {}, {}
-    for attack in attacks:
-        keep = np.isfinite(attack.scores)
-        if _both(attack.member[keep]):
-            roc[attack.name] = roc_curve(attack.scores[keep], attack.member[keep])
-        if attack.columns is not None:
-            values = attack.columns.values
-            usable = np.asarray(np.isfinite(values).any(axis=0))
-            keep = np.isfinite(values[:, usable]).all(axis=1)
-            if _both(attack.member[keep]) and usable.any():
-                found = curves_of(values[keep][:, usable], attack.member[keep])
-                columns[attack.name] = found.spread(usable)
-    return Curves(roc, columns)
+def measure(
+    values: Float[np.ndarray, "n k"], member: Bool[np.ndarray, " n"]
+) -> ColumnCurves | None:
+    """`curves_of` of the rows and columns with finite values; None without any."""
+    usable = np.asarray(np.isfinite(values).any(axis=0))
+    keep = np.isfinite(values[:, usable]).all(axis=1)
+    if not usable.any() or not both(member[keep]):
+        return None
+    return curves_of(values[keep][:, usable], member[keep]).spread(usable)
 
 
-def _both(member: np.ndarray) -> bool:
+def finite_roc(
+    scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
+) -> RocCurve | None:
+    """`roc_curve` of the finite scores; None where a group has none."""
+    keep = np.isfinite(scores)
+    return roc_curve(scores[keep], member[keep]) if both(member[keep]) else None
+
+
+def both(member: np.ndarray) -> bool:
+    """Whether there is an image of either group."""
     return bool(member.any() and not member.all())
 
 
@@ -132,11 +125,6 @@ def _auc_interval(scores: np.ndarray, member: np.ndarray) -> tuple[float, float]
     take too long for; the variance of an AUC is at most that of a proportion among
     min(N1, N0) pairs (van Dantzig 1951).
     """
-    value, variance = delong(scores, member)
     members = int(np.count_nonzero(member))
     pairs = min(members, len(member) - members)
-    if pairs * min(value, 1 - value) < 3 or not np.isfinite(variance):
-        return clopper_pearson(min(value * pairs, pairs), pairs)
-    reach = special.ndtri(0.975) * np.sqrt(variance) / (value * (1 - value))
-    middle = special.logit(value)
-    return float(special.expit(middle - reach)), float(special.expit(middle + reach))
+    return auc_limits(*delong(scores, member), pairs)

@@ -11,19 +11,22 @@ import numpy as np
 from score_mia.files import write_atomic
 from score_mia.report import (
     controls,
-    figure,
+    draw,
     holds,
     marks,
     picture,
     plates,
     privacy,
+    style,
     table,
 )
 from score_mia.report.content import AttackContent, ReportContent
-from score_mia.report.curves import measure
+from score_mia.report.curves import finite_roc
 from score_mia.report.glossary import GLOSSARY
-from score_mia.report.text import SPACE, aside, counts, estimate, known, quantity
+from score_mia.report.marks import mark_lines
+from score_mia.report.text import SPACE, aside, estimate, quantity
 from score_mia.report.verdict import Verdict, verdict
+from score_mia.results import AttackResult
 
 TEMPLATES = Path(__file__).parent / "templates"
 STEMS = (
@@ -47,43 +50,46 @@ def write(folder: str | Path, content: ReportContent) -> Path:
     files beside it. Files of an earlier report that this one lacks are removed.
     """
     folder = Path(folder)
-    content = content.with_distinct_titles()
-    curves = measure(content.attacks)
+    made = {a.name: finite_roc(a.scores, a.member) for a in content.attacks}
+    curves = {name: curve for name, curve in made.items() if curve is not None}
     drawn = plates.plates(content, curves)
     texts = {
-        "attacks.csv": table.attacks_csv(content.metrics),
-        "attacks.tex": table.attacks_tex(content.metrics, content.titles),
-        "roc.csv": table.roc_csv(curves.roc),
-        "by_step.csv": table.by_step_csv(content.attacks, curves.columns),
+        "attacks.csv": table.attacks_csv(content.result),
+        "attacks.tex": table.attacks_tex(content.result, content.titles),
+        "roc.csv": table.roc_csv(curves),
+        "by_step.csv": table.by_step_csv(content.attacks),
     }
     files = {name: text.encode() for name, text in texts.items()}
-    files |= {p.file: figure.png(p.figure) for p in drawn.values()}
+    files |= {p.file: style.png(p.figure) for p in drawn.values()}
     files |= _sheets(content)
     html = _render(content, drawn)
     for stem in STEMS:
         for path in folder.glob(f"{stem}*.*"):
             if path.suffix in (".png", ".csv", ".tex") and path.name not in files:
                 path.unlink(missing_ok=True)
-    for name, data in (*files.items(), ("index.html", html.encode())):
-        write_atomic(folder / name, lambda file, data=data: file.write(data))
+    write_all(folder, {**files, "index.html": html.encode()})
     return folder / "index.html"
+
+
+def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, each whole or not at all, in the order given."""
+    for name, data in files.items():
+        write_atomic(folder / name, lambda file, data=data: file.write(data))
 
 
 def _sheets(content: ReportContent) -> dict[str, bytes]:
     """samples.png and perturbed.png."""
-    out = {}
-    pairs = plates.pairs(content)
-    if pairs:
-        rows = [("samples", np.stack([p.sample for p in pairs[:10]]))]
-        if pairs[0].member is not None:
-            found = [p.member for p in pairs[:10] if p.member is not None]
-            rows.append(("nearest\nmembers", np.stack(found)))
-        out["samples.png"] = figure.png(figure.sheet(rows))
+    out, near = {}, content.nearest
+    if near is not None and near.samples is not None:
+        rows = [("samples", near.samples[:10])]
+        if near.members is not None:
+            rows.append(("nearest\nmembers", near.members[:10]))
+        out["samples.png"] = style.png(draw.sheet(rows))
     if content.perturbed is not None:
         images = [picture.unit_pictures(row) for row in content.perturbed.images]
         labels = [content.perturbed.labels]
-        sheet = figure.sheet([("", row) for row in images], labels)
-        out["perturbed.png"] = figure.png(sheet)
+        sheet = draw.sheet([("", row) for row in images], labels)
+        out["perturbed.png"] = style.png(sheet)
     return out
 
 
@@ -95,7 +101,7 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         return [
             {
                 "svgs": [
-                    Markup(figure.svg(part, f"{p.file}-{i}", p.alt))
+                    Markup(style.svg(part, f"{p.file}-{i}", p.alt))
                     for i, part in enumerate(p.parts or (p.figure,))
                 ],
                 **{"title": p.title, "caption": p.caption},
@@ -104,22 +110,19 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
             if p.group == group
         ]
 
+    result, titles = content.result, content.titles
     attacks = [_attack(content, a) for a in content.attacks]
     steps = shown("steps")
-    said = verdict(
-        content.metrics,
-        content.titles,
-        {a.name: a.access for a in content.attacks},
-    )
+    answer = verdict(result, titles)
     values = {
-        "title": content.title,
-        "css": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        "verdict": said,
-        "squares": _squares(said),
+        "title": result.title,
+        "css": css("report.css"),
+        "verdict": answer,
+        "squares": _squares(answer),
         "warnings": _warnings(content),
         "labels": _labels(attacks),
-        "marks": table.mark_lines(content.metrics, content.titles),
-        "controls": controls.controls(content.metrics),
+        "marks": mark_lines(result, titles),
+        "controls": controls.rows(result.controls),
         "attacks": attacks,
         "remarks": [r for a in content.attacks if (r := _remarks(content, a))],
         "separation": shown("separation"),
@@ -133,6 +136,13 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
     }
     values["sections"] = _sections(values)
     return template("report.html.j2").render(values)
+
+
+def css(*names: str) -> Any:
+    """Style sheets, to be put into a page as they are."""
+    from markupsafe import Markup
+
+    return Markup("".join((TEMPLATES / n).read_text(encoding="utf-8") for n in names))
 
 
 def template(name: str) -> Any:
@@ -172,29 +182,28 @@ def _labels(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     """One row of the table of attacks."""
-    members, nonmembers = counts(content.metrics, attack.metrics)
-    about = {
-        "title": attack.title,
-        "access": ACCESS.get(attack.access, attack.access),
+    result = attack.result
+    row = {
+        "title": content.titles[attack.name],
+        "access": ACCESS.get(result.access, result.access),
         "failed": attack.failed,
     }
     if attack.failed:
-        return about
+        return row
     cells = []
-    for label, number, percent in table.rows(attack.metrics):
-        value, interval = estimate(number, nonmembers, percent)
+    for label, number, percent in table.rows(result):
+        value, interval = estimate(number, result.nonmembers, percent)
         if label == "AUC":
-            value += marks.symbols(attack.metrics)
-        found = {"value": value, "interval": interval, "known": known(number)}
-        cells.append({"label": label, "aside": aside(number), **found})
-    cost = attack.metrics.get("cost", {})
-    seconds = quantity(cost.get("seconds"))
-    error = marks.grid_error(attack.metrics)
-    return about | {
+            value += marks.symbols(result)
+        words = {"value": value, "interval": interval, "known": number.known}
+        cells.append({"label": label, "aside": aside(number), **words})
+    seconds = quantity(content.result.timings.seconds.get(attack.name))
+    error = marks.grid_error(result)
+    return row | {
         "error": f"grid error {error}" if error else "",
-        "rows": f"{members:,} members, {nonmembers:,} non-members",
+        "rows": f"{result.members:,} members, {result.nonmembers:,} non-members",
         "cells": cells,
-        "evaluations": quantity(cost.get("network_evaluations_per_image")),
+        "evaluations": quantity(result.network_evaluations_per_image),
         "seconds": f"{seconds}{SPACE}s"
         if seconds != "not measured"
         else "time unknown",
@@ -203,23 +212,38 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
 
 def _remarks(content: ReportContent, attack: AttackContent) -> dict[str, Any] | None:
     """What the fit chose, the diagnostics and the notes of one attack."""
-    lines = []
-    chosen = attack.metrics.get("chosen")
-    if chosen:
-        chosen = attack.columns.in_words(chosen) if attack.columns else chosen
+    lines, result = [], attack.result
+    if result.chosen:
+        steps = attack.stepped
+        chosen = steps.in_words(result.chosen) if steps else result.chosen
         lines.append(f"Chosen: {chosen}")
     rows = len(attack.member)
-    _, nonmembers = counts(content.metrics, attack.metrics)
-    for label, number, percent in table.threshold_rows(attack.metrics):
-        value, interval = estimate(number, nonmembers, percent)
+    for label, number, percent in table.threshold_rows(result):
+        value, interval = estimate(number, result.nonmembers, percent)
         lines.append(f"{label}: {value} {interval}")
     lines += [
         f"{name}: {value:.4g} (mean over n{SPACE}={SPACE}{rows:,} images)"
         for name, value in attack.diagnostics.items()
     ]
-    lines += privacy.remark(attack.metrics)
+    lines += _as_published(result)
+    lines += privacy.remark(result)
     lines += attack.notes
-    return {"title": attack.title, "lines": lines} if lines else None
+    return {"title": content.titles[attack.name], "lines": lines} if lines else None
+
+
+def _as_published(result: AttackResult) -> list[str]:
+    """The paper's way of counting, beside ours, for its attacks as published."""
+    published = result.as_published
+    if published is None:
+        return []
+    rates = ", ".join(
+        f"{100 * tpr:.4g} % at {100 * fpr:g} %"
+        for fpr, tpr in published.tpr_at_fpr.items()
+    )
+    return [
+        "As the paper counts, with the non-members as the positive class: share of "
+        f"non-members recognised at a share of members misjudged: {rates}."
+    ]
 
 
 def _pictures(content: ReportContent) -> dict[str, Any]:
@@ -231,17 +255,21 @@ def _pictures(content: ReportContent) -> dict[str, Any]:
         shown = picture.unit_pictures(pictures[: holds.SHOWN])
         return [picture.data_uri(p) for p in shown]
 
-    pairs = [
-        {
-            "sample": picture.data_uri(p.sample),
-            "member": None if p.member is None else picture.data_uri(p.member),
-            "distance": f"{p.distance:.3f}",
-        }
-        for p in plates.pairs(content)
-    ]
+    near, pairs = content.nearest, []
+    if near is not None and near.samples is not None:
+        beside = [None] * len(near.samples)
+        pairs = [
+            {"sample": sample, "member": member, "distance": f"{far:.3f}"}
+            for sample, member, far in zip(
+                uris(near.samples),
+                beside if near.members is None else uris(near.members),
+                near.distances,
+                strict=False,
+            )
+        ]
     return {
         "pairs": pairs,
-        "pairs_caption": plates.pairs_caption(content),
+        "pairs_caption": holds.pairs_caption(near) if pairs and near else "",
         "members": uris(content.members),
         "nonmembers": uris(content.nonmembers),
         "perturbed": _perturbed(content),
@@ -282,21 +310,32 @@ def _squares(said: Verdict) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(content: ReportContent) -> tuple[str, ...]:
+def _warnings(content: ReportContent) -> list[str]:
     """The audit's warnings, and what the report itself finds strange."""
-    found = []
+    found, result, titles = [], content.result, content.titles
     for attack in content.attacks:
         lost = int(np.count_nonzero(~np.isfinite(attack.scores)))
         if lost:
             found.append(
-                f"{attack.title}: {lost:,} of {len(attack.scores):,} membership scores "
-                "are not finite; figures leave these images out."
+                f"{titles[attack.name]}: {lost:,} of {len(attack.scores):,} membership "
+                "scores are not finite; figures leave these images out."
             )
-        auc = attack.metrics.get("auc")
-        if auc and known(auc) and auc["high"] < 0.5:
+        if attack.result.non_finite:
+            # Without ids: which image it was is no business of the page's readers.
             found.append(
-                f"{attack.title}: non-members score higher than members (AUC "
-                f"{' '.join(estimate(auc, None, False))}). Something tells the groups "
-                "apart, in the wrong direction: check the split and the signal's sign."
+                f"{attack.name}: {attack.result.non_finite} images gave NaN or "
+                "infinite signals and are left out of its numbers."
             )
-    return (*content.warnings, *privacy.overruns(content.metrics), *found)
+        if marks.reversed_sign(attack.result):
+            auc = " ".join(estimate(attack.result.auc, None, False))
+            found.append(
+                f"{titles[attack.name]}: non-members score higher than members (AUC "
+                f"{auc}). Something tells the groups apart, in the wrong direction: "
+                "check the split and the signal's sign."
+            )
+    return [
+        *controls.warnings(result.controls),
+        *content.warnings,
+        *privacy.overruns(result),
+        *found,
+    ]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from score_mia.check import require
+from score_mia.report.content import NearestContent
 
 LARGEST = 128
 """Longest side shown, in pixels; larger pictures are reduced."""
@@ -70,3 +71,35 @@ def nearest(
         index[i] = np.argmin(norms - 2 * (flat @ sample))
         far[i] = np.sqrt(np.mean((flat[index[i]] - sample) ** 2))
     return index, far
+
+
+PAIRS = 16
+"""Samples shown with their nearest members at most."""
+
+
+def held_against(
+    samples: Shaped[np.ndarray, "n h w c"] | None,
+    members: Shaped[np.ndarray, "m _ _ _"],
+    *,
+    shown: bool,
+) -> NearestContent | None:
+    """The samples' distances to members, and the nearest pairs if they may be shown.
+
+    Samples of another shape than the members are shown alone.
+    """
+    if samples is None or not len(samples):
+        return None
+    made = unit_pictures(samples)
+    if members.shape[1:] != samples.shape[1:] or not len(members):
+        nothing = np.full(len(made), np.nan)
+        return NearestContent(nothing, 0, made[:PAIRS] if shown else None)
+    others = unit_pictures(members)
+    index, far = nearest(made, others)
+    order = np.argsort(far, kind="stable")
+    near = order[:PAIRS]
+    return NearestContent(
+        far[order],
+        len(members),
+        made[near] if shown else None,
+        others[index[near]] if shown else None,
+    )

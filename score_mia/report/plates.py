@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from score_mia.report import figure, picture, privacy
+from score_mia.report import draw, privacy
 from score_mia.report.content import AttackContent, ReportContent
-from score_mia.report.curves import ColumnCurves, Curves
+from score_mia.report.curves import RocCurve
 from score_mia.report.text import estimate, level
+from score_mia.results import Privacy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SAMPLES = 16
-"""Samples shown with their nearest members at most."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,25 +35,16 @@ class Plate:
     parts: tuple[Figure, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pair:
-    """A sample [h, w, c], the member nearest to it, and their RMS distance."""
-
-    sample: np.ndarray
-    member: np.ndarray | None
-    distance: float
-
-
-def plates(content: ReportContent, curves: Curves) -> dict[str, Plate]:
-    """All figures by file name, in the order of the page."""
+def plates(content: ReportContent, curves: Mapping[str, RocCurve]) -> dict[str, Plate]:
+    """All figures by file name, in the order of the page; `curves` by attack."""
     found = [*_separation(content, curves)]
-    stepped = [a for a in content.attacks if a.name in curves.columns]
+    stepped = [a for a in content.attacks if a.stepped is not None]
     taken: set[str] = set()
     for number, attack in enumerate(stepped):
-        name = f"{attack.title}, by" if len(stepped) > 1 else "By"
+        name = f"{content.titles[attack.name]}, by" if len(stepped) > 1 else "By"
         ending = f"-{_free(slug(attack.name), taken)}" if number else ""
-        found += _steps(attack, curves.columns[attack.name], name, ending)
-    losses = figure.training(content.training)
+        found += _steps(attack, content.titles[attack.name], name, ending)
+    losses = draw.training(content.training)
     if losses is not None:
         last = max(content.training, key=lambda r: r["step"])
         found.append(
@@ -87,17 +76,18 @@ def _free(slug: str, taken: set[str]) -> str:
     return name
 
 
-def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
-    if not curves.roc:
+def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[Plate]:
+    if not curves:
         return []
-    said = []
-    scored = [a for a in content.attacks if not a.failed]
-    for a in scored:
-        value, interval = estimate(a.metrics.get("auc"), a.nonmembers, False)
-        said.append(f"{a.title}: AUC {value} {interval}")
-    words = "; ".join(said) + "."
-    drawn = figure.roc(curves.roc, _ceiling(content.metrics), content.titles)
-    many = len(scored) > figure.MANY
+    titles, private = content.titles, content.result.target.privacy
+    shown = {titles[a.name]: a for a in content.attacks if not a.failed}
+    lines = []
+    for title, a in shown.items():
+        value, interval = estimate(a.result.auc, a.result.nonmembers, False)
+        lines.append(f"{title}: AUC {value} {interval}")
+    words = "; ".join(lines) + "."
+    drawn = draw.roc(curves, _ceiling(private), titles)
+    many = len(shown) > draw.MANY
     return [
         Plate(
             "roc.png",
@@ -109,25 +99,27 @@ def _separation(content: ReportContent, curves: Curves) -> list[Plate]:
             "The further above the dotted line of guessing, and the further to the "
             "left, the worse the leak. Nothing can be measured in the shaded part."
             + _missed(curves)
-            + _under(content.metrics),
+            + _under(private),
         ),
         Plate(
             "scores.png",
             "separation",
             # As high as the curves beside it, so that neither card is half empty.
-            figure.histogram(scored, least=2.9 if many else drawn.get_figheight()),
+            draw.histogram(shown, least=2.9 if many else drawn.get_figheight()),
             "Membership scores",
             f"Histograms of the scores of members and non-members. {words}",
             "How the attack scored the images of either group. The less the two "
             "shapes overlap, the more surely a single image can be told.",
-            tuple(figure.histogram([a], wide=4.0) for a in scored) if many else (),
+            tuple(draw.histogram({t: a}, wide=4.0) for t, a in shown.items())
+            if many
+            else (),
         ),
     ]
 
 
-def _missed(curves: Curves) -> str:
+def _missed(curves: Mapping[str, RocCurve]) -> str:
     """What the lower panel shows, where there is one."""
-    if not figure.is_strong(curves.roc):
+    if not draw.is_strong(curves):
         return ""
     return (
         " Below, the share of members missed at the same threshold, which tells "
@@ -135,16 +127,16 @@ def _missed(curves: Curves) -> str:
     )
 
 
-def _ceiling(metrics: Mapping[str, Any]) -> Any:
+def _ceiling(private: Privacy | None) -> Any:
     """Name and curve of what the guarantee of private training leaves to attacks."""
-    if privacy.ceiling(metrics, np.ones(1)) is None:
+    if privacy.ceiling(private, np.ones(1)) is None:
         return None
-    label = privacy.ceiling_label(metrics)
-    return label, lambda fpr: privacy.ceiling(metrics, fpr)
+    label = privacy.ceiling_label(private)
+    return label, lambda fpr: privacy.ceiling(private, fpr)
 
 
-def _under(metrics: Mapping[str, Any]) -> str:
-    if _ceiling(metrics) is None:
+def _under(private: Privacy | None) -> str:
+    if _ceiling(private) is None:
         return ""
     return (
         " No attack on a target trained with this guarantee can pass the dash-dotted "
@@ -152,15 +144,14 @@ def _under(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _steps(
-    attack: AttackContent, curves: ColumnCurves, name: str, ending: str
-) -> list[Plate]:
-    columns = attack.columns
-    assert columns is not None
+def _steps(attack: AttackContent, title: str, name: str, ending: str) -> list[Plate]:
+    steps = attack.stepped
+    assert steps is not None
+    curves = steps.curves
     best = int(np.nanargmax(curves.auc[0]))
     value, low, high = curves.auc[:, best]
     where = (
-        f"AUC is highest for {columns.words(best)}: {value:.3f} [{low:.3f}, {high:.3f}]"
+        f"AUC is highest for {steps.words(best)}: {value:.3f} [{low:.3f}, {high:.3f}]"
     )
     missing = [level(f) for f, v in curves.tpr.items() if v is None]
     lost = (
@@ -170,61 +161,29 @@ def _steps(
         else ""
     )
     basis = (
-        f"{attack.title}, {curves.members:,} members and {curves.nonmembers:,} "
+        f"{title}, {curves.members:,} members and {curves.nonmembers:,} "
         f"non-members; bands are pointwise 95 % intervals.{lost}"
     )
     chosen = (
         " The dashed line is the step chosen on reference data, the one the table uses."
-        if columns.chosen_index is not None
+        if steps.chosen is not None
         else ""
     )
     return [
         Plate(
             f"tpr_by_step{ending}.png",
             "steps",
-            figure.by_step(columns, curves, "time"),
-            f"{name} {columns.time_label}",
-            f"{attack.title} at every {columns.time_label}. {where}.",
+            draw.by_step(steps, "time"),
+            f"{name} {steps.time_label}",
+            f"{title} at every {steps.time_label}. {where}.",
             basis + chosen,
         ),
         Plate(
             f"tpr_by_log_snr{ending}.png",
             "steps",
-            figure.by_step(columns, curves, "log_snr"),
+            draw.by_step(steps, "log_snr"),
             f"{name} log-SNR",
-            f"{attack.title} against the logarithm of signal to noise. {where}.",
+            f"{title} against the logarithm of signal to noise. {where}.",
             f"{basis} Noise grows to the right.",
         ),
     ]
-
-
-def pairs(content: ReportContent) -> list[Pair]:
-    """The samples with their nearest members, the most similar first."""
-    if content.samples is None or not len(content.samples):
-        return []
-    samples = picture.unit_pictures(content.samples)
-    members = content.members
-    if members is None or members.shape[1:] != content.samples.shape[1:]:
-        return [Pair(sample, None, float("nan")) for sample in samples[:SAMPLES]]
-    others = picture.unit_pictures(members)
-    index, far = picture.nearest(samples, others)
-    order = np.argsort(far, kind="stable")[:SAMPLES]
-    return [Pair(samples[i], others[index[i]], float(far[i])) for i in order]
-
-
-def pairs_caption(content: ReportContent) -> str:
-    """What the reader sees in the pairs, and out of how many they were taken."""
-    if content.samples is None:
-        return ""
-    shown = min(SAMPLES, len(content.samples))
-    if (
-        content.members is None
-        or content.members.shape[1:] != content.samples.shape[1:]
-    ):
-        return f"{shown} of {len(content.samples):,} pictures the model generated."
-    return (
-        f"Above: pictures the model generated; below: the nearest of "
-        f"{len(content.members):,} training images, with the root-mean-square "
-        f"difference of their pixels (0 is a copy, pixels range from 0 to 1). The "
-        f"{shown} closest of {len(content.samples):,} samples, closest first."
-    )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 
 from score_mia.metrics.epsilon import joint_ceiling
 from score_mia.report.text import SPACE
+from score_mia.results import AttackResult, AuditResult, Privacy
 
 ADJACENCIES = {
     "zero_out": "one image zeroed out",
@@ -22,108 +20,95 @@ CONTROLS = {
 }
 
 
-def facts(metrics: Mapping[str, Any]) -> dict[str, str]:
+def facts(p: Privacy | None) -> dict[str, str]:
     """The group "Privacy" of the page; empty for a target trained without."""
-    p = _privacy(metrics)
     if p is None:
         return {}
-    told = {
-        "training": CONTROLS.get(p["control"], "DP-SGD"),
-        "epsilon, PLD (tight)": _epsilon(p["epsilon_pld"]),
-        "epsilon, RDP (looser, in most papers)": _epsilon(p["epsilon_rdp"]),
-        "delta": f"{p['delta']:g}",
-        "neighbours differ by": ADJACENCIES[p["adjacency"]],
-        "sampling": f"Poisson, {p['expected_batch']:g} of {p['rows']:,} images a step "
-        f"on average, {p['capacity']:,} at most",
-        "sampling rate": f"{p['rate']:g}",
-        "noise multiplier": f"{p['noise_multiplier']:g}",
-        "clipping norm": "none" if p["control"] == "noise_only" else f"{p['clip']:g}",
-        "steps": f"{p['steps']:,}",
-        "draws per image and step": str(p["draws"]),
+    return {
+        "training": CONTROLS.get(p.control, "DP-SGD"),
+        "epsilon, PLD (tight)": _epsilon(p.epsilon_pld),
+        "epsilon, RDP (looser, in most papers)": _epsilon(p.epsilon_rdp),
+        "delta": f"{p.delta:g}",
+        "neighbours differ by": ADJACENCIES[p.adjacency],
+        "sampling": f"Poisson, {p.expected_batch:g} of {p.rows:,} images a step on "
+        f"average, {p.capacity:,} at most",
+        "sampling rate": f"{p.rate:g}",
+        "noise multiplier": f"{p.noise_multiplier:g}",
+        "clipping norm": "none" if p.control == "noise_only" else f"{p.clip:g}",
+        "steps": f"{p.steps:,}",
+        "draws per image and step": str(p.draws),
     }
-    return told
 
 
-def sentence(metrics: Mapping[str, Any]) -> str:
+def sentence(p: Privacy | None) -> str:
     """All of the guarantee on one line; empty for a target trained without."""
-    p = _privacy(metrics)
     if p is None:
         return ""
     given = (
-        CONTROLS[p["control"]]
-        if p["control"]
-        else f"DP-SGD, epsilon = {_epsilon(p['epsilon_pld'])} by PLD and "
-        f"{_epsilon(p['epsilon_rdp'])} by RDP at delta = {p['delta']:g}"
+        CONTROLS[p.control]
+        if p.control
+        else f"DP-SGD, epsilon = {_epsilon(p.epsilon_pld)} by PLD and "
+        f"{_epsilon(p.epsilon_rdp)} by RDP at delta = {p.delta:g}"
     )
     return (
-        f"Trained with {given}: neighbours differ by {ADJACENCIES[p['adjacency']]}, "
-        f"Poisson sampling at rate {p['rate']:g} (at most {p['capacity']:,} of "
-        f"{p['rows']:,} images), noise multiplier {p['noise_multiplier']:g}, clipping "
-        f"norm {p['clip']:g}, {p['steps']:,} steps."
+        f"Trained with {given}: neighbours differ by {ADJACENCIES[p.adjacency]}, "
+        f"Poisson sampling at rate {p.rate:g} (at most {p.capacity:,} of {p.rows:,} "
+        f"images), noise multiplier {p.noise_multiplier:g}, clipping norm {p.clip:g}, "
+        f"{p.steps:,} steps."
     )
 
 
-def bound(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+def bound(entry: AttackResult) -> tuple[str, str] | None:
     """An attack's lower bound on epsilon, and the largest its images could show."""
-    found = entry.get("epsilon_lower_bound")
-    if found is None:
-        return None
-    return f"{found['value']:.2f}", f"{found['largest']:.2f}"
+    shown = entry.epsilon_lower_bound
+    return None if shown is None else (f"{shown.value:.2f}", f"{shown.largest:.2f}")
 
 
-def remark(entry: Mapping[str, Any]) -> list[str]:
+def remark(entry: AttackResult) -> list[str]:
     """The bound in words, for the page."""
-    numbers = bound(entry)
-    if numbers is None:
+    shown = entry.epsilon_lower_bound
+    if shown is None:
         return []
-    found = entry["epsilon_lower_bound"]
     return [
-        f"Empirical epsilon: at least {numbers[0]} at delta = {found['delta']:g} "
-        f"({100 * found['level']:g}{SPACE}%, every threshold tried and paid for; takes "
+        f"Empirical epsilon: at least {shown.value:.2f} at delta = {shown.delta:g} "
+        f"({100 * shown.level:g}{SPACE}%, every threshold tried and paid for; takes "
         f"images for independent trials). A perfect attack on as many images would "
-        f"show {numbers[1]}."
+        f"show {shown.largest:.2f}."
     ]
 
 
-def overruns(metrics: Mapping[str, Any]) -> list[str]:
+def overruns(result: AuditResult) -> list[str]:
     """The self-test: no attack may show more than training was accounted for."""
-    p = _privacy(metrics)
-    if p is None or p["epsilon_pld"] is None:
+    p = result.target.privacy
+    if p is None or p.epsilon_pld is None:
         return []
     lines = []
-    for name, entry in metrics["attacks"].items():
-        found = entry.get("epsilon_lower_bound")
-        if found is not None and found["value"] > p["epsilon_pld"]:
+    for name, entry in result.attacks.items():
+        shown = entry.epsilon_lower_bound
+        if shown is not None and shown.value > p.epsilon_pld:
             lines.append(
-                f"{name}: shows epsilon of at least {found['value']:.2f} at delta = "
-                f"{found['delta']:g}, more than the accounted "
-                f"{_epsilon(p['epsilon_pld'])}. One of the two is wrong: suspect the "
-                "split (groups that differ by themselves, or near-duplicates among "
-                "the members), then the private training itself."
+                f"{name}: shows epsilon of at least {shown.value:.2f} at delta = "
+                f"{shown.delta:g}, more than the accounted {_epsilon(p.epsilon_pld)}. "
+                "One of the two is wrong: suspect the split (groups that differ by "
+                "themselves, or near-duplicates among the members), then the private "
+                "training itself."
             )
     return lines
 
 
 def ceiling(
-    metrics: Mapping[str, Any], fpr: Float[np.ndarray, " g"]
+    p: Privacy | None, fpr: Float[np.ndarray, " g"]
 ) -> Float[np.ndarray, " g"] | None:
     """Largest TPR that the guarantee leaves to any attack; None without guarantee."""
-    p = _privacy(metrics)
-    if p is None or p["epsilon_pld"] is None:
+    if p is None or p.epsilon_pld is None:
         return None
-    profile = (np.asarray(p["profile"][key]) for key in ("epsilon", "delta"))
-    return joint_ceiling(fpr, *profile)
+    profile = p.profile
+    return joint_ceiling(fpr, np.asarray(profile.epsilon), np.asarray(profile.delta))
 
 
-def ceiling_label(metrics: Mapping[str, Any]) -> str:
+def ceiling_label(p: Privacy | None) -> str:
     """The ceiling's name in a legend."""
-    p = _privacy(metrics)
-    assert p is not None
-    return f"most that epsilon {_epsilon(p['epsilon_pld'])} allows"
-
-
-def _privacy(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return metrics.get("target", {}).get("privacy")
+    return f"most that epsilon {_epsilon(p.epsilon_pld if p else None)} allows"
 
 
 def _epsilon(value: float | None) -> str:

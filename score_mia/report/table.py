@@ -12,103 +12,79 @@ from typing import Any
 import numpy as np
 
 from score_mia.check import printable
-from score_mia.report import privacy
-from score_mia.report.content import AttackContent, ColumnContent
-from score_mia.report.controls import controls
-from score_mia.report.controls import csv_rows as control_rows
-from score_mia.report.curves import RATES, ColumnCurves, RocCurve
-from score_mia.report.marks import grid_error, marks, symbols
+from score_mia.report import controls, privacy
+from score_mia.report.content import AttackContent, Stepped
+from score_mia.report.curves import RATES, RocCurve
+from score_mia.report.marks import grid_error, mark_lines, marks, symbols
 from score_mia.report.text import (
     SPACE,
     aside,
-    counts,
     estimate,
     level,
     quantity,
     without_folders,
 )
 from score_mia.report.verdict import reversals
+from score_mia.results import AttackResult, AuditResult, Estimate
 
-Row = tuple[str, Mapping[str, Any] | None, bool]
+Row = tuple[str, Estimate, bool]
 """Label, estimate, whether it is printed in per cent."""
 
 
-def rows(entry: Mapping[str, Any]) -> list[Row]:
-    """The estimates of an attack's entry of metrics.json, in the order shown."""
-    rates = sorted(entry.get("tpr_at_fpr", {}), key=float, reverse=True)
+def rows(entry: AttackResult) -> list[Row]:
+    """The estimates of an attack, in the order shown."""
     return [
-        ("AUC", entry.get("auc"), False),
-        ("Balanced accuracy", entry.get("balanced_accuracy"), True),
+        ("AUC", entry.auc, False),
+        ("Balanced accuracy", entry.balanced_accuracy, True),
         *(
-            (f"TPR at {level(float(r))}{SPACE}FPR", entry["tpr_at_fpr"][r], True)
-            for r in rates
+            (f"TPR at {level(r)}{SPACE}FPR", entry.tpr_at_fpr[r], True)
+            for r in entry.rates
         ),
-        (f"TPR at zero{SPACE}FP", entry.get("tpr_at_zero_fp"), True),
+        (f"TPR at zero{SPACE}FP", entry.tpr_at_zero_fp, True),
     ]
 
 
-def threshold_rows(entry: Mapping[str, Any]) -> list[Row]:
+def threshold_rows(entry: AttackResult) -> list[Row]:
     """The rates at a threshold fixed on reference data, if the attack has one."""
-    fixed = entry.get("at_fixed_threshold")
-    if not fixed:
+    fixed = entry.at_fixed_threshold
+    if fixed is None:
         return []
     return [
-        ("TPR, fixed threshold", fixed.get("tpr"), True),
-        ("FPR, fixed threshold", fixed.get("fpr"), True),
+        ("TPR, fixed threshold", fixed.tpr, True),
+        ("FPR, fixed threshold", fixed.fpr, True),
     ]
 
 
-def table_text(metrics: Mapping[str, Any], width: int = 80) -> str:
+def table_text(result: AuditResult, width: int = 80) -> str:
     """The table printed at the end of an audit: plain, aligned, one column per attack.
 
     Every number stands beside its 95 % interval; what the non-members cannot resolve
     reads "below resolution (n = 500)". More attacks than fit `width` go below.
     """
-    if not metrics["attacks"]:
+    if not result.attacks:
         return "no attack was run\n"
-    out = _attack_blocks(metrics, width)
-    split = metrics.get("split", {})
-    said = [
-        f"{split.get('members', 0):,} members and {split.get('nonmembers', 0):,} "
+    out = _attack_blocks(result, width)
+    lines = [
+        f"{result.split.members:,} members and {result.split.nonmembers:,} "
         "non-members; intervals are 95 %; members are the positive class.",
-        *failures(metrics),
-        *mark_lines(metrics),
-        *reversals(metrics),
-        privacy.sentence(metrics),
-        *privacy.overruns(metrics),
+        *(f"{name}: failed ({why})" for name, why in result.failures.items()),
+        *mark_lines(result),
+        *reversals(result),
+        privacy.sentence(result.target.privacy),
+        *privacy.overruns(result),
     ]
-    for line in said:
+    for line in lines:
         out += textwrap.wrap(printable(line), width)
-    out += ["", *_control_lines(metrics, width)]
+    out += ["", *_control_lines(result, width)]
     return "\n".join(line.rstrip() for line in out).replace(SPACE, " ") + "\n"
 
 
-def failures(metrics: Mapping[str, Any]) -> list[str]:
-    """A line for each attack that gave no numbers."""
-    return [
-        f"{name}: failed ({entry['failed']})"
-        for name, entry in metrics["attacks"].items()
-        if "failed" in entry
-    ]
-
-
-def mark_lines(
-    metrics: Mapping[str, Any], titles: Mapping[str, str] | None = None
-) -> list[str]:
-    """What the marks beside numbers mean, a line for each; attacks by their titles."""
-    return [
-        f"{mark} {(titles or {}).get(name, name)}: {words}."
-        for name, entry in metrics["attacks"].items()
-        for mark, words in marks(entry).items()
-    ]
-
-
-def _control_lines(metrics: Mapping[str, Any], width: int) -> list[str]:
+def _control_lines(result: AuditResult, width: int) -> list[str]:
     """The controls, names to the left of wrapped words."""
-    rows = controls(metrics)
-    left = max(len(row.name) for row in rows) + 2
+    shown = controls.rows(result.controls)
+    left = max(len(row.name) for row in shown) + 2
     out = []
-    for row in rows:
+    for row in shown:
         lines = textwrap.wrap(
             printable(row.text), max(20, width - left), break_on_hyphens=False
         )
@@ -117,12 +93,12 @@ def _control_lines(metrics: Mapping[str, Any], width: int) -> list[str]:
     return out
 
 
-def _attack_blocks(metrics: Mapping[str, Any], width: int) -> list[str]:
+def _attack_blocks(result: AuditResult, width: int) -> list[str]:
     """One column an attack that gave numbers; as many side by side as fit."""
+    seconds = result.timings.seconds
     blocks = [
-        (printable(name), _lines(metrics, entry))
-        for name, entry in metrics["attacks"].items()
-        if "failed" not in entry
+        (printable(name), _lines(entry, seconds.get(name)))
+        for name, entry in result.scored.items()
     ]
     out: list[str] = []
     if not blocks:
@@ -149,118 +125,105 @@ def _line(label: str, cells: Sequence[str], left: int, cell: int) -> str:
     return label.ljust(left) + "".join("  " + text.ljust(cell) for text in cells)
 
 
-def _lines(
-    metrics: Mapping[str, Any], entry: Mapping[str, Any]
-) -> list[tuple[str, str]]:
-    members, nonmembers = counts(metrics, entry)
+def _lines(entry: AttackResult, seconds: float | None) -> list[tuple[str, str]]:
     lines = []
     for label, number, percent in rows(entry) + threshold_rows(entry):
-        value, interval = estimate(number, nonmembers, percent)
+        value, interval = estimate(number, entry.nonmembers, percent)
         if label == "AUC":
             value += symbols(entry)
         text = f"{value} {interval}" if "[" in interval else f"{value} ({interval})"
         lines.append((label, text))
         if aside(number):
             lines.append(("  " + aside(number).split(" up")[0], aside(number)[9:]))
-    accuracy = entry.get("accuracy")
-    if accuracy:
-        said = f"{accuracy['mean']:.2g} (at most {accuracy['max']:.2g})"
-        lines.append(("grid error, bits/dim", said))
+    if entry.accuracy is not None:
+        error = f"{entry.accuracy.mean:.2g} (at most {entry.accuracy.max:.2g})"
+        lines.append(("grid error, bits/dim", error))
     shown = privacy.bound(entry)
     if shown is not None:
         lines.append(("epsilon, at least", f"{shown[0]} (n shows {shown[1]} at most)"))
-    cost = entry.get("cost", {})
     lines += [
-        ("evaluations per image", quantity(cost.get("network_evaluations_per_image"))),
-        ("seconds", quantity(cost.get("seconds"))),
-        ("members / non-members", f"{members:,} / {nonmembers:,}"),
+        ("evaluations per image", quantity(entry.network_evaluations_per_image)),
+        ("seconds", quantity(seconds)),
+        ("members / non-members", f"{entry.members:,} / {entry.nonmembers:,}"),
     ]
     return lines
 
 
-def attacks_csv(metrics: Mapping[str, Any]) -> str:
+def attacks_csv(result: AuditResult) -> str:
     """One row per attack and measure, in full precision, empty where unknown."""
     header = (
         *("attack", "measure", "fpr", "value", "low", "high", "resolvable"),
         *("members", "nonmembers", "remark"),
     )
     table: list[Sequence[Any]] = []
-    for name, entry in metrics["attacks"].items():
-        if "failed" in entry:
+    for name, entry in result.attacks.items():
+        if entry.failed is not None:
             blank = [""] * 7
-            table.append((name, "failed", *blank, without_folders(entry["failed"])))
+            table.append((name, "failed", *blank, without_folders(entry.failed)))
             continue
-        held = counts(metrics, entry)
+        counts = (entry.members, entry.nonmembers)
         remark = "; ".join(marks(entry).values()).replace(SPACE, " ")
-        for measure, rate, number in measures(entry):
-            got = [number.get(key) for key in ("value", "low", "high")]
-            resolvable = bool(number.get("resolvable", True))
-            about = remark if measure == "auc" else ""
-            table.append((name, measure, rate, *got, resolvable, *held, about))
-        plain = {**_bound(entry), **_accuracy(entry), **entry.get("cost", {})}
-        for measure, value in plain.items():
-            table.append((name, measure, "", value, "", "", "", *held))
-    return csv_text(header, [*table, *control_rows(metrics)])
+        for measure, rate, e in measures(entry):
+            remarked = remark if measure == "auc" else ""
+            numbers = (e.value, e.low, e.high, e.resolvable)
+            table.append((name, measure, rate, *numbers, *counts, remarked))
+        seconds = result.timings.seconds.get(name)
+        for measure, value in _plain_measures(entry, seconds).items():
+            table.append((name, measure, "", value, "", "", "", *counts))
+    return csv_text(header, [*table, *controls.csv_rows(result.controls)])
 
 
-def _accuracy(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The measured error of a likelihood's grid, in bits/dim."""
-    accuracy = entry.get("accuracy")
-    if not accuracy:
-        return {}
-    return {
-        "grid_error_mean_bits_per_dim": accuracy["mean"],
-        "grid_error_max_bits_per_dim": accuracy["max"],
-        "grid_error_images": accuracy["images"],
-    }
+def _plain_measures(
+    entry: AttackResult, seconds: float | None
+) -> dict[str, float | None]:
+    """What has no interval: bounds, measured errors, costs."""
+    made: dict[str, float | None] = {}
+    shown, error = entry.epsilon_lower_bound, entry.accuracy
+    if shown is not None:
+        made["epsilon_lower_bound"] = shown.value
+        made["largest_epsilon_lower_bound"] = shown.largest
+    if error is not None:
+        made["grid_error_mean_bits_per_dim"] = error.mean
+        made["grid_error_max_bits_per_dim"] = error.max
+        made["grid_error_images"] = error.images
+    made["network_evaluations_per_image"] = entry.network_evaluations_per_image
+    return made | {"seconds": seconds}
 
 
-def _bound(entry: Mapping[str, Any]) -> dict[str, float]:
-    found = entry.get("epsilon_lower_bound")
-    if found is None:
-        return {}
-    return {
-        "epsilon_lower_bound": found["value"],
-        "largest_epsilon_lower_bound": found["largest"],
-    }
-
-
-def measures(
-    entry: Mapping[str, Any],
-) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
-    """(measure, FPR or "", estimate) of every estimate of an entry of metrics.json."""
-    for measure in ("auc", "balanced_accuracy", "tpr_at_zero_fp"):
-        if entry.get(measure):
-            yield measure, "", entry[measure]
-    for rate, number in entry.get("tpr_at_fpr", {}).items():
-        yield "tpr", rate, number
-    fixed = entry.get("at_fixed_threshold") or {}
-    for measure in ("tpr", "fpr"):
-        if fixed.get(measure):
-            yield f"{measure}_at_fixed_threshold", "", fixed[measure]
+def measures(entry: AttackResult) -> Iterable[tuple[str, str, Estimate]]:
+    """(measure, FPR or "", estimate) of every estimate of an attack."""
+    yield "auc", "", entry.auc
+    yield "balanced_accuracy", "", entry.balanced_accuracy
+    yield "tpr_at_zero_fp", "", entry.tpr_at_zero_fp
+    for rate in entry.rates:
+        yield "tpr", f"{rate:g}", entry.tpr_at_fpr[rate]
+    fixed = entry.at_fixed_threshold
+    if fixed is not None:
+        yield "tpr_at_fixed_threshold", "", fixed.tpr
+        yield "fpr_at_fixed_threshold", "", fixed.fpr
 
 
 def roc_csv(curves: Mapping[str, RocCurve]) -> str:
     """The ROC of Fig. 2: at each FPR the exact TPR and its pointwise 95 % band."""
     return csv_text(
-        ("attack", "fpr", "tpr", "low", "high", "members", "nonmembers"),
-        [
-            (name, *map(float, point), c.members, c.nonmembers)
-            for name, c in curves.items()
-            for point in zip(c.fpr, c.tpr, c.low, c.high, strict=True)
-        ],
+        ("attack", *ROC), [(n, *row) for n, c in curves.items() for row in roc_rows(c)]
     )
 
 
-def by_step_csv(
-    attacks: Sequence[AttackContent], curves: Mapping[str, ColumnCurves]
-) -> str:
+ROC = ("fpr", "tpr", "low", "high", "members", "nonmembers")
+"""Header of `roc_rows`."""
+
+
+def roc_rows(curve: RocCurve) -> Iterable[Sequence[Any]]:
+    """A row for each point of a ROC."""
+    for point in zip(curve.fpr, curve.tpr, curve.low, curve.high, strict=True):
+        yield (*map(float, point), curve.members, curve.nonmembers)
+
+
+def by_step_csv(attacks: Sequence[AttackContent]) -> str:
     """The curves of Fig. 1: AUC and TPRs of every column, empty below resolution."""
-    table: list[Sequence[Any]] = []
-    for attack in attacks:
-        columns, curve = attack.columns, curves.get(attack.name)
-        if columns is not None and curve is not None:
-            table += [(attack.name, *row) for row in by_step_rows(columns, curve)]
+    stepped = [(a.name, a.stepped) for a in attacks if a.stepped is not None]
+    table = [(name, *row) for name, steps in stepped for row in by_step_rows(steps)]
     return csv_text(("attack", *BY_STEP), table)
 
 
@@ -276,17 +239,15 @@ BY_STEP = (
 """Header of `by_step_rows`."""
 
 
-def by_step_rows(
-    columns: ColumnContent, curve: ColumnCurves
-) -> Iterable[Sequence[Any]]:
+def by_step_rows(steps: Stepped) -> Iterable[Sequence[Any]]:
     """AUC and TPRs of every column with their limits, "" below resolution."""
-    for k, name in enumerate(columns.names):
-        row = [name, float(columns.time[k]), float(columns.log_snr[k])]
+    curve = steps.curves
+    for k, name in enumerate(steps.names):
+        row = [name, float(steps.time[k]), float(steps.log_snr[k])]
         for number in (curve.auc, *(curve.tpr[f] for f in RATES)):
             unknown = number is None or not np.isfinite(number[:, k]).all()
             row += [""] * 3 if unknown else map(float, number[:, k])
-        chosen = k == columns.chosen_index
-        yield (*row, chosen, curve.members, curve.nonmembers)
+        yield (*row, k == steps.chosen, curve.members, curve.nonmembers)
 
 
 def csv_text(header: Sequence[str], table: Iterable[Sequence[Any]]) -> str:
@@ -350,28 +311,26 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in plain)
 
 
-def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+def attacks_tex(result: AuditResult, titles: Mapping[str, str]) -> str:
     """A booktabs table, one row per attack, intervals in brackets below the values.
 
     Below them stand what marks mean, the measured errors, and the controls.
     """
-    entries = metrics["attacks"]
     labels: list[str] = []
-    for entry in entries.values():
-        if "failed" not in entry:
-            labels += [label for label, _, _ in rows(entry) if label not in labels]
+    for entry in result.scored.values():
+        labels += [label for label, _, _ in rows(entry) if label not in labels]
     labels = labels or [""]  # of failed attacks only: room for their reasons
     body: list[Sequence[str]] = []
-    for name, entry in entries.items():
-        body += _tex_rows(metrics, entry, latex(titles.get(name, name)), labels)
-    said = [
+    for name, entry in result.attacks.items():
+        body += _tex_rows(entry, latex(titles.get(name, name)), labels)
+    errors = [
         f"{titles.get(name, name)}: measured error {grid_error(entry)}"
-        for name, entry in entries.items()
+        for name, entry in result.attacks.items()
         if grid_error(entry)
     ]
-    for line in (*mark_lines(metrics, titles), *said):
+    for line in (*mark_lines(result, titles), *errors):
         body.append(["", _across(line, len(labels))])
-    for row in controls(metrics):
+    for row in controls.rows(result.controls):
         if row.measured:
             body.append([latex(row.name), _across(row.text, len(labels))])
     note = (
@@ -381,19 +340,15 @@ def attacks_tex(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> str:
 
 
 def _tex_rows(
-    metrics: Mapping[str, Any],
-    entry: Mapping[str, Any],
-    title: str,
-    labels: Sequence[str],
+    entry: AttackResult, title: str, labels: Sequence[str]
 ) -> list[list[str]]:
     """The rows of one attack: values and intervals, or why it has none."""
-    if "failed" in entry:
-        reason = without_folders(entry["failed"])
+    if entry.failed is not None:
+        reason = without_folders(entry.failed)
         return [[title, _across(f"failed: {reason}", len(labels))]]
-    _, nonmembers = counts(metrics, entry)
     values, intervals = {}, {}
     for label, number, percent in rows(entry):
-        value, interval = estimate(number, nonmembers, percent)
+        value, interval = estimate(number, entry.nonmembers, percent)
         values[label] = latex(value + (symbols(entry) if label == "AUC" else ""))
         intervals[label] = rf"{{\footnotesize {latex(interval)}}}"
     return [

@@ -6,7 +6,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+
+from score_mia.results import Distance, Estimate
 
 SPACE = "\N{NO-BREAK SPACE}"
 DASH = "\N{EN DASH}"
@@ -66,28 +67,17 @@ def span(low: float, high: float, percent: bool) -> str:
     return f"[{low:.3f}, {high:.3f}]"
 
 
-def known(estimate: Mapping[str, Any] | None) -> bool:
-    """Whether an estimate of metrics.json holds a number at all."""
-    if not estimate or not estimate.get("resolvable", True):
-        return False
-    parts = (estimate.get(key) for key in ("value", "low", "high"))
-    return all(p is not None and math.isfinite(p) for p in parts)
-
-
-def estimate(
-    entry: Mapping[str, Any] | None, nonmembers: int | None, percent: bool
-) -> tuple[str, str]:
+def estimate(entry: Estimate, nonmembers: int | None, percent: bool) -> tuple[str, str]:
     """Value and interval of an estimate as two texts.
 
     An estimate that the non-members cannot resolve becomes
     ("below resolution", "n = 500"): no number is ever printed for it.
     """
-    if not known(entry):
+    if not entry.known:
         n = f"n{SPACE}={SPACE}{nonmembers:,}" if nonmembers is not None else "n unknown"
         return "below resolution", n
-    assert entry is not None
-    value = share(entry["value"]) if percent else unit(entry["value"])
-    return value, span(entry["low"], entry["high"], percent)
+    value, low, high = entry.interval
+    return share(value) if percent else unit(value), span(low, high, percent)
 
 
 def quantity(value: float | None) -> str:
@@ -106,31 +96,18 @@ def p_text(value: float) -> str:
     return f"p{SPACE}={SPACE}{value:.2g}"
 
 
-def distance_text(entry: Mapping[str, Any]) -> str:
+def distance_text(entry: Distance) -> str:
     """A distance between two sets of images: "0.012 [0.01, 0.014], n = 256 and 64"."""
-    value = f"{entry['value']:.4g}"
-    if entry["low"] is not None:
-        value += f" [{entry['low']:.3g}, {entry['high']:.3g}]"
-    first, second = entry["n"]
-    few = min(first, second) <= entry["features"] and entry["low"] is None
-    aside = ", fewer images than features" if few else ""
-    return f"{value}, n{SPACE}={SPACE}{first:,} and {second:,}{aside}"
+    value = f"{entry.value:.4g}"
+    if entry.low is not None:
+        value += f" [{entry.low:.3g}, {entry.high:.3g}]"
+    first, second = entry.n
+    few = min(first, second) <= entry.features and entry.low is None
+    more = ", fewer images than features" if few else ""
+    return f"{value}, n{SPACE}={SPACE}{first:,} and {second:,}{more}"
 
 
-def counts(metrics: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[int, int]:
-    """How many members and non-members an attack's entry was evaluated on.
-
-    An attack that spends part of the split on its own fit was evaluated on the rest,
-    and says so in its entry; without that, the whole split is meant.
-    """
-    split = metrics.get("split", {})
-    return (
-        int(entry.get("n_members", split.get("members", 0))),
-        int(entry.get("n_nonmembers", split.get("nonmembers", 0))),
-    )
-
-
-def aside(entry: Mapping[str, Any] | None) -> str:
+def aside(entry: Estimate) -> str:
     """What else an estimate says: how large the FPR behind "zero FP" may really be."""
-    upper = (entry or {}).get("fpr_upper")
+    upper = entry.fpr_upper
     return "" if upper is None else f"true FPR up to {100 * upper:.2g}{SPACE}%"

@@ -13,19 +13,12 @@ words say so.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
-from score_mia.report.text import (
-    DASH,
-    SPACE,
-    counts,
-    known,
-    level,
-    share,
-    unit,
-)
+from score_mia.report.text import DASH, SPACE, level, share, unit
+from score_mia.results import AttackResult, AuditResult, Estimate
 
 Kind = Literal["strong", "partial", "chance", "unclear"]
 
@@ -78,245 +71,215 @@ class Verdict:
         return WORDS[self.kind]
 
 
-def verdict(
-    metrics: Mapping[str, Any],
-    titles: Mapping[str, str] | None = None,
-    access: Mapping[str, str] | None = None,
-) -> Verdict:
-    """The verdict on metrics.json; titles and access by attack name, if known."""
-    titles, access = titles or {}, access or {}
-    entries = _entries(metrics)
-    if not entries:
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """An attack as the verdict sees it: one of the wrong sign as its mirror image."""
+
+    title: str
+    access: str
+    members: int
+    nonmembers: int
+    auc: tuple[float, float, float]
+    tpr: Mapping[float, Estimate]
+    turned: bool
+    looks: int
+
+    @property
+    def enough(self) -> bool:
+        return min(self.members, self.nonmembers) >= FEWEST
+
+    @property
+    def above_chance(self) -> bool:
+        return _widened_low(self.auc, self.looks) > 0.5
+
+    @property
+    def strong(self) -> bool:
+        return self.above_chance and any(map(self.reaches, self.resolved))
+
+    @property
+    def reaches_far(self) -> bool:
+        """Whether the interval leaves room for a leak of this size, of either sign."""
+        return self.auc[2] > EXCLUDED or self.auc[1] < 1 - EXCLUDED
+
+    @property
+    def resolved(self) -> list[float]:
+        """The rates of `STRONG`, lowest first, that the non-members resolve."""
+        return [r for r in STRONG if r in self.tpr and self.tpr[r].known]
+
+    def reaches(self, rate: float) -> bool:
+        """Whether the TPR's lower end at a resolved rate makes a strong leak."""
+        return self.tpr[rate].interval[1] >= STRONG[rate]
+
+    @property
+    def headline(self) -> float | None:
+        """The FPR to quote: the lowest of a strong leak, else the lowest known."""
+        rates = self.resolved
+        first = rates[0] if rates else None
+        return next((r for r in rates if self.reaches(r)), first)
+
+    @property
+    def quoted(self) -> tuple[float, float, float, float] | None:
+        rate = self.headline
+        return None if rate is None else (*self.tpr[rate].interval, rate)
+
+    @property
+    def strength(self) -> tuple[float, ...]:
+        """What makes an attack the one to quote: its case, then its rates."""
+        quoted = self.quoted
+        low = quoted[1] if quoted else 0.0
+        return self.strong, self.above_chance, low, self.auc[1]
+
+    @property
+    def holder(self) -> str:
+        """Who can run it, in words."""
+        holder = HOLDERS.get(self.access, "who has what the attack needs")
+        if not self.turned:
+            return holder
+        return (
+            f"{holder}, reading the scores of {self.title} the other way round (they "
+            "rank training images below the others),"
+        )
+
+
+def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Verdict:
+    """The verdict on an audit's numbers; titles by attack name, if known."""
+    cases = _cases(result, titles or {})
+    if not cases:
         return Verdict(
             "unclear",
             "No attack gave a result, so nothing can be said about this model."
-            + _failed(metrics),
+            + _failed(result),
             "Run the audit with at least one attack before deciding anything.",
         )
-    kind = _kind(metrics, entries)
-    name = max(entries, key=lambda key: _strength(entries[key], len(entries)))
-    entry = entries[name]
-    title = titles.get(name, name)
-    holder = HOLDERS.get(access.get(name, ""), "who has what the attack needs")
-    if _turned(entry):
-        holder += (
-            f", reading the scores of {title} the other way round (they rank training "
-            "images below the others),"
-        )
-    finding = {
+    kind = _kind([*cases.values()])
+    name = max(cases, key=lambda key: cases[key].strength)
+    case = cases[name]
+    words = {
         "strong": _strong,
         "partial": _partial,
         "chance": _chance,
         "unclear": _unclear,
-    }[kind](metrics, entries, entry, title, holder)
-    finding += _failed(metrics)
-    quoted = None if kind == "unclear" else _quoted(entry)
-    meaning = _WRONG_SIGN if _turned(entry) else _MEANING[kind]
-    return Verdict(kind, finding, meaning, name, _basis(len(entries)), quoted)
+    }
+    finding = words[kind](case) + _failed(result)
+    quoted = None if kind == "unclear" else case.quoted
+    meaning = _WRONG_SIGN if case.turned else _MEANING[kind]
+    return Verdict(kind, finding, meaning, name, _basis(len(cases)), quoted)
 
 
-def reversals(metrics: Mapping[str, Any]) -> list[str]:
+def reversals(result: AuditResult) -> list[str]:
     """A warning for each attack whose AUC lies below 0.5 for certain."""
     return [
-        f"{name}: ranks training images below the others (AUC "
-        f"{unit(1 - entry['auc']['value'])}, 95{SPACE}% interval "
-        f"{unit(1 - entry['auc']['high'])}{DASH}{unit(1 - entry['auc']['low'])}). That "
-        "is a leak with the wrong sign, or a mistake in the signal, the split or the "
-        "data; it is no sign of safety."
-        for name, entry in _entries(metrics).items()
-        if _turned(entry)
+        f"{name}: ranks training images below the others (AUC {unit(1 - case.auc[0])}, "
+        f"95{SPACE}% interval {unit(1 - case.auc[2])}{DASH}{unit(1 - case.auc[1])}). "
+        "That is a leak with the wrong sign, or a mistake in the signal, the split or "
+        "the data; it is no sign of safety."
+        for name, case in _cases(result, {}).items()
+        if case.turned
     ]
 
 
-def _failed(metrics: Mapping[str, Any]) -> str:
+def _failed(result: AuditResult) -> str:
     """That attacks failed, for the end of a finding; empty if none did."""
-    names = [n for n, e in metrics.get("attacks", {}).items() if "failed" in e]
-    if not names:
+    if not result.failures:
         return ""
-    return f" Failed, and so not part of this answer: {', '.join(names)}."
+    return f" Failed, and so not part of this answer: {', '.join(result.failures)}."
 
 
-def _entries(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _cases(result: AuditResult, titles: Mapping[str, str]) -> dict[str, _Case]:
     """The attacks that gave a number; one of the wrong sign as its mirror image."""
-    entries = {
-        name: entry
-        for name, entry in metrics.get("attacks", {}).items()
-        if known(entry.get("auc"))
-    }
-    looks = len(entries)
+    entries = {name: a for name, a in result.attacks.items() if a.auc.known}
     return {
-        name: _mirrored(entry)
-        if min(counts(metrics, entry)) >= FEWEST
-        and _widened_high(entry["auc"], looks) < 0.5
-        else entry
-        for name, entry in entries.items()
+        name: _case(a, titles.get(name, name), len(entries))
+        for name, a in entries.items()
     }
 
 
-def _mirrored(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An attack's entry as its negated scores would have it."""
-    auc = entry["auc"]
-    flipped = {
-        "value": 1 - auc["value"],
-        "low": 1 - auc["high"],
-        "high": 1 - auc["low"],
-    }
-    rates = entry.get("mirrored", {}).get("tpr_at_fpr", {})
-    return {**entry, "auc": flipped, "tpr_at_fpr": rates, "turned": True}
+def _case(a: AttackResult, title: str, looks: int) -> _Case:
+    value, low, high = a.auc.interval
+    mirror = (1 - value, 1 - high, 1 - low)
+    few = min(a.members, a.nonmembers) < FEWEST
+    turned = not few and _widened_low(mirror, looks) > 0.5
+    auc, tpr = (mirror, a.mirrored) if turned else ((value, low, high), a.tpr_at_fpr)
+    return _Case(title, a.access, a.members, a.nonmembers, auc, tpr, turned, looks)
 
 
-def _turned(entry: Mapping[str, Any]) -> bool:
-    return bool(entry.get("turned", False))
-
-
-def _quoted(entry: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    rate = _headline(entry)
-    if rate is None:
-        return None
-    tpr = entry["tpr_at_fpr"][_key(entry, rate)]
-    return (tpr["value"], tpr["low"], tpr["high"], rate)
-
-
-def _kind(metrics: Mapping[str, Any], entries: Mapping[str, Any]) -> Kind:
-    enough = [e for e in entries.values() if min(counts(metrics, e)) >= FEWEST]
+def _kind(cases: Sequence[_Case]) -> Kind:
+    enough = [case for case in cases if case.enough]
     if not enough:
         return "unclear"
-    looks = len(entries)
-    if any(_is_strong(e, looks) for e in enough):
+    if any(case.strong for case in enough):
         return "strong"
-    if any(_widened_low(e["auc"], looks) > 0.5 for e in enough):
+    if any(case.above_chance for case in enough):
         return "partial"
-    if any(_reaches_far(e["auc"]) for e in entries.values()):
-        return "unclear"
-    return "chance"
+    return "unclear" if any(case.reaches_far for case in cases) else "chance"
 
 
-def _reaches_far(auc: Mapping[str, Any]) -> bool:
-    """Whether an interval leaves room for a leak of this size, of either sign."""
-    return auc["high"] > EXCLUDED or auc["low"] < 1 - EXCLUDED
-
-
-def _is_strong(entry: Mapping[str, Any], looks: int) -> bool:
-    if _widened_low(entry["auc"], looks) <= 0.5:
-        return False
-    return any(_reaches(entry, rate) for rate in _resolved(entry))
-
-
-def _headline(entry: Mapping[str, Any]) -> float | None:
-    """The FPR to quote: the lowest that shows a strong leak, else the lowest known."""
-    rates = _resolved(entry)
-    return next((r for r in rates if _reaches(entry, r)), rates[0] if rates else None)
-
-
-def _resolved(entry: Mapping[str, Any]) -> list[float]:
-    """The rates of `STRONG`, lowest first, that the non-members resolve."""
-    rates = entry.get("tpr_at_fpr", {})
-    keys = {rate: _key(entry, rate) for rate in STRONG}
-    return [r for r, key in keys.items() if key is not None and known(rates[key])]
-
-
-def _reaches(entry: Mapping[str, Any], rate: float) -> bool:
-    return entry["tpr_at_fpr"][_key(entry, rate)]["low"] >= STRONG[rate]
-
-
-def _key(entry: Mapping[str, Any], rate: float) -> Any:
-    """The key under which metrics.json keeps this rate (keys are texts like "0.1")."""
-    keys = entry.get("tpr_at_fpr", {})
-    return next((k for k in keys if abs(float(k) - rate) < 1e-12), None)
-
-
-def _strength(entry: Mapping[str, Any], looks: int) -> tuple[float, ...]:
-    """What makes an attack the one to quote: the case it supports, then its rates."""
-    quoted = _quoted(entry)
-    return (
-        _is_strong(entry, looks),
-        _widened_low(entry["auc"], looks) > 0.5,
-        quoted[1] if quoted else 0.0,
-        entry["auc"]["low"],
-    )
-
-
-def _widened_low(estimate: Mapping[str, Any], looks: int) -> float:
+def _widened_low(auc: tuple[float, float, float], looks: int) -> float:
     """The lower end of a 95 % interval, moved out for the best of `looks` attacks."""
     normal = NormalDist()
     factor = normal.inv_cdf(1 - 0.025 / looks) / normal.inv_cdf(0.975)
-    return estimate["value"] - factor * (estimate["value"] - estimate["low"])
+    return auc[0] - factor * (auc[0] - auc[1])
 
 
-def _widened_high(estimate: Mapping[str, Any], looks: int) -> float:
-    """The upper end likewise."""
-    mirror = {"value": 1 - estimate["value"], "low": 1 - estimate["high"]}
-    return 1 - _widened_low(mirror, looks)
-
-
-def _interval(estimate: Mapping[str, Any], rows: int) -> str:
-    low, high = 100 * estimate["low"], 100 * estimate["high"]
-    return (
-        f"95{SPACE}% interval {low:.1f}{DASH}{high:.1f}{SPACE}%, "
-        f"n{SPACE}={SPACE}{rows:,}"
-    )
-
-
-def _pairs(entry: Mapping[str, Any]) -> str:
+def _pairs(case: _Case) -> str:
     """The AUC in words: how often a member wins against a non-member."""
-    auc = entry["auc"]
+    value, low, high = case.auc
     return (
-        f"{share(auc['value'])} of the time (95{SPACE}% interval "
-        f"{100 * auc['low']:.1f}{DASH}{100 * auc['high']:.1f}{SPACE}%; "
+        f"{share(value)} of the time (95{SPACE}% interval "
+        f"{100 * low:.1f}{DASH}{100 * high:.1f}{SPACE}%; "
         f"guessing gives 50{SPACE}%)"
     )
 
 
-def _recognised(entry: Mapping[str, Any], members: int, whom: str) -> str:
+def _recognised(case: _Case, whom: str) -> str:
     """TPR at the rate to quote, in words; empty where no rate is resolvable."""
-    rate = _headline(entry)
-    if rate is None:
+    if case.quoted is None:
         return ""
-    tpr = entry["tpr_at_fpr"][_key(entry, rate)]
+    value, low, high, rate = case.quoted
     return (
-        f"recognises {share(tpr['value'])} of the training images "
-        f"({_interval(tpr, members)}) while wrongly accusing at most {level(rate)} of "
-        f"{whom}"
+        f"recognises {share(value)} of the training images (95{SPACE}% interval "
+        f"{100 * low:.1f}{DASH}{100 * high:.1f}{SPACE}%, n{SPACE}={SPACE}"
+        f"{case.members:,}) while wrongly accusing at most {level(rate)} of {whom}"
     )
 
 
-def _strong(metrics, entries, entry, title, holder) -> str:
-    members, nonmembers = counts(metrics, entry)
-    found = _recognised(entry, members, "the images the model never saw")
-    return f"An attacker {holder} {found} (n{SPACE}={SPACE}{nonmembers:,})."
+def _strong(case: _Case) -> str:
+    shown = _recognised(case, "the images the model never saw")
+    return f"An attacker {case.holder} {shown} (n{SPACE}={SPACE}{case.nonmembers:,})."
 
 
-def _partial(metrics, entries, entry, title, holder) -> str:
-    members, nonmembers = counts(metrics, entry)
+def _partial(case: _Case) -> str:
     text = (
-        f"Shown one training image and one other, an attacker {holder} picks the "
-        f"training image {_pairs(entry)}"
+        f"Shown one training image and one other, an attacker {case.holder} picks the "
+        f"training image {_pairs(case)}"
     )
-    found = _recognised(entry, members, "the others")
-    if not found:
-        return f"{text}, from {members:,} training and {nonmembers:,} other images."
-    return f"{text}, and {found} (n{SPACE}={SPACE}{nonmembers:,})."
+    shown = _recognised(case, "the others")
+    if not shown:
+        return (
+            f"{text}, from {case.members:,} training and {case.nonmembers:,} other "
+            "images."
+        )
+    return f"{text}, and {shown} (n{SPACE}={SPACE}{case.nonmembers:,})."
 
 
-def _chance(metrics, entries, entry, title, holder) -> str:
-    members, nonmembers = counts(metrics, entry)
-    who = "The attack" if len(entries) == 1 else f"None of the {len(entries)} attacks"
-    verb = "does not tell" if len(entries) == 1 else "tells"
+def _chance(case: _Case) -> str:
+    one = case.looks == 1
+    who = "The attack" if one else f"None of the {case.looks} attacks"
     return (
-        f"{who} {verb} training images from others better than guessing: shown one of "
-        f"each, the strongest ({title}) picks the training image {_pairs(entry)}, "
-        f"measured on {members:,} training and {nonmembers:,} other images."
+        f"{who} {'does not tell' if one else 'tells'} training images from others "
+        "better than guessing: shown one of each, the strongest "
+        f"({case.title}) picks the training image {_pairs(case)}, measured on "
+        f"{case.members:,} training and {case.nonmembers:,} other images."
     )
 
 
-def _unclear(metrics, entries, entry, title, holder) -> str:
-    members, nonmembers = counts(metrics, entry)
-    auc = entry["auc"]
+def _unclear(case: _Case) -> str:
+    value, low, high = case.auc
     return (
-        f"With {members:,} training and {nonmembers:,} other images the result is too "
-        f"uncertain to call: the AUC of the strongest attack ({title}) is "
-        f"{unit(auc['value'])}, 95{SPACE}% interval {unit(auc['low'])}{DASH}"
-        f"{unit(auc['high'])}, where 0.5 is guessing."
+        f"With {case.members:,} training and {case.nonmembers:,} other images the "
+        "result is too uncertain to call: the AUC of the strongest attack "
+        f"({case.title}) is {unit(value)}, 95{SPACE}% interval {unit(low)}{DASH}"
+        f"{unit(high)}, where 0.5 is guessing."
     )
 
 

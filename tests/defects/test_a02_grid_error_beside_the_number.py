@@ -12,6 +12,7 @@ import re
 import pytest
 
 from score_mia.report import table_text, write
+from score_mia.results import GridError
 from tests.report.example import attack, bare, entry
 from tests.report.test_page import Page
 
@@ -23,11 +24,9 @@ DAGGER, DOUBLE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 def report(accuracy, turned=False):
     one = attack(n=(20, 60), shift=3.0)
     scores = -one.scores if turned else one.scores
-    metrics = entry(scores, one.member)
-    if accuracy is not None:
-        cost = {"evaluations": 64, "reference_evaluations": 400}
-        metrics = {**metrics, "accuracy": {**accuracy, **cost}}
-    return bare(dataclasses.replace(one, metrics=metrics, scores=scores, columns=None))
+    error = None if accuracy is None else GridError(**accuracy)
+    result = dataclasses.replace(entry(scores, one.member), accuracy=error)
+    return bare(dataclasses.replace(one, result=result, scores=scores, stepped=None))
 
 
 def texts(folder, content):
@@ -35,7 +34,7 @@ def texts(folder, content):
     tex = (folder / "attacks.tex").read_text(encoding="utf-8")
     with (folder / "attacks.csv").open(encoding="utf-8") as file:
         rows = [*csv.DictReader(file)]
-    return page, table_text(content.metrics), tex, rows
+    return page, table_text(content.result), tex, rows
 
 
 @pytest.mark.parametrize("accuracy", [GOOD, BAD])
@@ -59,7 +58,7 @@ def test_only_an_error_above_the_bound_marks_the_number(tmp_path):
         page, terminal, tex, rows = texts(tmp_path / "good", report(accuracy))
         assert not [t for t in (page, terminal, tex) if DAGGER in t or "dagger" in t]
         assert {r["remark"] for r in rows} == {""}
-    for mean in (0.0307, float("nan")):
+    for mean in (0.0307, 0.0201):
         page, terminal, tex, rows = texts(
             tmp_path / "bad", report({**BAD, "mean": mean})
         )

@@ -7,6 +7,7 @@ image tells the grid's error on itself, which far from the model is large and tr
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -20,6 +21,7 @@ from score_mia.auditing import plan as build
 from score_mia.auditing.assess import assess
 from score_mia.likelihood import FixedGrid, Still, log_prob
 from score_mia.readings import Evidence, Readings
+from score_mia.results import GridError
 from score_mia.sde import SDES, VP
 from tests.auditing.tiny import get_config
 from tests.helpers import ask
@@ -177,23 +179,20 @@ def assessed(told):
     errors = np.full(len(split.ids), told, np.float32)
     errors[~split.reference] *= 2  # what is reported on, unlike the reference rows
     signals = Readings.of(values, split.ids, ("log_prob",), None, {GRID_ERROR: errors})
-    return assess(attack, Evidence(signals), split, plan, 1.0)
+    return assess(attack, Evidence(signals), split, plan)
 
 
 def test_the_entry_tells_the_grid_error_of_all_its_rows():
     entry = assessed(-0.01).entry
-    rows = entry["n_members"] + entry["n_nonmembers"]
-    assert entry["accuracy"]["images"] == rows
-    assert entry["accuracy"]["mean"] == pytest.approx(0.02)
-    assert "accuracy" not in assessed(np.nan).entry
+    assert entry.accuracy.images == entry.members + entry.nonmembers
+    assert entry.accuracy.mean == pytest.approx(0.02)
+    assert assessed(np.nan).entry.accuracy is None
 
 
 def test_a_measured_error_above_the_told_one_is_taken():
     result = assessed(0.001)
-    entry = dict(result.entry)
-    result.hold_against(None)
-    result.hold_against({"mean": 0.0005, "max": 0.9, "images": 4})
-    assert result.entry == entry
-    worse = {"mean": 0.3, "max": 0.9, "images": 4}
-    result.hold_against(worse)
-    assert result.entry == {**entry, "accuracy": worse}
+    entry, worse = result.entry, GridError(0.3, 0.9, 4)
+    for measured in (None, GridError(0.0005, 0.9, 4)):
+        assert result.held_against(measured).entry == entry
+    expected = dataclasses.replace(entry, accuracy=worse)
+    assert result.held_against(worse).entry == expected

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from score_mia.auditing.checks import warnings
 from score_mia.data.sanitise import blind_features
 from score_mia.data.split import shuffled
 from score_mia.metrics.crossfit import cross_fitted
+from score_mia.report.controls import warnings
+from score_mia.results import Blind, Controls, Estimate
 from tests.data.makers import source_of
 
 
@@ -92,13 +93,9 @@ def test_pairs_across_the_border_are_told_in_other_words():
     found = cross_fitted(features, member)
     assert found.auc.high < 0.5
     assert found.p_value <= 0.05
-    duplicates = {"pairs": 0}
-    blind = {"auc": found.auc.to_json(), "p_value": found.p_value}
-    (line,) = warnings({"near_duplicates": duplicates, "blind": blind})
+    (line,) = warnings(Controls(Blind(found.auc, 60, 60, found.p_value)))
     assert "more often than chance allows" in line
     assert "images that come in pairs" in line
-    flipped = {"value": 0.8, "low": 0.7, "high": 0.9}
-    (line,) = warnings(
-        {"near_duplicates": duplicates, "blind": {"auc": flipped, "p_value": 0.001}}
-    )
+    flipped = Estimate(0.8, 0.7, 0.9)
+    (line,) = warnings(Controls(Blind(flipped, 60, 60, 0.001)))
     assert "the two groups differ by themselves" in line

@@ -36,14 +36,14 @@ def judged(rule, seed, reference=(40, 40), columns=50, new=400, how="split"):
     evidence = Evidence(Readings.of(rng.normal(size=(n, columns)), ids, names))
     split = Split(ids, member, known, "digest")
     attack = Attack("a", {"a": SIGNAL}, rule, how)
-    return assess(attack, evidence, split, PLAN, 0.0).entry
+    return assess(attack, evidence, split, PLAN).entry
 
 
 def realised(rule, seeds, **sizes):
     """Mean realised FPR over simulated audits, its standard error, the nominal FPR."""
-    fixed = [judged(rule, s, **sizes)["at_fixed_threshold"] for s in range(seeds)]
-    rates = np.array([f["fpr"]["value"] for f in fixed])
-    (nominal,) = {f["nominal_fpr"] for f in fixed}
+    fixed = [judged(rule, s, **sizes).at_fixed_threshold for s in range(seeds)]
+    rates = np.array([f.fpr.value for f in fixed])
+    (nominal,) = {f.nominal_fpr for f in fixed}
     return rates.mean(), rates.std() / np.sqrt(seeds), nominal
 
 
@@ -86,13 +86,14 @@ def test_each_rate_is_kept_over_many_audits(rule, reference, promised):
 )
 def test_who_calibrates(rule, how, reference, held, nominal):
     entry = judged(rule, 0, reference, how=how)
-    assert entry["calibration_nonmembers"] == held
-    assert entry.get("at_fixed_threshold", {}).get("nominal_fpr") == nominal
+    assert entry.calibration_nonmembers == held
+    fixed = entry.at_fixed_threshold
+    assert (None if fixed is None else fixed.nominal_fpr) == nominal
 
 
 def test_those_who_calibrate_do_not_choose():
     entry = judged(Best(), 0, reference=(40, 40))
-    assert "on 60 reference images" in entry["chosen"]  # 40 members, half of the others
+    assert "on 60 reference images" in entry.chosen  # 40 members, half of the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +106,4 @@ class Top(Column):
 
 
 def test_those_that_a_rule_learned_from_do_not_calibrate():
-    assert judged(Top("t@0"), 0)["calibration_nonmembers"] == 20
+    assert judged(Top("t@0"), 0).calibration_nonmembers == 20

@@ -4,6 +4,8 @@ groups apart with the wrong sign are a leak or a bug, and the reader was told ne
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,14 +15,14 @@ from score_mia.report.verdict import reversals, verdict
 from tests.report.test_verdict import CHANCE, PARTIAL, entry, metrics, number, said
 
 WRONG = entry(number(0.1, 0.05, 0.15), one=number(0.0, 0.0, 0.03))
-MIRRORED = {"tpr_at_fpr": {"0.1": number(0.7, 0.6, 0.8), "0.01": number(0.4, 0.3, 0.5)}}
+MIRRORED = {0.1: number(0.7, 0.6, 0.8), 0.01: number(0.4, 0.3, 0.5)}
 FAINT = entry(number(0.42, 0.37, 0.47), one=number(0.0, 0.0, 0.03))
 
 
 @pytest.mark.parametrize(
     ("wrong", "kind"),
     [
-        (WRONG | {"mirrored": MIRRORED}, "strong"),
+        (dataclasses.replace(WRONG, mirrored=MIRRORED), "strong"),
         (WRONG, "partial"),
         (FAINT, "partial"),
     ],
@@ -74,9 +76,9 @@ def test_on_real_metrics():
     member = np.arange(600) < 100
     scores = rng.normal(size=600) - 3 * member
     found = evaluate(scores, member, replicates=200)
-    assert found["tpr_at_fpr"]["0.01"]["value"] < 0.01
+    assert found.tpr_at_fpr[0.01].value < 0.01
     strong = verdict(metrics(loss=found))
     assert strong.kind == "strong"
     assert strong.quoted is not None
     assert strong.quoted[0] > 0.5
-    assert "mirrored" not in evaluate(-scores, member, replicates=200)
+    assert evaluate(-scores, member, replicates=200).mirrored == {}

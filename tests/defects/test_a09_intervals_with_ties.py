@@ -71,7 +71,11 @@ def coverage(name, sizes, audits):
         scores = np.concatenate(draw(rng, sizes))
         found = intervals.evaluate(scores, member, replicates=100)
         for i, key in enumerate(("auc", "balanced_accuracy")):
-            held[i] += found[key]["low"] - 1e-9 <= truth[i] <= found[key]["high"] + 1e-9
+            held[i] += (
+                getattr(found, key).low - 1e-9
+                <= truth[i]
+                <= getattr(found, key).high + 1e-9
+            )
     return held / audits
 
 
@@ -106,9 +110,9 @@ def test_where_no_image_leaves_the_common_score_nothing_is_excluded():
     # 20 + 20 equal scores: the AUC of 0.5 was said to be certain.
     member = np.arange(40) < 20
     found = intervals.evaluate(np.zeros(40), member, replicates=100)
-    assert found["auc"]["value"] == 0.5
+    assert found.auc.value == 0.5
     limit = intervals.clopper_pearson(0, 20)[1]
     reach = np.sqrt(2) * limit / 2
-    assert found["auc"]["low"] == pytest.approx(0.5 - reach)
-    assert found["auc"]["high"] == pytest.approx(0.5 + reach)
-    assert found["balanced_accuracy"]["high"] == pytest.approx(0.5 + limit / 2)
+    assert found.auc.low == pytest.approx(0.5 - reach)
+    assert found.auc.high == pytest.approx(0.5 + reach)
+    assert found.balanced_accuracy.high == pytest.approx(0.5 + limit / 2)

@@ -47,7 +47,6 @@ def test_another_target_or_split_is_refused_by_the_field(
         look,
         auditing.run,
         auditing.attack,
-        auditing.report,
         auditing.describe,
     ):
         line = refused(act, other, folder)

@@ -36,7 +36,7 @@ def test_a_change_in_it_is_noticed_and_its_remedy_trains_nothing(
     folder = shutil.copytree(finished, tmp_path / "run")
     path = folder / "target" / "target.json"
     edit(path, **CHANGES[name])
-    for act in (auditing.run, auditing.attack, auditing.report, auditing.describe):
+    for act in (auditing.run, auditing.attack, auditing.describe):
         line = refused(act, plan(), folder)
         assert str(path) in line
         assert "delete target.json there and run 'train'" in line
@@ -75,10 +75,9 @@ def test_a_target_of_an_older_version_is_sealed_without_training(finished, tmp_p
     path = folder / "target" / "target.json"
     shutil.rmtree(folder / "target" / "state")  # not needed either
     unseal(path)
-    for act in (auditing.attack, auditing.report):
-        line = refused(act, plan(), folder)
-        assert "carries no seal" in line
-        assert "run 'train' with this workdir" in line
+    line = refused(auditing.attack, plan(), folder)
+    assert "carries no seal" in line
+    assert "run 'train' with this workdir" in line
     # What is in it is not believed.
     edit(path, provenance__members=25)
     auditing.train(plan(), folder)

@@ -7,18 +7,17 @@ reader could not tell which row was which.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 
-from score_mia import study
-from score_mia.report import figure, plates, write
-from score_mia.report.curves import measure
+from score_mia.auditing import study
+from score_mia.report import draw, plates, write
+from score_mia.report.curves import finite_roc
+from score_mia.report.exhibits.curves import step_labels
 from score_mia.report.text import distinct
-from score_mia.sde import VP
-from score_mia.study.clock import Clock
-from score_mia.study.curves import step_labels
 from tests.report.example import attack, bare
 from tests.report.test_page import Page
 from tests.study.tiny_study import get_config
@@ -26,6 +25,10 @@ from tests.study.tiny_study import get_config
 TITLE = "Loss at one time"
 NAMES = ("loss", "loss-b", "a.b", "a-b")
 SHOWN = [f"{TITLE} ({name})" for name in NAMES]
+
+
+def curves_of(content):
+    return {a.name: finite_roc(a.scores, a.member) for a in content.attacks}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def folder(content, tmp_path_factory):
 
 def test_every_attack_has_its_own_row_curve_and_files(content, folder):
     page = Page((folder / "index.html").read_text(encoding="utf-8"))
-    legend = figure.roc(measure(content.attacks).roc, None, content.titles)
+    legend = draw.roc(curves_of(content), None, content.titles)
     labels = [x.get_label() for x in legend.axes[0].lines]
     for name, shown in zip(NAMES, SHOWN, strict=True):
         assert page.words.count(shown) >= 3  # its row, its remarks, its plot
@@ -53,12 +56,11 @@ def test_every_attack_has_its_own_row_curve_and_files(content, folder):
 
 
 def test_drawn_curves_are_those_of_their_names(content):
-    curves = measure(content.attacks)
-    named = content.with_distinct_titles()
-    drawn = plates.plates(named, curves)["roc.png"].figure.axes[0]
+    curves = curves_of(content)
+    drawn = plates.plates(content, curves)["roc.png"].figure.axes[0]
     for name, shown in zip(NAMES, SHOWN, strict=True):
         line = next(x for x in drawn.lines if x.get_label() == shown)
-        assert np.array_equal(line.get_ydata(), curves.roc[name].tpr)
+        assert np.array_equal(line.get_ydata(), curves[name].tpr)
 
 
 def test_titles_that_differ_stay_as_they_are():
@@ -74,9 +76,13 @@ def test_audits_of_one_label_are_told_apart_in_a_study():
 
 
 def test_two_steps_that_round_to_one_label_are_two_curves():
-    times = np.array([0.2101, 0.2102, 0.5])
-    clock = Clock("loss", ("a", "b", "c"), times, VP())
-    assert step_labels(clock, [0, 1, 2], False) == [
+    steps = dataclasses.replace(
+        attack().stepped,
+        names=("a", "b", "c", "d", "e"),
+        time=np.array([0.2101, 0.2102, 0.5, 0.6, 0.7]),
+        time_label="time t",
+    )
+    assert step_labels(steps, [0, 1, 2], False) == [
         *("t = 0.21 (a)", "t = 0.21 (b)", "t = 0.5")
     ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from score_mia import auditing, files, lease
+from score_mia import auditing, files, lease, report
 from score_mia.auditing import plan as build
 from score_mia.check import UserError
 from score_mia.data.local import cached
@@ -248,7 +248,7 @@ STAGES = {
     "train": auditing.train,
     "import": lambda p, w: auditing.import_target(p, w, "model.pth"),
     "attack": auditing.attack,
-    "report": auditing.report,
+    "report": lambda p, w: report.make(w),
     "generate": lambda p, w: auditing.generate(p, w, 4),
 }
 

@@ -56,7 +56,7 @@ def policy(text):
 def study_page():
     values = {"title": "t", "css": "", "audits": [], "exhibits": [], "glossary": ()}
     values["pictures"] = []
-    return template("study.html.j2").render(values | {"formats": ()})
+    return template("study.html.j2").render(values)
 
 
 def test_every_template_is_a_page_tested_here():

@@ -13,20 +13,19 @@ from runpy import run_path
 import numpy as np
 import pytest
 
-from score_mia import study
 from score_mia.auditing import plan as build
-from score_mia.auditing.checks import checks
-from score_mia.auditing.content import _dropped, _entry, report_content
+from score_mia.auditing.content import _entry
 from score_mia.auditing.stages import run
-from score_mia.auditing.work import open_work
+from score_mia.auditing.study import planned
 from score_mia.check import UserError
 from score_mia.files import save_json
-from score_mia.report import NearestContent, write
+from score_mia.report import NearestContent, load, write
+from score_mia.report.exhibits import EXHIBITS, Audit
+from score_mia.report.exhibits.page import Shown, _pictures
 from score_mia.report.text import without_folders
-from score_mia.study.finished import Finished
-from score_mia.study.page import _pictures
+from score_mia.results import AuditResult
 from tests.auditing.tiny import get_config as tiny
-from tests.report.example import full
+from tests.report.example import attack, bare, changed, full
 from tests.report.test_page import Page
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -53,8 +52,8 @@ def audits(tmp_path_factory):
     save_json(folder / "on" / "config.json", on.config)
     run(on, folder / "on")
     return {
-        "off": Finished("off", "OFF", off, folder / "off"),
-        "on": Finished("on", "ON", on, folder / "on"),
+        "off": Audit("off", "OFF", planned(off), folder / "off"),
+        "on": Audit("on", "ON", planned(on), folder / "on"),
     }
 
 
@@ -85,14 +84,14 @@ def test_a_report_that_asks_for_pictures_says_what_it_holds(audits):
 
 
 def test_a_report_made_again_without_pictures_removes_the_old_ones(tmp_path):
-    no_attacks = {"attacks": (), "metrics": {"attacks": {}, "split": {}}}
+    no_attacks = {"attacks": (), "result": AuditResult()}
     small = dataclasses.replace(full(), **no_attacks, training=())
     write(tmp_path, small)
     assert (tmp_path / "samples.png").exists()
-    none = dict.fromkeys(("members", "nonmembers", "samples", "perturbed"))
+    none = dict.fromkeys(("members", "nonmembers", "perturbed"))
     near = NearestContent(np.array([0.0, 0.25, 0.5]), among=30)
-    bare = dataclasses.replace(small, **none, nearest=near)
-    page = Page(write(tmp_path, bare).read_text(encoding="utf-8"))
+    silent = dataclasses.replace(small, **none, nearest=near)
+    page = Page(write(tmp_path, silent).read_text(encoding="utf-8"))
     assert "img" not in page.tags
     assert "is 0.000 at the least and 0.250 in the median" in page.text
     assert not {p.name for p in tmp_path.glob("*.png")} & {
@@ -101,10 +100,10 @@ def test_a_report_made_again_without_pictures_removes_the_old_ones(tmp_path):
 
 
 def test_a_study_says_which_exhibits_hold_images(audits):
-    made = study.EXHIBITS["samples"](count=4)
-    one = study.Study("", {}, {}, {"a": made, "b": made})
+    made = EXHIBITS["samples"](count=4)
     built = {"a": made.build([audits["off"]]), "b": made.build([audits["on"]])}
-    assert _pictures(one, built) == [("Samples of the targets", 4)]
+    shown = Shown("", {}, {"a": made, "b": made}, {}, built, {}, {})
+    assert _pictures(shown) == [("Samples of the targets", 4)]
 
 
 @pytest.mark.parametrize(
@@ -127,27 +126,26 @@ def test_a_config_entry_tells_no_folder():
     assert said == "folder (path patients, size 64)"
 
 
-def test_lost_images_are_counted_and_not_named(audits):
-    whole = audits["off"].assessment("loss")
-    one = dataclasses.replace(whole, dropped=np.array([4711]))
-    (line,) = _dropped([one])
-    assert "1 images" in line
-    assert "4711" not in line
+def test_lost_images_are_counted_and_not_named(tmp_path):
+    lossy = bare(changed(attack(), non_finite=1))
+    page = Page(write(tmp_path, lossy).read_text(encoding="utf-8"))
+    assert "loss: 1 images gave NaN" in page.text
 
 
-def test_content_gathered_without_pictures_holds_none(audits):
-    one = audits["off"]
-    work = open_work(one.plan, one.folder)
-    samples = np.load(one.folder / "target" / "samples.npz")["images"]
-
-    made = report_content(work, [], one.metrics, samples, checks(work))
-    assert made.members is made.nonmembers is made.samples is made.perturbed is None
+def test_files_of_an_audit_that_does_not_ask_hold_no_picture(audits):
+    folder = audits["off"].folder
+    made = load(folder)
+    assert made.members is made.nonmembers is made.perturbed is None
+    assert made.nearest.samples is made.nearest.members is None
+    assert load(audits["on"].folder).members is not None
+    with np.load(folder / "pictures.npz") as kept:
+        assert set(kept) == {"distances", "among", "has", "seal"}
 
 
 @pytest.mark.parametrize("kind", ["perturbed", "samples"])
 def test_exhibits_leave_out_audits_that_do_not_ask(audits, kind):
     fields = {"times": (200,)} if kind == "perturbed" else {"count": 4}
-    exhibit = study.EXHIBITS[kind](**fields)
+    exhibit = EXHIBITS[kind](**fields)
     both = exhibit.build([audits["off"], audits["on"]])
     assert {s.name for s in both.strips} == {"ON"}
     assert "Pictures of OFF are left out" in both.caption

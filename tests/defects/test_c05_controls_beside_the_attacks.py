@@ -7,26 +7,24 @@ themselves.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 
 import pytest
 
 from score_mia.auditing import plan as build
-from score_mia.files import save_sealed
+from score_mia.auditing.study import planned
 from score_mia.report import table, table_text, write
-from score_mia.study import Study
-from score_mia.study.finished import Finished
-from score_mia.study.page import _audit
+from score_mia.report.exhibits import Audit
+from score_mia.report.exhibits.page import Shown, _audit
 from tests.auditing.tiny import get_config as tiny
 from tests.report.example import CONTROLS, attack, bare
+from tests.report.example import controls as typed
 from tests.report.test_page import Page
 
 
 def content(**controls):
-    one = bare(attack(n=(20, 60)))
-    return dataclasses.replace(one, metrics={**one.metrics, "controls": controls})
+    return bare(attack(n=(20, 60)), controls=typed(**controls))
 
 
 def page_of(folder, report):
@@ -48,18 +46,18 @@ def test_the_page_the_terminal_and_latex_show_the_controls(tmp_path):
     report = content(**CONTROLS)
     page = page_of(tmp_path, report)
     assert page.index("Controls:") < page.index("How well members stand out")
-    terminal = flat(table_text(report.metrics))
+    terminal = flat(table_text(report.result))
     tex = flat(
         (tmp_path / "attacks.tex").read_text().replace("~", " ").replace(r"\_", "_")
     )
     for words in SAID:
         for text in (page, terminal, tex):
             assert words in text
-    assert max(map(len, table_text(report.metrics).splitlines())) <= 80
+    assert max(map(len, table_text(report.result).splitlines())) <= 80
 
 
 def test_the_csv_has_the_controls_in_full_precision():
-    text = table.attacks_csv(content(**CONTROLS).metrics)
+    text = table.attacks_csv(content(**CONTROLS).result)
     rows = {(r["attack"], r["measure"]): r for r in csv.DictReader(io.StringIO(text))}
     blind = rows["control: Blind classifier", "auc"]
     auc = CONTROLS["blind"]["auc"]
@@ -86,27 +84,25 @@ def test_older_files_without_a_control_say_so(tmp_path, missing):
     page = page_of(tmp_path, report)
     expected = int(missing != "p_value")
     assert page.count("not measured") == expected
-    assert table_text(report.metrics).count("not measured") == expected
+    assert table_text(report.result).count("not measured") == expected
     assert "None" not in (tmp_path / "attacks.tex").read_text()
 
 
 def test_no_near_duplicates_are_none():
     none = {"pairs": 0, "exact_pairs": 0, "members": 0, "nonmembers": 0}
     entry = {**none, "threshold": 0.0392}
-    text = table_text(content(near_duplicates=entry).metrics)
+    text = table_text(content(near_duplicates=entry).result)
     assert "near-duplicates      none, RMSE below 0.039\n" in text
 
 
 def test_no_controls_at_all_is_told(tmp_path):
     report = bare(attack(n=(20, 60)))
     assert page_of(tmp_path, report).count("not measured") == 3
-    assert table_text(report.metrics).count("not measured") == 3
+    assert table_text(report.result).count("not measured") == 3
 
 
 def test_a_study_tells_the_controls_of_each_audit(tmp_path):
-    target = {"members": 3, "steps": 4, "digest": "of the weights"}
-    metrics = {**content(**CONTROLS).metrics, "target": target, "config": "its digest"}
-    one = Finished("a", "A", build.plan(tiny()), tmp_path)
-    save_sealed(tmp_path / "metrics.json", metrics)
-    said = _audit("a", Study("", {}, {"a": "A"}, {}), {"a": one}, {})["controls"]
-    assert "blind classifier AUC 0.507" in said
+    content(**CONTROLS).result.save(tmp_path)
+    one = Audit("a", "A", planned(build.plan(tiny())), tmp_path)
+    shown = Shown("", {"a": "A"}, {}, {"a": one}, {}, {}, {})
+    assert "blind classifier AUC 0.507" in _audit("a", shown)["controls"]

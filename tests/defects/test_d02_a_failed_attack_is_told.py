@@ -6,20 +6,19 @@ It is shown as failed, with its reason and without a number, beside those that w
 from __future__ import annotations
 
 import csv
-import dataclasses
 import re
 
 import pytest
 
 from score_mia.report import table_text, write
-from tests.report.example import CONTROLS, FAILURE, attack, bare, failed
+from tests.report.example import CONTROLS, FAILURE, attack, bare, controls, failed
 from tests.report.test_page import Page
 
 
 @pytest.fixture(scope="module")
 def content():
-    one = bare(attack("good", n=(20, 60)), failed())
-    return dataclasses.replace(one, metrics={**one.metrics, "controls": CONTROLS})
+    both = attack("good", n=(20, 60)), failed()
+    return bare(*both, controls=controls(**CONTROLS))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def test_the_page_has_its_row_and_reason(folder):
 
 
 def test_the_terminal_table_tells_it(content):
-    text = " ".join(table_text(content.metrics).split())
+    text = " ".join(table_text(content.result).split())
     assert f"broken: failed ({FAILURE})" in text
     assert text.count("AUC 0") + text.count("AUC 1") == 2  # of the good one, and blind
 
@@ -59,6 +58,6 @@ def test_a_report_of_failures_only(tmp_path):
     page = Page(write(tmp_path, content).read_text(encoding="utf-8"))
     assert page.text.count("Failed, no numbers") == 2
     assert "How well members stand out" not in page.text
-    text = " ".join(table_text(content.metrics).split())
+    text = " ".join(table_text(content.result).split())
     assert "a: failed" in text
     assert "b: failed" in text

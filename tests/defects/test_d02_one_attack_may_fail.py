@@ -17,6 +17,7 @@ from score_mia.auditing import plan as build
 from score_mia.check import Incomplete, UserError
 from score_mia.cli import main
 from score_mia.report.verdict import verdict
+from score_mia.results import AuditResult
 from tests.auditing.tiny import get_config
 
 
@@ -70,8 +71,8 @@ def done(tmp_path_factory):
 def test_what_failed_is_told_and_has_no_number(done, name, reason):
     _, error, metrics = done
     entry = metrics["attacks"][name]
-    assert set(entry) == {"failed", "access", "reference"}
-    assert (entry["access"], entry["reference"]) == ("scores", "none")
+    assert not {"auc", "tpr_at_fpr", "tpr_at_zero_fp"} & set(entry)
+    assert (entry["access"], entry["knows"]) == ("scores", "none")
     assert reason in entry["failed"]
     assert "\n" not in entry["failed"]
     assert f"attack {name!r} failed ({entry['failed']})" in str(error)
@@ -84,7 +85,7 @@ def test_the_others_are_whole(done):
     lines = error.done.splitlines()
     assert lines[0].split() == ["loss"]
     assert any(line.startswith("empty: failed (") for line in lines)
-    said = verdict(metrics)
+    said = verdict(AuditResult.load(folder))
     assert said.attack == "loss"
     assert said.finding.endswith("not part of this answer: empty, torn, wide.")
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from score_mia.attacks import PUBLISHED, SIGNALS
+from score_mia.attacks import SIGNALS
 from score_mia.auditing import plan as build
 from score_mia.check import UserError
 from score_mia.data import SOURCES, SPLITS
@@ -29,10 +29,10 @@ from score_mia.networks import NETWORKS
 from score_mia.parameterisation import PARAMETERISATIONS, Noise
 from score_mia.progress import Progress
 from score_mia.registry import make, parameters
+from score_mia.report.exhibits import EXHIBITS
 from score_mia.rules import RULES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import DDPM, SDES
-from score_mia.study.config import EXHIBITS
 from score_mia.target import Affine, Target
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective
@@ -42,7 +42,7 @@ SECTIONS = (
     *(build.ReportConfig, build.QualityConfig),
 )
 FAMILIES = (
-    *(SDES, NETWORKS, PARAMETERISATIONS, SIGNALS, PUBLISHED, RULES, SAMPLERS),
+    *(SDES, NETWORKS, PARAMETERISATIONS, SIGNALS, RULES, SAMPLERS),
     *(SOURCES, SPLITS, ENCODERS, EXHIBITS, MODELS),
 )
 PARTS = {p.__name__: p for family in FAMILIES for p in family.values()}

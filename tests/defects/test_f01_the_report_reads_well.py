@@ -13,9 +13,9 @@ import itertools
 import numpy as np
 import pytest
 
-from score_mia.report import figure, plates, write
-from score_mia.report.curves import measure
-from tests.report.example import attack, bare
+from score_mia.report import draw, plates, style, write
+from score_mia.report.curves import finite_roc
+from tests.report.example import attack, bare, changed
 from tests.report.test_page import Page
 
 
@@ -24,8 +24,9 @@ from tests.report.test_page import Page
 def test_tick_labels_under_a_histogram_stand_apart(scale, offset):
     one = attack()
     scores = one.scores.astype(np.float64) * scale + offset * scale
-    drawn = figure.histogram([dataclasses.replace(one, scores=scores)], wide=4.0)
-    with figure.styled():
+    one = dataclasses.replace(one, scores=scores)
+    drawn = draw.histogram({"loss": one}, wide=4.0)
+    with style.styled():
         drawn.draw_without_rendering()
     axes = drawn.axes[0]
     labels = [x for x in axes.get_xticklabels() if x.get_text()]
@@ -43,10 +44,14 @@ def test_tick_labels_under_a_histogram_stand_apart(scale, offset):
         assert said == pytest.approx(tick, rel=1e-6, abs=1e-6 * scale)
 
 
+def roc_of(attacks):
+    return {a.name: finite_roc(a.scores, a.member) for a in attacks}
+
+
 def test_a_strong_attack_shows_what_it_misses():
     strong, weak = attack("strong", shift=6.0), attack("weak", shift=0.5, seed=2)
-    curves = measure([strong, weak]).roc
-    upper, lower = figure.roc(curves).axes
+    curves = roc_of([strong, weak])
+    upper, lower = draw.roc(curves).axes
     assert lower.get_yscale() == "log"
     assert lower.get_ylim()[0] > lower.get_ylim()[1]  # fewer missed is further up
     for line, curve in zip(lower.lines, curves.values(), strict=True):
@@ -56,16 +61,16 @@ def test_a_strong_attack_shows_what_it_misses():
         assert np.allclose(y[seen], 1 - curve.tpr[seen])
         assert np.all(curve.tpr[~seen] == 1)
     assert upper.get_xlim() == lower.get_xlim()
-    assert len(figure.roc({"weak": curves["weak"]}).axes) == 1
+    assert len(draw.roc({"weak": curves["weak"]}).axes) == 1
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_no_card_beside_the_roc_is_half_empty(count):
     attacks = [attack(f"a{i}", shift=1.0 + i, seed=i) for i in range(count)]
     content = bare(*attacks)
-    drawn = plates.plates(content, measure(attacks))
+    drawn = plates.plates(content, roc_of(attacks))
     first, scores = drawn["roc.png"], drawn["scores.png"]
-    if count <= figure.MANY:
+    if count <= draw.MANY:
         assert scores.parts == ()
         heights = first.figure.get_figheight(), scores.figure.get_figheight()
         assert max(heights) / min(heights) < 1.5
@@ -84,8 +89,8 @@ def test_many_attacks_are_a_page_with_every_legend_entry(tmp_path):
 
 def test_a_chosen_column_is_told_in_words(tmp_path):
     one = attack()
-    entry = {**one.metrics, "chosen": "loss@200 (AUC 0.98 on 60 reference images)"}
-    content = bare(dataclasses.replace(one, metrics=entry))
+    chosen = "loss@200 (AUC 0.98 on 60 reference images)"
+    content = bare(changed(one, chosen=chosen))
     page = Page(write(tmp_path, content).read_text(encoding="utf-8"))
     assert "Chosen: loss at diffusion step 200 (AUC 0.98 on 60" in page.text
     assert "chosen on reference data: loss at diffusion step 200" in page.text
@@ -93,7 +98,7 @@ def test_a_chosen_column_is_told_in_words(tmp_path):
 
 
 def test_words_of_columns():
-    columns = attack().columns
+    columns = attack().stepped
     assert columns.words(1) == "loss at diffusion step 100"
     slow = dataclasses.replace(columns, time_label="time t")
     said = slow.in_words("mean of loss@0.21 and loss@1e-05; mail a@b")

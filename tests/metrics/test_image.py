@@ -10,7 +10,8 @@ from scipy import linalg
 
 from score_mia.check import UserError
 from score_mia.metrics import image
-from score_mia.metrics.image import Distance, frechet_distance, kid
+from score_mia.metrics.image import frechet_distance, kid
+from score_mia.results import Distance
 from tests.golden.derive_encoders import feature_sets
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics_image.npz"

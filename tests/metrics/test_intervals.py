@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from score_mia.check import UserError
 from score_mia.metrics import intervals, roc
+from score_mia.results import AttackResult
+from score_mia.typed import from_json, to_json
 
 
 def normal(n, shift, seed=0):
@@ -133,81 +133,76 @@ def test_tpr_interval_hardly_widens_when_positions_are_binned():
 def test_a_perfect_attack_is_not_certain():
     found = intervals.evaluate(*perfect(1000))
     low = intervals.clopper_pearson(1000, 1000)[0]
-    assert found["auc"] == {
-        "value": 1.0,
-        "low": pytest.approx(low),
-        "high": 1.0,
-        "resolvable": True,
-    }
-    assert found["balanced_accuracy"]["low"] == pytest.approx(low)
-    for fpr in ("0.1", "0.01"):
-        assert found["tpr_at_fpr"][fpr]["low"] == pytest.approx(low, abs=1e-4)
-    assert found["tpr_at_zero_fp"]["fpr_upper"] == pytest.approx(0.0037, abs=5e-5)
+    assert found.auc.interval == pytest.approx((1.0, low, 1.0))
+    assert found.auc.resolvable
+    assert found.balanced_accuracy.low == pytest.approx(low)
+    for fpr in (0.1, 0.01):
+        assert found.tpr_at_fpr[fpr].low == pytest.approx(low, abs=1e-4)
+    assert found.tpr_at_zero_fp.fpr_upper == pytest.approx(0.0037, abs=5e-5)
 
 
 def test_a_wrong_sign_is_not_certain_either():
     scores, member = perfect(100)
     found = intervals.evaluate(-scores, member)
-    assert found["auc"]["value"] == 0.0
-    assert found["auc"]["high"] == pytest.approx(1 - 0.025 ** (1 / 100))
-    assert found["balanced_accuracy"]["value"] == 0.5
+    assert found.auc.value == 0.0
+    assert found.auc.high == pytest.approx(1 - 0.025 ** (1 / 100))
+    assert found.balanced_accuracy.value == 0.5
 
 
 def test_schema_and_resolution():
     scores, member = normal(1000, 1.0)
     found = intervals.evaluate(scores, member, replicates=200)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert set(found["tpr_at_fpr"]) == {"0.1", "0.01", "0.001", "0.0001"}
-    below = found["tpr_at_fpr"]["0.0001"]
-    assert below["value"] is None
-    assert below["resolvable"] is False
-    assert below["low"] == 0.0
-    assert 0 < below["high"] < found["tpr_at_fpr"]["0.001"]["high"] + 1e-3
-    assert found["tpr_at_fpr"]["0.001"]["resolvable"] is True
+    assert from_json(AttackResult, to_json(found), "found") == found
+    assert found.rates == (0.1, 0.01, 0.001, 0.0001)
+    below = found.tpr_at_fpr[0.0001]
+    assert below.value is None
+    assert below.resolvable is False
+    assert below.low == 0.0
+    assert 0 < below.high < found.tpr_at_fpr[0.001].high + 1e-3
+    assert found.tpr_at_fpr[0.001].resolvable is True
     for fpr in (0.1, 0.01, 0.001):
-        entry = found["tpr_at_fpr"][f"{fpr:g}"]
-        assert entry["value"] == roc.tpr_at_fpr(scores, member, fpr)
-        assert entry["low"] < entry["value"] < entry["high"]
-    assert found["auc"]["value"] == pytest.approx(roc.auc(scores, member))
-    assert found["n_members"] == found["n_nonmembers"] == 1000
-    assert "at_fixed_threshold" not in found
+        entry = found.tpr_at_fpr[fpr]
+        assert entry.value == roc.tpr_at_fpr(scores, member, fpr)
+        assert entry.low < entry.value < entry.high
+    assert found.auc.value == pytest.approx(roc.auc(scores, member))
+    assert found.members == found.nonmembers == 1000
+    assert found.at_fixed_threshold is None
 
 
 def test_fixed_threshold_is_judged_by_clopper_pearson():
     scores, member = normal(500, 1.0)
     threshold = roc.threshold_at(normal(999, 0.0, seed=9)[0], 0.05)
-    fixed = intervals.evaluate(scores, member, replicates=100, threshold=threshold)[
-        "at_fixed_threshold"
-    ]
+    found = intervals.evaluate(scores, member, replicates=100, threshold=threshold)
+    fixed = found.at_fixed_threshold
     hits = int(np.sum(scores[member] > threshold))
     alarms = int(np.sum(scores[~member] > threshold))
-    assert fixed["threshold"] == threshold
-    assert fixed["tpr"]["value"] == hits / 500
-    assert (fixed["fpr"]["low"], fixed["fpr"]["high"]) == pytest.approx(
+    assert fixed.threshold == threshold
+    assert fixed.tpr.value == hits / 500
+    assert (fixed.fpr.low, fixed.fpr.high) == pytest.approx(
         intervals.clopper_pearson(alarms, 500)
     )
     # On the threshold itself an image is no member.
     tied = intervals.evaluate(
         np.array([1.0, 1.0]), np.array([True, False]), replicates=100, threshold=1.0
-    )["at_fixed_threshold"]
-    assert tied["tpr"]["value"] == tied["fpr"]["value"] == 0.0
+    ).at_fixed_threshold
+    assert tied.tpr.value == tied.fpr.value == 0.0
 
 
 def test_one_image_of_each_class_says_next_to_nothing():
     found = intervals.evaluate(np.array([1.0, 0.0]), np.array([True, False]))
-    assert found["auc"]["low"] == pytest.approx(0.025)
-    assert found["tpr_at_fpr"]["0.1"]["value"] is None
+    assert found.auc.low == pytest.approx(0.025)
+    assert found.tpr_at_fpr[0.1].value is None
 
 
 def test_band_agrees_with_the_table_and_holds_the_curve():
     scores, member = normal(400, 1.0)
     grid = np.array([0.0001, 0.001, 0.01, 0.1, 1.0])
     band = intervals.roc_band(scores, member, grid, replicates=400)
-    table = intervals.evaluate(scores, member, replicates=400)["tpr_at_fpr"]
+    table = intervals.evaluate(scores, member, replicates=400).tpr_at_fpr
     assert np.all(np.isnan(band.tpr) == [True, True, False, False, False])
-    assert band.tpr[3] == table["0.1"]["value"]
-    assert band.low[3] == pytest.approx(table["0.1"]["low"], abs=0.01)
-    assert band.high[3] == pytest.approx(table["0.1"]["high"], abs=0.01)
+    assert band.tpr[3] == table[0.1].value
+    assert band.low[3] == pytest.approx(table[0.1].low, abs=0.01)
+    assert band.high[3] == pytest.approx(table[0.1].high, abs=0.01)
     assert np.all(np.diff(band.low) >= 0)
     assert np.all(np.diff(band.high) >= 0)
     assert band.tpr[4] == band.high[4] == 1.0

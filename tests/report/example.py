@@ -9,46 +9,74 @@ import numpy as np
 from score_mia.metrics.intervals import evaluate
 from score_mia.report import (
     AttackContent,
-    ColumnContent,
     PerturbedContent,
     ReportContent,
+    Stepped,
 )
+from score_mia.report.curves import measure
+from score_mia.report.picture import held_against
+from score_mia.results import AttackResult, AuditResult, Controls, SplitCounts, Timings
+from score_mia.typed import from_json
 
 STEPS = (0, 100, 200, 400, 999)
+LOG_SNR = (9.2, 2.1, 0.7, -1.4, -10.1)
 
 
-def entry(scores, member, chosen="column 2"):
-    """An attack's entry of metrics.json, as the audit room makes it."""
-    found = evaluate(scores, member, replicates=100)
-    cost = {"network_evaluations_per_image": 5, "seconds": 1.25}
-    return found | {"chosen": chosen, "cost": cost}
+def entry(scores, member, chosen="column 2", title="Loss at one step"):
+    """An attack's numbers, as the audit room makes them."""
+    return dataclasses.replace(
+        evaluate(scores, member, replicates=100),
+        chosen=chosen,
+        title=title,
+        access="scores",
+        network_evaluations_per_image=5.0,
+    )
 
 
-def attack(name="loss", title="Loss at one step", shift=2.5, n=(40, 150), seed=0):
-    """An attack with five columns, the third being the one it chose."""
+def drawn(shift=2.5, n=(40, 150), seed=0):
+    """Values [N, 5] of five columns and who is a member."""
     rng = np.random.default_rng(seed)
     member = np.arange(sum(n)) < n[0]
     gain = shift * np.exp(-0.5 * (np.arange(5) - 2.0) ** 2)
     values = rng.normal(size=(len(member), 5)) + np.outer(member, gain)
-    values = values.astype(np.float32)
-    columns = ColumnContent(
+    return values.astype(np.float32), member
+
+
+def stepped(values, member, chosen=2):
+    """What an attack measured at `STEPS`."""
+    return Stepped(
         names=tuple(f"loss@{t}" for t in STEPS),
-        values=values,
         time=np.array(STEPS, np.float32),
-        log_snr=np.array([9.2, 2.1, 0.7, -1.4, -10.1], np.float32),
-        chosen_index=2,
+        log_snr=np.array(LOG_SNR, np.float32),
+        curves=measure(values, member),
+        chosen=chosen,
+        time_label="diffusion step",
     )
+
+
+def attack(name="loss", title="Loss at one step", shift=2.5, n=(40, 150), seed=0):
+    """An attack with five columns, the third being the one it chose."""
+    values, member = drawn(shift, n, seed)
     scores = values[:, 2]
-    found = entry(scores, member)
-    return AttackContent(name, title, "scores", found, scores, member, columns)
+    result = entry(scores, member, title=title)
+    return AttackContent(name, result, scores, member, stepped(values, member))
 
 
-def metrics_of(attacks):
-    """The whole metrics.json of these attacks."""
-    first = attacks[0]
-    held = {"members": first.members, "nonmembers": first.nonmembers, "reference": 0}
-    found = {a.name: a.metrics for a in attacks}
-    return {"schema": 1, "target": {}, "split": held, "attacks": found}
+def changed(one, **changes):
+    """An attack with other numbers."""
+    return dataclasses.replace(one, result=dataclasses.replace(one.result, **changes))
+
+
+def metrics_of(attacks, **changes):
+    """The whole result of these attacks."""
+    first = attacks[0].result
+    made = AuditResult(
+        title="An audit",
+        split=SplitCounts(first.members, first.nonmembers),
+        attacks={a.name: a.result for a in attacks},
+        timings=Timings({a.name: 1.25 for a in attacks}),
+    )
+    return dataclasses.replace(made, **changes)
 
 
 CONTROLS = {
@@ -74,15 +102,20 @@ CONTROLS = {
 FAILURE = "attack 'broken': NaN in 12 of 190 rows; lower the times"
 
 
+def controls(**entries):
+    """Such a part, typed."""
+    return from_json(Controls, entries, "controls")
+
+
 def failed(name="broken", title="Loss at one step"):
     """An attack that gave no numbers."""
-    entry = {"failed": FAILURE, "access": "scores", "reference": "split"}
-    return AttackContent(name, title, "scores", entry, np.zeros(0), np.zeros(0, bool))
+    result = AttackResult("scores", "split", title, failed=FAILURE)
+    return AttackContent(name, result, np.zeros(0), np.zeros(0, bool))
 
 
-def bare(*attacks):
+def bare(*attacks, **changes):
     """A report of nothing but numbers."""
-    return ReportContent("An audit", metrics_of(attacks), attacks)
+    return ReportContent(metrics_of(attacks, **changes), attacks)
 
 
 def full(size=8, channels=3):
@@ -93,20 +126,18 @@ def full(size=8, channels=3):
         diagnostics={"mean standard error (bits/dim)": 0.0712},
         notes=("fixed grid vs adaptive reference: 0.003 bits/dim on 8 images",),
     )
-    scores = first.columns.values[:, 0].copy()
-    second = AttackContent(
-        *("likelihood", "Likelihood", "scores"),
-        metrics=entry(scores, first.member),
-        scores=scores,
-        member=first.member,
-    )
+    values, member = drawn()
+    scores = values[:, 0].copy()
+    result = entry(scores, member, title="Likelihood")
+    second = AttackContent("likelihood", result, scores, member)
     shape = (size, size, channels)
     members = rng.integers(0, 256, (30, *shape), dtype=np.uint8)
+    samples = (members[:18] / 255).astype(np.float32)
     return dataclasses.replace(
         bare(first, second),
         members=members,
         nonmembers=rng.integers(0, 256, (12, *shape), dtype=np.uint8),
-        samples=(members[:18] / 255).astype(np.float32),
+        nearest=held_against(samples, members, shown=True),
         perturbed=PerturbedContent(
             rng.random((2, 5, *shape)).astype(np.float32),
             tuple(f"t = {t}\nlog-SNR 1.0" for t in STEPS),

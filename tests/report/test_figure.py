@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.report import figure, picture
-from score_mia.report.curves import measure, roc_grid
+from score_mia.report import draw, picture, style
+from score_mia.report.curves import finite_roc, roc_grid
 
 from .example import attack
 
@@ -23,7 +23,7 @@ def loss():
 
 @pytest.fixture(scope="module")
 def curves(loss):
-    return measure([loss])
+    return {"loss": finite_roc(loss.scores, loss.member)}
 
 
 def line(axes, label):
@@ -31,12 +31,12 @@ def line(axes, label):
 
 
 def test_roc_ends_at_the_resolution(curves):
-    axes = figure.roc(curves.roc).axes[0]
+    axes = draw.roc(curves).axes[0]
     assert axes.get_xscale() == axes.get_yscale() == "log"
     x, y = line(axes, "loss").get_data()
     assert x[0] == 1 / 150
     assert axes.get_xlim()[0] < 1 / 150
-    assert np.array_equal(y, curves.roc["loss"].tpr)
+    assert np.array_equal(y, curves["loss"].tpr)
     chance = line(axes, "chance").get_data()
     assert np.array_equal(*chance)
     shade = axes.patches[0].get_extents().transformed(axes.transData.inverted())
@@ -53,26 +53,25 @@ def test_roc_grid_is_resolvable_and_bounded():
 
 
 @pytest.mark.parametrize("axis", ["time", "log_snr"])
-def test_by_step_marks_the_chosen_step_and_noise_grows_to_the_right(loss, curves, axis):
-    columns = loss.columns
-    above, below = figure.by_step(columns, curves.columns["loss"], axis).axes
-    x = getattr(columns, axis)
+def test_by_step_marks_the_chosen_step_and_noise_grows_to_the_right(loss, axis):
+    above, below = draw.by_step(loss.stepped, axis).axes
+    x = getattr(loss.stepped, axis)
     for axes in (above, below):
-        marks = [m for m in axes.lines if m.get_color() == figure.PAPER["orange"]]
+        marks = [m for m in axes.lines if m.get_color() == style.PAPER["orange"]]
         assert [m.get_xdata()[0] for m in marks] == [x[2]]
     left, right = below.get_xlim()
     assert (left < right) == (axis == "time")
     labels = {t.get_text().replace("\xa0", " ") for t in below.get_legend().get_texts()}
     assert labels == {"at 10 % FPR", "at 1 % FPR"}
     drawn_x, drawn_y = line(above, "AUC").get_data()
-    expected = dict(zip(x, curves.columns["loss"].auc[0], strict=True))
+    expected = dict(zip(x, loss.stepped.curves.auc[0], strict=True))
     assert dict(zip(drawn_x, drawn_y, strict=True)) == expected
 
 
-def test_by_step_without_a_chosen_step_marks_none(loss, curves):
-    columns = dataclasses.replace(loss.columns, chosen_index=None)
-    above, _ = figure.by_step(columns, curves.columns["loss"], "time").axes
-    assert figure.PAPER["orange"] not in [x.get_color() for x in above.lines]
+def test_by_step_without_a_chosen_step_marks_none(loss):
+    steps = dataclasses.replace(loss.stepped, chosen=None)
+    above, _ = draw.by_step(steps, "time").axes
+    assert style.PAPER["orange"] not in [x.get_color() for x in above.lines]
     assert above.get_title(loc="right") == ""
 
 
@@ -80,7 +79,7 @@ def test_histogram_counts_every_image(loss):
     scores = loss.scores.copy()
     scores[0], scores[-1] = 1e6, -1e6  # far outside: counted at the ends
     far = dataclasses.replace(loss, scores=scores)
-    axes = figure.histogram([far]).axes[0]
+    axes = draw.histogram({"loss": far}).axes[0]
     filled = [p for p in axes.patches if p.get_fill()]
     assert [p.get_data().values.sum() for p in filled] == pytest.approx([1, 1])
 
@@ -92,18 +91,18 @@ def test_training_skips_what_is_not_a_loss():
         {"step": 3, "loss": float("nan")},
         {"step": 4},
     ]
-    axes = figure.training(records).axes[0]
+    axes = draw.training(records).axes[0]
     x, y = line(axes, "loss").get_data()
     assert (list(x), list(y)) == ([1, 2], [1.0, 0.5])
-    assert figure.training([{"step": 1}]) is None
-    assert figure.training([]) is None
+    assert draw.training([{"step": 1}]) is None
+    assert draw.training([]) is None
 
 
 def test_style_leaves_no_trace():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    figure.png(figure.training([{"step": 1, "loss": 1.0}]))
+    style.png(draw.training([{"step": 1, "loss": 1.0}]))
     assert dict(matplotlib.rcParams) == before
 
 

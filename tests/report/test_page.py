@@ -11,10 +11,12 @@ import pytest
 
 from score_mia.check import UserError
 from score_mia.report import PerturbedContent, write
-from score_mia.report.content import AttackContent, ColumnContent
+from score_mia.report.content import AttackContent
 from score_mia.report.page import TEMPLATES
+from score_mia.report.picture import held_against
+from score_mia.results import AttackResult, AuditResult
 
-from .example import attack, bare, entry, full, metrics_of
+from .example import attack, bare, drawn, entry, full, metrics_of, stepped
 
 VOID = {"meta", "img", "br"}
 HOSTILE = "<script>alert(1)</script>\"'&$\\frac{_^}%"
@@ -72,23 +74,20 @@ def page(folder):
 
 
 def test_every_number_stands_beside_its_interval(content, page):
-    for found in content.metrics["attacks"].values():
-        auc = found["auc"]
-        said = f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"
-        assert said in page.text
-        zero = found["tpr_at_zero_fp"]
-        shares = [found["balanced_accuracy"], found["tpr_at_fpr"]["0.1"], zero]
-        shares.append(found["tpr_at_fpr"]["0.01"])
-        for e in shares:
-            value, low, high = (100 * e[key] for key in ("value", "low", "high"))
+    for found in content.result.attacks.values():
+        value, low, high = found.auc.interval
+        assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in page.text
+        zero, tpr = found.tpr_at_zero_fp, found.tpr_at_fpr
+        for e in (found.balanced_accuracy, tpr[0.1], tpr[0.01], zero):
+            value, low, high = (100 * x for x in e.interval)
             assert f"{value:.1f} % [{low:.1f}, {high:.1f}] %" in page.text
-        assert f"true FPR up to {100 * zero['fpr_upper']:.2g} %" in page.text
+        assert f"true FPR up to {100 * zero.fpr_upper:.2g} %" in page.text
     assert "40 members, 150 non-members" in page.text
 
 
 def test_unresolvable_rates_have_no_number(content, page):
-    for found in content.metrics["attacks"].values():
-        assert not found["tpr_at_fpr"]["0.001"]["resolvable"]
+    for found in content.result.attacks.values():
+        assert not found.tpr_at_fpr[0.001].resolvable
     assert page.text.count("below resolution n = 150") == 4
     assert "Below resolution with n = 150 non-members: TPR at 0.1 % and 0.01 %" in (
         page.text
@@ -188,8 +187,7 @@ def test_hostile_names_stay_words(tmp_path):
         attack(name="../" + HOSTILE, title="_" + HOSTILE), notes=(HOSTILE,)
     )
     report = dataclasses.replace(
-        *(bare(bad, attack(name="/etc/x y")),),
-        title=HOSTILE,
+        bare(bad, attack(name="/etc/x y"), title=HOSTILE),
         warnings=(HOSTILE,),
         facts={HOSTILE: {HOSTILE: HOSTILE}},
         perturbed=PerturbedContent(np.zeros((1, 1, 2, 2, 1)), (HOSTILE,)),
@@ -205,7 +203,7 @@ def test_hostile_names_stay_words(tmp_path):
 def test_renders_without_optional_parts_and_removes_old_files(tmp_path):
     write(tmp_path, full())
     (tmp_path / "mine.png").write_bytes(b"not the report's")
-    lone = dataclasses.replace(attack(), columns=None, metrics={"auc": None})
+    lone = dataclasses.replace(attack(), stepped=None, result=AttackResult())
     page = Page(write(tmp_path, bare(lone)).read_text(encoding="utf-8"))
     assert page.values("src") == []
     assert "Where in the diffusion process" not in page.text
@@ -218,9 +216,7 @@ def test_renders_without_optional_parts_and_removes_old_files(tmp_path):
 
 
 def test_renders_without_any_attack(tmp_path):
-    report = dataclasses.replace(
-        full(), attacks=(), metrics={"attacks": {}, "split": {}}
-    )
+    report = dataclasses.replace(full(), attacks=(), result=AuditResult())
     page = Page(write(tmp_path, report).read_text(encoding="utf-8"))
     assert "Not enough data" in page.text
     assert "No attack was run" in page.text
@@ -228,18 +224,16 @@ def test_renders_without_any_attack(tmp_path):
 
 
 def test_a_group_that_is_missing_draws_no_curve(tmp_path):
-    only = AttackContent(
-        *("loss", "Loss", "scores", {"auc": None}),
-        scores=np.ones(3),
-        member=np.ones(3, bool),
-    )
+    only = AttackContent("loss", AttackResult(), np.ones(3), np.ones(3, bool))
     page = Page(write(tmp_path, bare(only)).read_text(encoding="utf-8"))
     assert "below resolution" in page.text
     assert not (tmp_path / "roc.png").exists()
 
 
 def test_samples_without_members_are_shown_alone(tmp_path):
-    report = dataclasses.replace(full(), members=None)
+    samples, other = np.zeros((18, 4, 4, 1)), np.zeros((3, 8, 8, 1))
+    near = held_against(samples, other, shown=True)
+    report = dataclasses.replace(full(), nearest=near)
     page = Page(write(tmp_path, report).read_text(encoding="utf-8"))
     assert "16 of 18 pictures the model generated." in page.text
     assert "nearest of" not in page.text
@@ -250,7 +244,7 @@ def test_lost_rows_and_wrong_signs_are_warned_of(tmp_path):
     scores = -good.scores
     found = entry(scores, good.member)
     scores[7] = np.nan
-    backwards = dataclasses.replace(good, metrics=found, scores=scores)
+    backwards = dataclasses.replace(good, result=found, scores=scores)
     page = Page(write(tmp_path, bare(backwards)).read_text(encoding="utf-8"))
     assert "1 of 190 membership scores are not finite" in page.text
     assert "non-members score higher than members" in page.text
@@ -258,7 +252,7 @@ def test_lost_rows_and_wrong_signs_are_warned_of(tmp_path):
 
 
 def test_same_content_same_bytes(tmp_path):
-    report = dataclasses.replace(full(), members=None, perturbed=None, samples=None)
+    report = dataclasses.replace(full(), members=None, perturbed=None, nearest=None)
     one, two = (
         write(tmp_path / "a", report).parent,
         write(tmp_path / "b", report).parent,
@@ -269,26 +263,20 @@ def test_same_content_same_bytes(tmp_path):
 
 def test_contents_that_do_not_fit_are_refused():
     good = attack()
-    fewer = dataclasses.replace(good.columns, values=good.columns.values[1:])
-    with pytest.raises(UserError, match="rows"):
-        dataclasses.replace(good, columns=fewer)
     with pytest.raises(UserError, match="one time"):
-        dataclasses.replace(good.columns, names=good.columns.names[1:])
+        dataclasses.replace(good.stepped, names=good.stepped.names[1:])
     with pytest.raises(UserError, match="no column"):
-        dataclasses.replace(good.columns, chosen_index=5)
+        dataclasses.replace(good.stepped, chosen=5)
     with pytest.raises(UserError, match="labels"):
         PerturbedContent(np.zeros((1, 2, 2, 2, 1)), ("t = 0",))
 
 
 def test_a_column_that_is_never_finite_leaves_the_rest(tmp_path):
-    good = attack()
-    values = good.columns.values.copy()
+    values, member = drawn()
     values[:, 4] = np.nan
-    columns = dataclasses.replace(good.columns, values=values)
-    report = bare(dataclasses.replace(good, columns=columns))
-    assert isinstance(columns, ColumnContent)
+    report = bare(dataclasses.replace(attack(), stepped=stepped(values, member)))
     page = Page(write(tmp_path, report).read_text(encoding="utf-8"))
     assert "AUC is highest for loss at diffusion step " in " ".join(
         page.values("aria-label")
     )
-    assert metrics_of(report.attacks) == report.metrics
+    assert metrics_of(report.attacks) == report.result

@@ -10,10 +10,12 @@ import pytest
 from scipy import stats
 
 from score_mia.metrics.epsilon import gaussian_delta
-from score_mia.report import figure, privacy, table_text, write
-from score_mia.report.curves import measure
+from score_mia.report import draw, privacy, table_text, write
+from score_mia.report.curves import finite_roc
+from score_mia.results import EpsilonBound, Privacy, TargetFacts
+from score_mia.typed import from_json
 from tests.oracles import gaussian_epsilon
-from tests.report.example import attack, bare
+from tests.report.example import attack, bare, changed
 
 MU = 1.2
 LEVELS = np.linspace(0.0, 12.0, 60)
@@ -33,14 +35,9 @@ TOLD = ("4.9", "0.0005", "zeroed", "Poisson", "0.0625", "112", "2.98007", "0.7")
 
 def content(shown=0.4, **changes):
     """A report of a private target whose one attack proves epsilon >= `shown`."""
-    bound = {"value": shown, "largest": 3.2, "delta": 5e-4, "level": 0.95}
-    one = attack()
-    one = dataclasses.replace(
-        one, metrics={**one.metrics, "epsilon_lower_bound": bound}
-    )
-    found = bare(one)
-    target = {"privacy": {**PRIVACY, **changes}}
-    return dataclasses.replace(found, metrics={**found.metrics, "target": target})
+    one = changed(attack(), epsilon_lower_bound=EpsilonBound(shown, 3.2, 5e-4, 0.95))
+    private = from_json(Privacy, {**PRIVACY, **changes}, "privacy")
+    return bare(one, target=TargetFacts(privacy=private))
 
 
 def words(page):
@@ -48,7 +45,7 @@ def words(page):
 
 
 def test_the_terminal_tells_the_whole_guarantee():
-    text = " ".join(table_text(content().metrics).split())
+    text = " ".join(table_text(content().result).split())
     tight = f"{PRIVACY['epsilon_pld']:.4g} by PLD"
     for told in (*TOLD, tight, "28,800 steps", "epsilon, at least"):
         assert told in text
@@ -56,7 +53,7 @@ def test_the_terminal_tells_the_whole_guarantee():
 
 
 def test_the_page_tells_it_and_the_bound_beside_what_it_could_be(tmp_path):
-    facts = {"Privacy": privacy.facts(content().metrics)}
+    facts = {"Privacy": privacy.facts(content().result.target.privacy)}
     page = words(write(tmp_path, dataclasses.replace(content(), facts=facts)))
     for told in (*TOLD, f"{PRIVACY['epsilon_pld']:.4g}", "28,800"):
         assert told in page
@@ -71,41 +68,42 @@ def test_the_page_tells_it_and_the_bound_beside_what_it_could_be(tmp_path):
 def test_more_leak_than_accounted_is_a_warning_everywhere(tmp_path):
     beyond = content(shown=PRIVACY["epsilon_pld"] + 0.01)
     within = content(shown=PRIVACY["epsilon_pld"] - 0.01)
-    (line,) = privacy.overruns(beyond.metrics)
+    (line,) = privacy.overruns(beyond.result)
     assert "One of the two is wrong" in line
     assert "One of the two is wrong" in words(write(tmp_path / "a", beyond))
-    assert "One of the two is wrong" in " ".join(table_text(beyond.metrics).split())
-    assert privacy.overruns(within.metrics) == []
+    assert "One of the two is wrong" in " ".join(table_text(beyond.result).split())
+    assert privacy.overruns(within.result) == []
     assert "One of the two is wrong" not in words(write(tmp_path / "b", within))
 
 
 def test_the_ceiling_is_drawn_where_the_guarantee_lies():
-    metrics = content().metrics
+    private = content().result.target.privacy
     fpr = np.geomspace(1e-3, 1, 30)
-    found = privacy.ceiling(metrics, fpr)
+    found = privacy.ceiling(private, fpr)
     exact = stats.norm.cdf(stats.norm.ppf(fpr) + MU)
     np.testing.assert_allclose(found, exact, rtol=0.01)
-    curves = measure((attack(),)).roc
-    label = privacy.ceiling_label(metrics)
-    drawn = figure.roc(curves, (label, lambda f: privacy.ceiling(metrics, f)))
+    one = attack()
+    curves = {"loss": finite_roc(one.scores, one.member)}
+    label = privacy.ceiling_label(private)
+    drawn = draw.roc(curves, (label, lambda f: privacy.ceiling(private, f)))
     lines = {line.get_label(): line for line in drawn.axes[0].get_lines()}
     x, y = lines[label].get_data()
-    np.testing.assert_allclose(y, privacy.ceiling(metrics, x))
+    np.testing.assert_allclose(y, privacy.ceiling(private, x))
     assert f"{PRIVACY['epsilon_pld']:.4g}" in label
 
 
 @pytest.mark.parametrize("control", ["clip_only", "noise_only"])
 def test_a_control_claims_nothing(control):
     none = {"control": control, "epsilon_pld": None, "epsilon_rdp": None}
-    metrics = content(shown=9.0, **none).metrics
-    assert privacy.ceiling(metrics, np.ones(1)) is None
-    assert privacy.overruns(metrics) == []
-    assert "no guarantee" in privacy.sentence(metrics)
-    assert privacy.facts(metrics)["epsilon, PLD (tight)"] == "none"
+    result = content(shown=9.0, **none).result
+    private = result.target.privacy
+    assert privacy.ceiling(private, np.ones(1)) is None
+    assert privacy.overruns(result) == []
+    assert "no guarantee" in privacy.sentence(private)
+    assert privacy.facts(private)["epsilon, PLD (tight)"] == "none"
 
 
 def test_a_plain_target_is_not_spoken_of():
-    metrics = bare(attack()).metrics
-    assert (privacy.facts(metrics), privacy.sentence(metrics)) == ({}, "")
-    assert privacy.remark(attack().metrics) == []
-    assert "epsilon" not in table_text(metrics)
+    assert (privacy.facts(None), privacy.sentence(None)) == ({}, "")
+    assert privacy.remark(attack().result) == []
+    assert "epsilon" not in table_text(bare(attack()).result)

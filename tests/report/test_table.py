@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 
 from score_mia.metrics.roc import tpr_at_fpr
 from score_mia.report import table, table_text
-from score_mia.report.curves import measure
+from score_mia.report.curves import finite_roc
 from score_mia.report.text import level, share, unit
 
-from .example import attack, metrics_of
+from .example import attack, drawn, metrics_of
 
 
 def rows_of(text):
@@ -30,33 +31,29 @@ def metrics(attacks):
     return metrics_of(attacks)
 
 
-@pytest.fixture(scope="module")
-def curves(attacks):
-    return measure(attacks)
-
-
 def test_attacks_csv_parses_back(metrics):
     rows = rows_of(table.attacks_csv(metrics))
-    for name, entry in metrics["attacks"].items():
-        expected = {("auc", ""): entry["auc"]}
-        expected[("balanced_accuracy", "")] = entry["balanced_accuracy"]
-        expected[("tpr_at_zero_fp", "")] = entry["tpr_at_zero_fp"]
-        expected |= {("tpr", f): e for f, e in entry["tpr_at_fpr"].items()}
+    for name, entry in metrics.attacks.items():
+        expected = {("auc", ""): entry.auc}
+        expected[("balanced_accuracy", "")] = entry.balanced_accuracy
+        expected[("tpr_at_zero_fp", "")] = entry.tpr_at_zero_fp
+        expected |= {("tpr", f"{f:g}"): e for f, e in entry.tpr_at_fpr.items()}
         mine = [r for r in rows if r["attack"] == name]
         seen = {(r["measure"], r["fpr"]): r for r in mine if r["resolvable"]}
         assert seen.keys() == expected.keys()
         for key, e in expected.items():
             for part in ("value", "low", "high"):
                 said = seen[key][part]
-                assert (float(said) if said else None) == e[part]
-            assert seen[key]["resolvable"] == str(e["resolvable"])
+                assert (float(said) if said else None) == getattr(e, part)
+            assert seen[key]["resolvable"] == str(e.resolvable)
             assert (seen[key]["members"], seen[key]["nonmembers"]) == ("40", "150")
         cost = {r["measure"]: float(r["value"]) for r in mine if not r["resolvable"]}
-        assert cost == entry["cost"]
+        assert cost == {"network_evaluations_per_image": 5, "seconds": 1.25}
 
 
-def test_roc_csv_holds_the_exact_conservative_rates(attacks, curves):
-    rows = rows_of(table.roc_csv(curves.roc))
+def test_roc_csv_holds_the_exact_conservative_rates(attacks):
+    curves = {a.name: finite_roc(a.scores, a.member) for a in attacks}
+    rows = rows_of(table.roc_csv(curves))
     for a in attacks:
         mine = [r for r in rows if r["attack"] == a.name]
         assert float(mine[0]["fpr"]) == 1 / 150
@@ -67,27 +64,26 @@ def test_roc_csv_holds_the_exact_conservative_rates(attacks, curves):
             assert float(row["low"]) <= expected <= float(row["high"])
 
 
-def test_by_step_csv_agrees_with_counting(attacks, curves):
-    rows = rows_of(table.by_step_csv(attacks, curves.columns))
+def test_by_step_csv_agrees_with_counting(attacks):
+    rows = rows_of(table.by_step_csv(attacks))
     assert len(rows) == 10
-    for a in attacks:
+    for a, values in zip(attacks, (drawn()[0], drawn(0.5, seed=3)[0]), strict=True):
         mine = [r for r in rows if r["attack"] == a.name]
         for k, row in enumerate(mine):
-            inside = a.columns.values[a.member, k]
-            outside = a.columns.values[~a.member, k]
+            inside, outside = values[a.member, k], values[~a.member, k]
             wins = np.mean(inside[:, None] > outside[None])
             assert float(row["auc"]) == pytest.approx(wins, abs=1e-12)
             assert float(row["auc_low"]) < wins < float(row["auc_high"])
             bar = np.sort(outside)[-16]  # 15 of 150 non-members lie above it
             assert float(row["tpr@0.1"]) == np.mean(inside > bar)
             assert row["tpr@0.001"] == row["tpr@0.001_high"] == ""
-            assert float(row["log_snr"]) == a.columns.log_snr[k]
+            assert float(row["log_snr"]) == a.stepped.log_snr[k]
             assert row["chosen"] == str(k == 2)
 
 
 def test_a_perfect_column_is_not_certain():
     a = attack(shift=60.0)
-    auc = measure([a]).columns["loss"].auc[:, 2]
+    auc = a.stepped.curves.auc[:, 2]
     # 40 of 40: Clopper-Pearson's lower limit is 0.025 ** (1 / 40).
     assert auc == pytest.approx([1, 0.025 ** (1 / 40), 1], abs=1e-9)
 
@@ -96,35 +92,36 @@ def test_terminal_table_has_intervals_and_fits(metrics):
     text = table_text(metrics)
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("below resolution (n = 150)") == 4
-    for entry in metrics["attacks"].values():
-        auc, tpr = entry["auc"], entry["tpr_at_fpr"]["0.1"]
-        assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in text
-        low, high = 100 * tpr["low"], 100 * tpr["high"]
-        assert f"{100 * tpr['value']:.1f} % [{low:.1f}, {high:.1f}] %" in text
+    for entry in metrics.attacks.values():
+        value, low, high = entry.auc.interval
+        assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in text
+        value, low, high = (100 * x for x in entry.tpr_at_fpr[0.1].interval)
+        assert f"{value:.1f} % [{low:.1f}, {high:.1f}] %" in text
     line = next(x for x in text.splitlines() if x.startswith("AUC"))
     head = text.splitlines()[0]
     # Aligned: every attack's name stands above its first number.
-    for name, entry in metrics["attacks"].items():
+    for name, entry in metrics.attacks.items():
         at = head.index(name)
-        assert line[at:].startswith(f"{entry['auc']['value']:.3f}")
+        assert line[at:].startswith(f"{entry.auc.value:.3f}")
 
 
 def test_terminal_table_wraps_many_attacks(metrics):
     names = [f"attack-{i}" for i in range(5)]
-    entry = next(iter(metrics["attacks"].values()))
-    text = table_text(metrics | {"attacks": dict.fromkeys(names, entry)})
+    entry = metrics.attacks["loss"]
+    many = dict.fromkeys(names, entry)
+    text = table_text(dataclasses.replace(metrics, attacks=many))
     assert max(map(len, text.splitlines())) <= 80
     assert all(text.count(name) == 1 for name in names)
-    assert text.count(f"{entry['auc']['value']:.3f} [") == 5
+    assert text.count(f"{entry.auc.value:.3f} [") == 5
 
 
 def test_terminal_table_without_attacks(metrics):
-    assert table_text(metrics | {"attacks": {}}) == "no attack was run\n"
+    assert table_text(dataclasses.replace(metrics, attacks={})) == "no attack was run\n"
 
 
 def test_rows_of_an_attack_that_held_some_back_say_so(metrics):
-    entry = metrics["attacks"]["loss"]
-    less = metrics | {"attacks": {"loss": entry | {"n_nonmembers": 75}}}
+    entry = dataclasses.replace(metrics.attacks["loss"], nonmembers=75)
+    less = dataclasses.replace(metrics, attacks={"loss": entry})
     assert "below resolution (n = 75)" in table_text(less)
     assert "40 / 75" in table_text(less)
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from score_mia.metrics.intervals import evaluate
 from score_mia.report.verdict import verdict
+from score_mia.results import AttackResult, AuditResult, Estimate, SplitCounts
+
+number = Estimate
+LOST = Estimate(None, 0.0, 1.0, resolvable=False)
 
 
-def number(value, low, high, resolvable=True):
-    return {"value": value, "low": low, "high": high, "resolvable": resolvable}
-
-
-LOST = number(None, 0.0, 1.0, resolvable=False)
-
-
-def entry(auc, one=LOST, ten=LOST):
-    return {"auc": auc, "tpr_at_fpr": {"0.1": ten, "0.01": one, "0.001": LOST}}
+def entry(auc, one=LOST, ten=LOST, access="scores", mirrored=()):
+    tpr = {0.1: ten, 0.01: one, 0.001: LOST}
+    return AttackResult(access, auc=auc, tpr_at_fpr=tpr, mirrored=dict(mirrored))
 
 
 def metrics(members=100, nonmembers=500, **attacks):
-    split = {"members": members, "nonmembers": nonmembers}
-    return {"split": split, "attacks": attacks}
+    """The result of these attacks, all of them judged on as many images."""
+    sizes = {"members": members, "nonmembers": nonmembers}
+    attacks = {n: dataclasses.replace(a, **sizes) for n, a in attacks.items()}
+    return AuditResult(split=SplitCounts(members, nonmembers), attacks=attacks)
 
 
 def said(found):
@@ -32,13 +34,15 @@ def said(found):
 
 
 STRONG = entry(number(0.98, 0.96, 0.99), one=number(0.93, 0.86, 0.978))
-PARTIAL = entry(number(0.64, 0.58, 0.7), one=number(0.04, 0.01, 0.09))
+PARTIAL = entry(
+    number(0.64, 0.58, 0.7), one=number(0.04, 0.01, 0.09), access="gradients"
+)
 CHANCE = entry(number(0.51, 0.45, 0.57), one=number(0.01, 0.0, 0.05))
 WIDE = entry(number(0.6, 0.38, 0.8), ten=number(0.2, 0.0, 0.5))
 
 
 def test_strong():
-    found = verdict(metrics(loss=STRONG), access={"loss": "scores"})
+    found = verdict(metrics(loss=STRONG))
     assert (found.kind, found.word, found.attack) == ("strong", "Yes", "loss")
     assert "who can query the network recognises 93.0 %" in said(found)
     assert "(95 % interval 86.0-97.8 %, n = 100)" in said(found)
@@ -64,7 +68,7 @@ def test_strong_at_ten_per_cent_where_one_is_known_but_too_wide():
 
 
 def test_partial():
-    found = verdict(metrics(loss=PARTIAL), access={"loss": "gradients"})
+    found = verdict(metrics(loss=PARTIAL))
     assert (found.kind, found.word) == ("partial", "Partly")
     assert "64.0 % of the time (95 % interval 58.0-70.0 %" in said(found)
     assert "recognises 4.0 % of the training images (95 % interval 1.0-9.0 %" in (

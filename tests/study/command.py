@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from score_mia import cli, study
-from score_mia.study.finished import Finished
+from score_mia import cli
+from score_mia.auditing import study
+from score_mia.report.exhibits import Audit
 from tests.helpers import signal_folder
 
 from .tiny_study import get_config
@@ -66,7 +67,7 @@ def wins(values, member):
 
 def finished(folder, name):
     plan = study.plan(get_config()).audits[name]
-    return Finished(name, name, plan, folder / name)
+    return Audit(name, name, study.planned(plan), folder / name)
 
 
 def contents(folder, *parts):

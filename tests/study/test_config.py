@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from score_mia import study
 from score_mia.check import UserError
+from score_mia.report.exhibits.steps import Steps, column_at
+from tests.report.example import attack
 
 from .command import run, variant
-from .tiny_study import get_config
 
 
 def test_dry_run_touches_nothing(tmp_path, capsys):
@@ -67,10 +69,10 @@ def test_wrong_configs(code, said, tmp_path, capsys):
 
 
 def test_steps_are_never_taken_from_the_rows_reported():
-    steps = study.clock.Steps(times=("chosen", 200))
-    plan = study.plan(get_config()).audits["ddpm"]
-    clock = study.clock.clock_of(plan, "loss")
-    assert steps.columns("ddpm", clock, "loss@999") == [3, 1]
-    assert steps.columns("ddpm", clock, "loss@200") == [1]  # each once
-    with pytest.raises(UserError, match="nearest: 200 and 0"):
-        clock.column(150.0)
+    steps = Steps(times=("chosen", 200))
+    shown = attack().stepped
+    last = dataclasses.replace(shown, chosen=4)
+    assert steps.columns("ddpm", "loss", last) == [4, 2]
+    assert steps.columns("ddpm", "loss", shown) == [2]  # each once
+    with pytest.raises(UserError, match="nearest: 100 and 200"):
+        column_at("loss", shown.time, 140.0)

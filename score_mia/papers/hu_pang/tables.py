@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from score_mia.attacks import Likelihood, Loss
 from score_mia.check import one_of
 from score_mia.metrics.roc import FPRS
 from score_mia.papers.hu_pang.counting import paper_compatible
@@ -22,9 +21,13 @@ from score_mia.papers.hu_pang.published import (
     about_fid,
     about_rates,
 )
+from score_mia.report.exhibits import Audit, Cell, Extra, RateRow, Row
+from score_mia.report.exhibits.base import NONE
 from score_mia.report.text import SPACE, share
-from score_mia.study import Cell, Finished, Row
-from score_mia.study.tables import NONE, Extra, RateRow
+
+LOSS = "score_mia.attacks.loss.Loss"
+LIKELIHOOD = "score_mia.attacks.likelihood.Likelihood"
+"""The signals that measure what the paper measures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +75,12 @@ class Rates:
 
     def _rate(self, ours: RateRow) -> Rate | None:
         """The paper's row with the same attack, process and step, if it has one."""
-        audit = ours.audit
-        if self.table is None or audit.plan.sde.discrete_steps not in (None, 1000):
+        planned = ours.audit.planned
+        if self.table is None or planned.discrete_steps not in (None, 1000):
             return None
-        if not isinstance(ours.signal, Likelihood if ours.column is None else Loss):
+        if ours.signal != (LIKELIHOOD if ours.column is None else LOSS):
             return None
-        return RATE_TABLES[self.table].find(audit.process, ours.time)
+        return RATE_TABLES[self.table].find(planned.process, ours.time)
 
 
 def _counted(ours: RateRow) -> Extra:
@@ -129,9 +132,9 @@ class Fids:
     def __post_init__(self) -> None:
         one_of("table", self.table, FID_TABLES)
 
-    def after(self, audits: Sequence[Finished]) -> Iterator[Extra]:
+    def after(self, audits: Sequence[Audit]) -> Iterator[Extra]:
         """A row for each FID."""
-        shown = {audit.process for audit in audits}
+        shown = {audit.planned.process for audit in audits}
         for fid in FID_TABLES[self.table].rows:
             if fid.process in shown:
                 process = PROCESSES[fid.process]

@@ -1,4 +1,4 @@
-"""The paper's pictures: noised images (Fig. 3) and samples (Figs. 9 and 10)."""
+"""Pictures: noised images (Fig. 3 of Hu & Pang 2023) and samples (Figs. 9 and 10)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from score_mia.auditing.plan import Plan
 from score_mia.check import at_least, require
 from score_mia.files import load_npz
-from score_mia.report import figure
+from score_mia.report import draw
+from score_mia.report.exhibits.audit import Audit, Planned
+from score_mia.report.exhibits.base import Built, Cell, Exhibit, Row, Strip, Table
+from score_mia.report.exhibits.steps import Steps
 from score_mia.report.holds import ASK
 from score_mia.report.picture import unit_pictures
 from score_mia.report.table import csv_text
-from score_mia.study.clock import Steps, log_snr_at, time_text, times_on
-from score_mia.study.exhibit import Built, Cell, Exhibit, Row, Strip, Table
-from score_mia.study.finished import Finished
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,34 +41,27 @@ class Perturbed(Exhibit):
         """The steps shown."""
         return Steps(self.times, self.log_snr)
 
-    def check_audit(self, name: str, plan: Plan) -> None:
-        require(
-            bool(self.times) != bool(self.log_snr),
-            f"times={self.times!r}, log_snr={self.log_snr!r}",
-            "are not one of the two",
-            "give the steps either as times or as log_snr",
-        )
-        if self.times:
-            times_on(plan.sde, self.steps, name)
+    def check_audit(self, name: str, planned: Planned) -> None:
+        """Refuse what the audit will not have."""
+        self.steps.require_one()
+        planned.times(self.steps, name)
 
-    def build(self, audits: Sequence[Finished]) -> Built:
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
         strips, rows = [], []
         for audit in audits:
-            if not audit.plan.report.pictures:
+            planned = audit.planned
+            if not planned.pictures:
                 continue
-            sde = audit.plan.sde
-            times = times_on(sde, self.steps, audit.name)
-            levels = log_snr_at(sde, np.asarray(times))
-            labels = tuple(
-                f"t = {time_text(sde, t)}\nlog-SNR {level:.1f}"
-                for t, level in zip(times, levels, strict=True)
-            )
-            ids = audit.split.members[: self.pictures]
-            for number, pictures in enumerate(_noised(audit, ids, times), 1):
-                strips.append(Strip(audit.label, pictures, labels))
+            times = planned.times(self.steps, audit.name)
+            noised = planned.noised(audit.folder, times, self.pictures)
+            for number, pictures in enumerate(noised.pictures, 1):
+                strips.append(
+                    Strip(audit.label, unit_pictures(pictures), noised.labels)
+                )
                 rows += [
                     (audit.name, audit.label, number, t, float(level))
-                    for t, level in zip(times, levels, strict=True)
+                    for t, level in zip(noised.times, noised.log_snr, strict=True)
                 ]
         return _built(
             audits,
@@ -84,21 +72,6 @@ class Perturbed(Exhibit):
             "Pictures with growing noise.",
             strips,
         )
-
-
-def _noised(
-    audit: Finished, ids: np.ndarray, times: Sequence[float]
-) -> list[np.ndarray]:
-    """For each image its noised versions [k, h, w, c], one noise for all times."""
-    sde, codec = audit.plan.sde, audit.plan.model.codec
-    x = codec.encode(jnp.asarray(audit.work.source.images(ids)))
-    noise = jax.random.normal(jax.random.key(audit.plan.seed), x.shape)
-    shown = []
-    for t in times:
-        scale = jnp.sqrt(sde.alpha(t) ** 2 + sde.std(t) ** 2)
-        noisy = codec.decode(sde.perturb(x, t, noise) / scale)
-        shown.append(np.clip(np.asarray(noisy), 0.0, 1.0))
-    return [unit_pictures(row) for row in np.stack(shown, axis=1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,18 +93,21 @@ class Samples(Exhibit):
         at_least("count", self.count, 1)
         at_least("columns", self.columns, 1)
 
-    def check_audit(self, name: str, plan: Plan) -> None:
+    def check_audit(self, name: str, planned: Planned) -> None:
+        """Refuse what the audit will not have."""
         require(
-            plan.report.samples >= self.count,
+            planned.samples >= self.count,
             f"audit {name!r}",
-            f"draws {plan.report.samples} samples and {self.count} are to be shown",
+            f"draws {planned.samples} samples and {self.count} are to be shown",
             "raise its report.samples, or lower the exhibit's count",
         )
 
-    def build(self, audits: Sequence[Finished]) -> Built:
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
         strips, rows = [], []
         for audit in audits:
-            if not audit.plan.report.pictures:
+            planned = audit.planned
+            if not planned.pictures:
                 continue
             path = audit.folder / "target" / "samples.npz"
             kept = load_npz(path, ("images", "target"))
@@ -139,9 +115,8 @@ class Samples(Exhibit):
             for start in range(0, len(images), self.columns):
                 name = audit.label if start == 0 else ""
                 strips.append(Strip(name, images[start : start + self.columns]))
-            sampler = audit.plan.config["sampler"]["name"]
-            about = (sampler, audit.plan.seed, str(kept["target"]))
-            rows += [(audit.name, audit.label, i, *about) for i in range(len(images))]
+            made = (planned.sampler, planned.seed, str(kept["target"]))
+            rows += [(audit.name, audit.label, i, *made) for i in range(len(images))]
         return _built(
             audits,
             f"The first {self.count:,} samples of each target, none selected.",
@@ -155,14 +130,10 @@ _SAMPLES_CSV = ("audit", "model", "sample", "sampler", "seed", "target_digest")
 
 
 def _built(
-    audits: Sequence[Finished],
-    caption: str,
-    csv: str,
-    alt: str,
-    strips: Sequence[Strip],
+    audits: Sequence[Audit], caption: str, csv: str, alt: str, strips: Sequence[Strip]
 ) -> Built:
     """The pictures of audits that ask for them, and in words who does not."""
-    silent = [a.label for a in audits if not a.plan.report.pictures]
+    silent = [a.label for a in audits if not a.planned.pictures]
     if silent:
         left_out = (
             f"Pictures of {', '.join(silent)} are left out: real images, and samples, "
@@ -175,9 +146,6 @@ def _built(
             Row((Cell(name), Cell("left out", known=False))) for name in silent
         )
         return Built(caption, csv, alt, table=Table(("Target", "Pictures"), rows))
-    return Built(caption, csv, alt, figure=_sheet(strips), strips=tuple(strips))
-
-
-def _sheet(strips: Sequence[Strip]) -> Any:
     named = [(textwrap.fill(s.name, 13), s.pictures) for s in strips]
-    return figure.sheet(named, [s.labels for s in strips if s.labels])
+    sheet = draw.sheet(named, [s.labels for s in strips if s.labels])
+    return Built(caption, csv, alt, figure=sheet, strips=tuple(strips))

@@ -1,153 +1,32 @@
-"""The figures: matplotlib through its object interface, no pyplot, no global state.
-
-Each function returns a `Figure` drawn in the colours of `PAPER`. `png` saves it as it
-is; `svg` turns the colours into CSS variables, so that one drawing is read on light
-paper and on a dark screen, and its words stay words.
-"""
+"""The figures, of one audit and of many: each function returns a `Figure`."""
 
 from __future__ import annotations
 
-import contextlib
-import html
-import io
-import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from score_mia.report.content import AttackContent, ColumnContent
-from score_mia.report.curves import ColumnCurves, RocCurve
+from score_mia.report.content import AttackContent, Stepped
+from score_mia.report.curves import RocCurve
+from score_mia.report.style import (
+    DASHES,
+    PAPER,
+    SERIES,
+    WIDE,
+    few_ticks,
+    figure,
+    percent,
+    plain,
+    styled,
+)
 from score_mia.report.text import level
-from score_mia.report.ticks import few_ticks, percent, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PAPER = {
-    "ink": "#1d2430",
-    "soft": "#5a6473",
-    "line": "#d5dae1",
-    "veil": "#eef0f4",
-    "blue": "#0b66b8",
-    "orange": "#c14f08",
-    "green": "#0a7d60",
-    "purple": "#8548a8",
-    "ochre": "#8a6a00",
-    "rose": "#b8326d",
-    "level1": "#7fb2de",
-    "level2": "#2e7ec1",
-    "level3": "#0f4f8c",
-    "level4": "#062c52",
-}
-"""Role to colour; roles are told apart by lightness and dash as well as by hue."""
-
-SERIES = ("blue", "orange", "green", "purple", "ochre", "rose")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (5, 2, 1, 2)), (0, (1.5, 1.5)))
-STYLE = {
-    "axes.edgecolor": PAPER["soft"],
-    "axes.labelcolor": PAPER["ink"],
-    "axes.labelsize": 10,
-    "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": PAPER["ink"],
-    "axes.titlesize": 10.5,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "font.size": 10,
-    "font.family": ["DejaVu Sans"],
-    "grid.color": PAPER["line"],
-    "grid.linewidth": 0.7,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    "legend.labelcolor": PAPER["ink"],
-    "pdf.fonttype": 42,  # journals refuse matplotlib's own kind of font
-    "svg.fonttype": "none",
-    "text.color": PAPER["ink"],
-    "text.parse_math": False,
-    "xtick.color": PAPER["soft"],
-    "xtick.labelcolor": PAPER["ink"],
-    "ytick.color": PAPER["soft"],
-    "ytick.labelcolor": PAPER["ink"],
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-}
-WIDE, HIGH = 5.4, 4.0
-"""Inches of one figure: about a phone's width at the size its words are set in."""
-
-
-@contextlib.contextmanager
-def styled(salt: str = "score_mia") -> Iterator[None]:
-    """Our style and no other, whatever matplotlibrc the machine has."""
-    import matplotlib.style
-
-    with matplotlib.style.context(["default", STYLE | {"svg.hashsalt": salt}]):
-        yield
-
-
-def figure(
-    wide: float = WIDE, high: float = HIGH, rows: int = 1, columns: int = 1, **kw: Any
-) -> tuple[Figure, np.ndarray]:
-    """An empty figure and its axes [rows, columns]; call it inside `styled`."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(wide, high), layout="constrained")
-    return fig, fig.subplots(rows, columns, squeeze=False, **kw)
-
-
-def png(fig: Figure) -> bytes:
-    """The figure on white paper; the same figure gives the same bytes."""
-    out = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        # A title in a script that the font lacks shows boxes here; the page has it.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        fig.savefig(
-            out, format="png", dpi=160, facecolor="white", metadata={"Software": None}
-        )
-    return out.getvalue()
-
-
-def pdf(fig: Figure) -> bytes:
-    """The figure for a paper, its words as fonts; the same figure, the same bytes."""
-    out = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
-        fig.savefig(out, format="pdf", facecolor="white", metadata=nothing)
-    return out.getvalue()
-
-
-def svg(fig: Figure, salt: str, alt: str) -> str:
-    """The figure as an `<svg>` to put into HTML.
-
-    `salt` keeps the ids of several figures on a page apart; `alt` says in words what
-    there is to see.
-    """
-    out = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with styled(salt), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        fig.savefig(out, format="svg", metadata=nothing)
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = text.replace("xlink:href", "href")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    for role, colour in PAPER.items():
-        text = text.replace(colour, f"var(--{role})")
-    opening = re.match(r"<svg[^>]*>", text)
-    assert opening is not None
-    box = re.search(r'viewBox="[^"]*"', opening.group())
-    assert box is not None
-    label = html.escape(alt, quote=True)
-    opened = f'<svg {box.group()} role="img" aria-label="{label}">'
-    return opened + text[opening.end() :].strip()
+# --- ROC -----------------------------------------------------------------------------
 
 
 def roc(
@@ -278,47 +157,161 @@ def _step_curve(
     )
 
 
-def by_step(columns: ColumnContent, curves: ColumnCurves, axis: str) -> Figure:
+def rocs(panels: Mapping[str, Mapping[str, RocCurve]]) -> Figure:
+    """A log-log ROC for each name, on the same axes (Figs. 2, 4 and 6)."""
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    shown = [curve for curves in panels.values() for curve in curves.values()]
+    with styled():
+        fig, grid = figure(
+            5.4 if columns == 1 else 9.0, 0.3 + 3.9 * lines, lines, columns
+        )
+        for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
+            roc_axes(axes, curves, among=shown)
+            axes.set_title(name, loc="left")
+            axes.legend(loc="lower right")
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        return fig
+
+
+# --- against the diffusion step ----------------------------------------------------
+
+
+def by_step(steps: Stepped, axis: str) -> Figure:
     """TPR and AUC of every column against "time" or "log_snr" (Fig. 1).
 
     Above the AUC, below the TPRs that the non-members resolve, both with pointwise
     95 % intervals; the step chosen on reference data is marked. On either axis noise
     grows to the right.
     """
-    x = columns.time if axis == "time" else columns.log_snr
-    keep = np.isfinite(x)
-    order = np.argsort(x[keep], kind="stable")
+    auc = steps.curves.auc
     with styled():
         fig, grid = figure(
             high=4.9, rows=2, sharex=True, gridspec_kw={"height_ratios": [2, 3]}
         )
         above, below = grid[:, 0]
-        at = x[keep][order]
-        banded(above, at, curves.auc[:, keep][:, order], "soft", "-", "AUC")
+        _curve(above, axis, steps, auc, "soft", "-", "AUC")
         above.axhline(0.5, color=PAPER["soft"], lw=1, ls=":")
-        above.set(
-            ylabel="AUC", ylim=(min(0.45, np.nanmin(curves.auc[1, keep])) - 0.02, 1.03)
-        )
-        for i, (rate, values) in enumerate(sorted(curves.tpr.items(), reverse=True)):
-            if values is not None:
-                part = values[:, keep][:, order]
-                banded(below, at, part, *at_rate(i, rate))
+        floor = min(0.45, np.nanmin(auc[1])) - 0.02
+        above.set(ylabel="AUC", ylim=(floor, 1.03))
+        for i, rate in enumerate(sorted(steps.curves.tpr, reverse=True)):
+            _curve(below, axis, steps, steps.curves.tpr[rate], *_at_rate(i, rate))
         below.set(ylabel="true-positive rate", ylim=(-0.03, 1.03))
         percent(below.yaxis, log=False)
-        clock_axis(below, columns.time_label if axis == "time" else None)
-        _mark_chosen(above, below, columns, float(x[columns.chosen_index or 0]))
+        _clock_axis(below, steps.time_label if axis == "time" else None)
+        _mark_chosen(above, below, steps, axis)
         for axes in (above, below):
             axes.grid(True, axis="y")
         below.legend(loc="best")
         return fig
 
 
-def at_rate(i: int, rate: float) -> tuple[str, Any, str]:
+Named = tuple[str, Stepped]
+"""An audit's label, and what its attack measured step by step."""
+
+
+def by_audit(
+    audits: Sequence[Named], fprs: Sequence[float], axes: Sequence[str]
+) -> Figure:
+    """A panel for each audit, a curve for each FPR (Figs. 1, 7a, 8a and 11)."""
+    rates = sorted(fprs, reverse=True)
+    looks = {rate: _at_rate(i, rate) for i, rate in enumerate(rates)}
+    panels = [
+        (name, steps.time_label, [(steps, r, look) for r, look in looks.items()])
+        for name, steps in audits
+    ]
+    return _panels(panels, axes, shared="log_snr")
+
+
+def by_rate(
+    audits: Sequence[Named], fprs: Sequence[float], axes: Sequence[str]
+) -> Figure:
+    """A panel for each FPR, a curve for each audit (Fig. 5); guessing is dotted."""
+    looks = [
+        (SERIES[i % len(SERIES)], DASHES[i % len(DASHES)], name)
+        for i, (name, _) in enumerate(audits)
+    ]
+    label = audits[0][1].time_label
+    panels = [
+        (
+            f"at {level(rate)} FPR",
+            label,
+            [(s, rate, look) for (_, s), look in zip(audits, looks, strict=True)],
+        )
+        for rate in fprs
+    ]
+    fig = _panels(panels, axes, shared="all")
+    for i, axis in enumerate(fig.axes):
+        rate = fprs[i // len(axes)]
+        axis.axhline(rate, color=PAPER["soft"], lw=1, ls=":")
+    return fig
+
+
+def _panels(
+    panels: Sequence[tuple[str, str, Sequence[tuple[Stepped, float, Any]]]],
+    axes: Sequence[str],
+    shared: str,
+) -> Figure:
+    """Panels below each other, one column for each axis.
+
+    Args:
+      panels: title, label of the time axis, and (steps, rate, look) of each curve.
+      axes: "time" and "log_snr".
+      shared: the axis that panels of a column have in common, or "all".
+    """
+    wide, high = 4.2 * len(axes), 0.75 + 1.9 * len(panels)
+    with styled():
+        fig, grid = figure(
+            max(wide, 5.4), max(high, 2.9), len(panels), len(axes), sharey=True
+        )
+        for column, axis in zip(grid.T, axes, strict=True):
+            for panel in column[1:]:
+                if shared in ("all", axis):
+                    panel.sharex(column[0])
+        for (title, label, curves), line in zip(panels, grid, strict=True):
+            for axis, panel in zip(axes, line, strict=True):
+                for steps, rate, look in curves:
+                    _curve(panel, axis, steps, steps.curves.tpr[rate], *look)
+                _finish(panel, axis, label, title)
+        for k, axis in enumerate(axes):
+            if axis == "log_snr":  # once for all, since the panels share it
+                _clock_axis(grid[-1, k], None)
+        fig.supylabel("true-positive rate", fontsize=10)
+        legend(fig, grid.flat)
+        return fig
+
+
+def _finish(panel: Axes, axis: str, time_label: str, title: str) -> None:
+    if not panel.lines:
+        middle = {"ha": "center", "va": "center", "transform": panel.transAxes}
+        panel.text(0.5, 0.5, "below resolution", color=PAPER["soft"], **middle)
+    panel.set_ylim(-0.03, 1.03)
+    percent(panel.yaxis, log=False)
+    panel.grid(True, axis="y")
+    panel.set_title(title, loc="left")
+    if axis == "time":
+        _clock_axis(panel, time_label)
+
+
+def legend(fig: Figure, panels: Iterable[Axes]) -> None:
+    """One for the whole figure, each name once."""
+    named: dict[str, Any] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    if named:
+        handles, names = [*named.values()], [*named]
+        wide = min(4, len(named))
+        fig.legend(handles, names, loc="outside upper center", ncols=wide)
+
+
+def _at_rate(i: int, rate: float) -> tuple[str, Any, str]:
     """Colour role, dash and label of the i-th of the curves at several FPRs."""
     return f"level{min(i, 3) + 1}", DASHES[i % 4], f"at {level(rate)} FPR"
 
 
-def clock_axis(axes: Axes, time_label: str | None) -> None:
+def _clock_axis(axes: Axes, time_label: str | None) -> None:
     """Noise grows to the right: on the process's clock, or on log-SNR if that is None.
 
     To be called once for axes that share their x.
@@ -329,42 +322,58 @@ def clock_axis(axes: Axes, time_label: str | None) -> None:
     axes.xaxis.set_major_formatter(plain)
 
 
-def banded(
-    axes: Axes, x: np.ndarray, v: np.ndarray, role: str, dash: Any, label: str
+def _curve(
+    axes: Axes,
+    axis: str,
+    steps: Stepped,
+    values: np.ndarray | None,
+    role: str,
+    dash: Any,
+    label: str,
 ) -> None:
-    """A curve v [3, K] (value, low, high) over x [K] with its interval."""
-    axes.fill_between(x, v[1], v[2], color=PAPER[role], alpha=0.15, lw=0)
-    axes.plot(x, v[0], color=PAPER[role], lw=1.8, ls=dash, label=label)
+    """A curve [3, K] (value, low, high) with its interval; None is not drawn."""
+    if values is None:
+        return
+    x = steps.axis(axis)
+    keep = np.isfinite(x) & np.isfinite(values).all(axis=0)
+    order = np.argsort(x[keep], kind="stable")
+    x, (value, low, high) = x[keep][order], values[:, keep][:, order]
+    axes.fill_between(x, low, high, color=PAPER[role], alpha=0.15, lw=0)
+    axes.plot(x, value, color=PAPER[role], lw=1.8, ls=dash, label=label)
 
 
-def _mark_chosen(above: Axes, below: Axes, columns: ColumnContent, x: float) -> None:
-    if columns.chosen_index is None or not np.isfinite(x):
+def _mark_chosen(above: Axes, below: Axes, steps: Stepped, axis: str) -> None:
+    if steps.chosen is None or not np.isfinite(steps.axis(axis)[steps.chosen]):
         return
     for axes in (above, below):
+        x = float(steps.axis(axis)[steps.chosen])
         axes.axvline(x, color=PAPER["orange"], lw=1.2, ls=(0, (4, 2)))
     above.set_title(
-        f"chosen on reference data: {columns.words(columns.chosen_index)}",
+        f"chosen on reference data: {steps.words(steps.chosen)}",
         color=PAPER["orange"],
         fontsize=9.5,
         loc="right",
     )
 
 
+# --- scores, training, pictures ---
+
+
 def histogram(
-    attacks: Sequence[AttackContent], wide: float = WIDE, least: float = 2.9
+    attacks: Mapping[str, AttackContent], wide: float = WIDE, least: float = 2.9
 ) -> Figure:
     """Membership scores of members and non-members, each group summing to 100 %.
 
     Args:
-      attacks: a panel each.
+      attacks: a panel each, by title.
       wide, least: inches of its width, and of its height at the least.
     """
     with styled():
         high = 0.6 + 1.9 * len(attacks)
         fig, grid = figure(wide, max(high, least), rows=len(attacks))
-        for axes, attack in zip(grid[:, 0], attacks, strict=True):
+        for axes, (title, attack) in zip(grid[:, 0], attacks.items(), strict=True):
             _histogram(axes, attack)
-            axes.set_title(attack.title, loc="left")
+            axes.set_title(title, loc="left")
         grid[-1, 0].set_xlabel("membership score (higher = more member-like)")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper center", ncols=2)

@@ -10,28 +10,28 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from score_mia.attacks.protocol import AnySignal
-from score_mia.auditing.plan import Plan
 from score_mia.check import require
 from score_mia.metrics.roc import FPRS
 from score_mia.registry import make
-from score_mia.report.table import csv_text, measures
-from score_mia.report.text import SPACE, aside, level
-from score_mia.study.clock import Steps, find, time_text
-from score_mia.study.exhibit import (
+from score_mia.report.exhibits.audit import Audit, Planned
+from score_mia.report.exhibits.base import (
+    NONE,
     Built,
     Cell,
     Exhibit,
     Row,
     Table,
+    distance,
+    frechet_heading,
     levels,
     number,
     sizes,
 )
-from score_mia.study.finished import Finished
+from score_mia.report.exhibits.steps import Steps
+from score_mia.report.table import csv_text, measures
+from score_mia.report.text import SPACE, aside, level
+from score_mia.results import AttackResult, Quality
 
-NONE = "\N{EN DASH}"
-"""In a cell that has no number."""
 _OURS = "ours"
 QUALITY_CSV = (
     *("source", "audit", "model", "encoder", "measure", "between"),
@@ -49,44 +49,42 @@ RATE_CSV = (
 class RateRow:
     """What a row of ours is about: an attack as a whole, or one of its columns."""
 
-    audit: Finished
+    audit: Audit
     attack: str
     column: int | None = None
 
     @property
-    def signal(self) -> AnySignal:
-        """What the attack reads off the target."""
-        return next(iter(find(self.audit.plan, self.attack).signals.values()))
+    def signal(self) -> str:
+        """Full name of the class of what the attack reads off the target."""
+        return self.audit.planned.find(self.attack).signal
 
     @property
     def time(self) -> float | None:
         """The column's, on the own clock of the process."""
         if self.column is None:
             return None
-        return float(self.audit.clock(self.attack).time[self.column])
+        return float(self.audit.stepped(self.attack).time[self.column])
 
     @property
     def step(self) -> Cell:
         """The step in words, with what makes it comparable."""
-        time = self.time
-        if self.column is None or time is None:
-            found = self.audit.assessment(self.attack)
-            several = len(found.signals.names) > 1
-            return Cell(NONE, found.scorer.about if several else "")
-        clock = self.audit.clock(self.attack)
-        said = f"log-SNR {clock.log_snr[self.column]:.1f}"
-        if self.audit.chosen(self.attack) == clock.names[self.column]:
-            said += ", used by the attack"
-        return Cell(time_text(self.audit.plan.sde, time), said)
+        if self.column is None:
+            several = len(self.audit.planned.find(self.attack).columns) > 1
+            return Cell(NONE, self.audit.entry(self.attack).chosen if several else "")
+        steps = self.audit.stepped(self.attack)
+        small = f"log-SNR {steps.log_snr[self.column]:.1f}"
+        if steps.chosen == self.column:
+            small += ", used by the attack"
+        return Cell(steps.time_text(steps.time[self.column]), small)
 
     @property
     def about(self) -> tuple[Any, ...]:
         """The csv's columns from "audit" to "log_snr"."""
-        about = (self.audit.name, self.audit.label, self.attack)
+        first = (self.audit.name, self.audit.label, self.attack)
         if self.column is None:
-            return (*about, "", "", "")
-        clock, k = self.audit.clock(self.attack), self.column
-        return (*about, clock.names[k], float(clock.time[k]), float(clock.log_snr[k]))
+            return (*first, "", "", "")
+        steps, k = self.audit.stepped(self.attack), self.column
+        return (*first, steps.names[k], float(steps.time[k]), float(steps.log_snr[k]))
 
 
 class Extra(NamedTuple):
@@ -113,7 +111,7 @@ class BesideRates(Protocol):
 class BesideQuality(Protocol):
     """Gives further rows to a table of quality."""
 
-    def after(self, audits: Sequence[Finished]) -> Iterable[Extra]:
+    def after(self, audits: Sequence[Audit]) -> Iterable[Extra]:
         """The rows after ours: cells as in our own, csv lines as `QUALITY_CSV`."""
         ...
 
@@ -131,7 +129,7 @@ def _beside(spec: Mapping[str, Any] | None, kind: Any) -> Any:
         isinstance(part, kind),
         f"beside {spec['name']!r}",
         "gives no rows to such a table",
-        f"let it be a score_mia.study.tables.{kind.__name__}",
+        f"let it be a {kind.__module__}.{kind.__name__}",
     )
     return part
 
@@ -151,11 +149,12 @@ class QualityTable(Exhibit):
     def __post_init__(self) -> None:
         _beside(self.beside, BesideQuality)
 
-    def check_audit(self, name: str, plan: Plan) -> None:
+    def check_audit(self, name: str, planned: Planned) -> None:
         """Every audit can be shown, if only as not measured."""
 
-    def build(self, audits: Sequence[Finished]) -> Built:
-        found = [(a, a.metrics["target"].get("quality")) for a in audits]
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
+        measured = [(a, a.result.target.quality) for a in audits]
         frechet = frechet_heading(audits)
         header = (
             *("Target", "Encoder"),
@@ -163,16 +162,16 @@ class QualityTable(Exhibit):
             *(f"{frechet} to members", f"{frechet} to non-members"),
             f"{frechet}, members to non-members",
         )
-        rows = [_quality_row(a, q) for a, q in found]
+        rows = [_quality_row(a, q) for a, q in measured]
+        lines = [*_quality_csv(measured)]
         caption = [
             "Distance of the samples from images of either group, and of members from "
             f"non-members, which perfect samples would reach. {levels(audits)} "
             "intervals where there are any; n is how many samples and images."
             + ("" if frechet == "FID" else f" {frechet}: a Fréchet distance, no FID.")
         ]
-        if any(q is None for _, q in found):
+        if any(q is None for _, q in measured):
             caption.append("Not measured: there is no “quality” in the config.")
-        lines = [*_quality_csv(found)]
         others = _beside(self.beside, BesideQuality)
         if others is not None:
             for extra in others.after(audits):
@@ -187,57 +186,41 @@ class QualityTable(Exhibit):
         )
 
 
-_PAIRS = ("members", "nonmembers", "members_to_nonmembers")
-
-
-def _quality_row(audit: Finished, quality: Mapping[str, Any] | None) -> Row:
-    target = audit.metrics["target"]
-    about = f"{target['members']:,} training images, {target['steps']:,} steps"
+def _quality_row(audit: Audit, quality: Quality | None) -> Row:
+    target = audit.result.target
+    small = f"{target.members:,} training images, {target.steps:,} steps"
     if quality is None:
         cells = [Cell("not measured", known=False), *[Cell(NONE, known=False)] * 6]
-        return Row((Cell(audit.label, about), *cells))
-    distances = [quality[pair][kind] for kind in ("kid", "frechet") for pair in _PAIRS]
+        return Row((Cell(audit.label, small), *cells))
+    pairs = (quality.members, quality.nonmembers, quality.members_to_nonmembers)
+    distances = [*(p.kid for p in pairs), *(p.frechet for p in pairs)]
     return Row(
         (
-            Cell(audit.label, about),
-            Cell(quality["encoder"], f"{quality['features']:,} features"),
+            Cell(audit.label, small),
+            Cell(quality.encoder, f"{quality.features:,} features"),
             *map(distance, distances),
         )
     )
 
 
-def frechet_heading(audits: Sequence[Finished]) -> str:
-    """ "FID" if the encoder of FID measured them all, else "FD"."""
-    found = [a.metrics["target"].get("quality") for a in audits]
-    names = {q["frechet_name"] for q in found if q}
-    return "FID" if names == {"FID"} else "FD"
-
-
-def distance(entry: Mapping[str, Any]) -> Cell:
-    """A distance between two sets of images, with its interval or its n."""
-    first, second = entry["n"]
-    if entry["low"] is None:
-        return Cell(
-            f"{entry['value']:.4g}", f"n{SPACE}={SPACE}{first:,},{SPACE}{second:,}"
-        )
-    interval = f"[{entry['low']:.3g},{SPACE}{entry['high']:.3g}]"
-    return Cell(f"{entry['value']:.4g}", interval)
-
-
 def _quality_csv(
-    found: Sequence[tuple[Finished, Mapping[str, Any] | None]],
+    measured: Sequence[tuple[Audit, Quality | None]],
 ) -> Iterator[Sequence[Any]]:
-    for audit, quality in found:
-        about = (_OURS, audit.name, audit.label)
+    for audit, quality in measured:
+        first = (_OURS, audit.name, audit.label)
         if quality is None:
-            yield (*about, "", "not measured")
+            yield (*first, "", "not measured")
             continue
-        for kind, name in (("kid", "KID"), ("frechet", quality["frechet_name"])):
-            for pair in _PAIRS:
-                e = quality[pair][kind]
-                numbers = (e["value"], e["low"], e["high"], *e["n"], e["features"])
-                told = (*about, quality["encoder"], name, pair)
-                yield (*told, *numbers, quality["level"])
+        pairs = {
+            "members": quality.members,
+            "nonmembers": quality.nonmembers,
+            "members_to_nonmembers": quality.members_to_nonmembers,
+        }
+        for kind, name in (("kid", "KID"), ("frechet", quality.frechet_name)):
+            for pair, distances in pairs.items():
+                d = distances.kid if kind == "kid" else distances.frechet
+                numbers = (d.value, d.low, d.high, *d.n, d.features, quality.level)
+                yield (*first, quality.encoder, name, pair, *numbers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,18 +250,21 @@ class LossTable(Exhibit):
         """The steps shown."""
         return Steps(self.times, self.log_snr)
 
-    def check_audit(self, name: str, plan: Plan) -> None:
-        self.steps.check(name, plan, self.attack)
+    def check_audit(self, name: str, planned: Planned) -> None:
+        """Refuse what the audit will not have."""
+        times = planned.stepped(self.attack)
+        chooses = planned.find(self.attack).chooses
+        self.steps.check(name, self.attack, times, chooses)
         for attack in self.also:
-            find(plan, attack)
+            planned.find(attack)
 
-    def build(self, audits: Sequence[Finished]) -> Built:
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
         return _build_rates(audits, [r for a in audits for r in self._rows(a)], self)
 
-    def _rows(self, audit: Finished) -> Iterator[RateRow]:
-        clock = audit.clock(self.attack)
-        chosen = audit.chosen(self.attack)
-        for column in self.steps.columns(audit.name, clock, chosen):
+    def _rows(self, audit: Audit) -> Iterator[RateRow]:
+        steps = audit.stepped(self.attack)
+        for column in self.steps.columns(audit.name, self.attack, steps):
             yield RateRow(audit, self.attack, column)
         for attack in self.also:
             yield RateRow(audit, attack)
@@ -301,15 +287,17 @@ class LikelihoodTable(Exhibit):
     def __post_init__(self) -> None:
         _beside(self.beside, BesideRates)
 
-    def check_audit(self, name: str, plan: Plan) -> None:
-        find(plan, self.attack)
+    def check_audit(self, name: str, planned: Planned) -> None:
+        """Refuse what the audit will not have."""
+        planned.find(self.attack)
 
-    def build(self, audits: Sequence[Finished]) -> Built:
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
         return _build_rates(audits, [RateRow(a, self.attack) for a in audits], self)
 
 
 def _build_rates(
-    audits: Sequence[Finished],
+    audits: Sequence[Audit],
     rows: Sequence[RateRow],
     exhibit: LossTable | LikelihoodTable,
 ) -> Built:
@@ -329,7 +317,7 @@ def _build_rates(
         for extra in others.below(row) if others is not None else ():
             shown.append(extra.row)
             lines += extra.csv
-    caption = _caption(audits, exhibit, stepped)
+    caption = _caption(audits, exhibit.attack, stepped)
     if others is not None:
         caption = f"{caption} {others.caption(rows)}"
     return Built(
@@ -345,37 +333,32 @@ def _without_step(row: Row) -> Row:
     return dataclasses.replace(row, cells=row.cells[:2] + row.cells[3:])
 
 
-def _caption(
-    audits: Sequence[Finished],
-    exhibit: LossTable | LikelihoodTable,
-    stepped: bool,
-) -> str:
-    said = [
-        f"Evaluated on {sizes(audits, exhibit.attack)}; in brackets {levels(audits)} "
+def _caption(audits: Sequence[Audit], attack: str, stepped: bool) -> str:
+    lines = [
+        f"Evaluated on {sizes(audits, attack)}; in brackets {levels(audits)} "
         "intervals; members are the positive class. “Below resolution”: too few "
         "non-members to show the rate."
     ]
     if stepped:
-        said.append(
+        lines.append(
             "t is on the own clock of each process, where noise grows with t. No step "
             "was chosen on the images reported here."
         )
-    return " ".join(said)
+    return " ".join(lines)
 
 
-def _row(row: RateRow, entry: Mapping[str, Any]) -> Row:
-    n = entry["n_nonmembers"]
-    rates = [number(entry["tpr_at_fpr"][f"{f:g}"], n) for f in FPRS]
-    zero = number(entry["tpr_at_zero_fp"], n)
-    upper = aside(entry["tpr_at_zero_fp"])
+def _row(row: RateRow, entry: AttackResult) -> Row:
+    n = entry.nonmembers
+    rates = [number(entry.tpr_at_fpr[f], n) for f in FPRS]
+    zero = number(entry.tpr_at_zero_fp, n)
+    upper = aside(entry.tpr_at_zero_fp)
     zero = dataclasses.replace(zero, below=f"{zero.below}, {upper}" if upper else "")
     first = (Cell(row.audit.label), Cell(row.attack), row.step)
-    return Row((*first, *rates, zero, number(entry["balanced_accuracy"], n)))
+    return Row((*first, *rates, zero, number(entry.balanced_accuracy, n)))
 
 
-def _csv(row: RateRow, entry: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
-    held = (entry["n_members"], entry["n_nonmembers"], entry["level"])
-    about = row.about
+def _csv(row: RateRow, entry: AttackResult) -> Iterator[Sequence[Any]]:
+    counts = (entry.members, entry.nonmembers, entry.level)
     for measure, rate, e in measures(entry):
-        numbers = (e["value"], e["low"], e["high"], e.get("resolvable", True))
-        yield (_OURS, *about, measure, rate, *numbers, *held)
+        numbers = (e.value, e.low, e.high, e.resolvable)
+        yield (_OURS, *row.about, measure, rate, *numbers, *counts)

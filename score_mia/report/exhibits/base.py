@@ -1,7 +1,8 @@
 """What an exhibit is, and what it becomes: a table, a figure or pictures.
 
 A kind of exhibit is a frozen dataclass whose fields are its config. It is checked
-against the audits' plans before anything is computed, and built from finished audits.
+against what audits plan before anything is computed, and built from the files of
+finished ones.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float
 from numpy import ndarray
 
-from score_mia.auditing.plan import Plan
 from score_mia.check import one_of
-from score_mia.report.text import SPACE, estimate, known
-from score_mia.study.finished import Finished
+from score_mia.report.exhibits.audit import Audit, Planned
+from score_mia.report.text import SPACE, estimate
+from score_mia.results import Distance, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+NONE = "\N{EN DASH}"
+"""In the place of what there is none of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Built:
       caption: what is shown, of how many images, with which intervals.
       csv: its numbers in full precision.
       alt: the figure or the pictures in words.
-      table: for the page and LaTeX; drawn where there is no figure.
+      table: for the page and LaTeX.
       figure: for PNG and PDF, and for the page unless there are `strips`.
       strips: pictures for the page.
     """
@@ -92,6 +96,11 @@ class Exhibit(abc.ABC):
 
     heading: ClassVar[str] = ""
 
+    @property
+    def head(self) -> str:
+        """What stands over it."""
+        return self.title or self.heading or type(self).__name__
+
     def among(self, names: Iterable[str]) -> tuple[str, ...]:
         """Names of the audits it shows."""
         names = tuple(names)
@@ -99,29 +108,39 @@ class Exhibit(abc.ABC):
             one_of("audit", name, names)
         return names if self.audits is None else self.audits
 
-    def check(self, plans: Mapping[str, Plan]) -> None:
+    def check(self, planned: Mapping[str, Planned]) -> None:
         """Tell before training what could not be shown, as a `UserError`."""
-        for name in self.among(plans):
-            self.check_audit(name, plans[name])
+        for name in self.among(planned):
+            self.check_audit(name, planned[name])
 
     @abc.abstractmethod
-    def check_audit(self, name: str, plan: Plan) -> None:
+    def check_audit(self, name: str, planned: Planned) -> None:
         """The same of one audit."""
 
     @abc.abstractmethod
-    def build(self, audits: Sequence[Finished]) -> Built:
-        """Make it from finished audits, at least one, in the order shown."""
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """The exhibit of those of its audits that are finished, at least one."""
 
 
-def number(
-    found: Mapping[str, Any] | None, nonmembers: int, percent: bool = True
-) -> Cell:
-    """An estimate of metrics.json as a cell, "below resolution" where it has none."""
-    value, interval = estimate(found, nonmembers, percent)
-    return Cell(value, interval.replace(" ", SPACE), known(found))
+# --- words that exhibits share -----------------------------------------------------
 
 
-def sizes(audits: Sequence[Finished], attack: str) -> str:
+def number(entry: Estimate, nonmembers: int, percent: bool = True) -> Cell:
+    """An estimate with its interval, or why there is none."""
+    value, interval = estimate(entry, nonmembers, percent)
+    return Cell(value, interval.replace(" ", SPACE), entry.known)
+
+
+def distance(entry: Distance) -> Cell:
+    """A distance between two sets of images, with its interval or its n."""
+    first, second = entry.n
+    value = f"{entry.value:.4g}"
+    if entry.low is None:
+        return Cell(value, f"n{SPACE}={SPACE}{first:,},{SPACE}{second:,}")
+    return Cell(value, f"[{entry.low:.3g},{SPACE}{entry.high:.3g}]")
+
+
+def sizes(audits: Sequence[Audit], attack: str) -> str:
     """On how many images an attack was judged, in words."""
     counts = [a.counts(attack) for a in audits]
     if len(set(counts)) == 1:
@@ -132,7 +151,13 @@ def sizes(audits: Sequence[Finished], attack: str) -> str:
     )
 
 
-def levels(audits: Sequence[Finished]) -> str:
+def levels(audits: Sequence[Audit]) -> str:
     """Coverage of the audits' intervals, e.g. "95 %"."""
-    shown = sorted({f"{100 * a.level:g}" for a in audits})
+    shown = sorted({f"{100 * a.result.level:g}" for a in audits})
     return f"{' or '.join(shown)}{SPACE}%"
+
+
+def frechet_heading(audits: Sequence[Audit]) -> str:
+    """ "FID" if the encoder of FID measured them all, else "FD"."""
+    measured = [a.result.target.quality for a in audits]
+    return "FID" if {q.frechet_name for q in measured if q} == {"FID"} else "FD"

@@ -1,0 +1,54 @@
+"""Exhibits: tables, figures and pictures over several finished audits, from files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from score_mia.report.exhibits.audit import Audit, Noised, Planned, PlannedAttack
+from score_mia.report.exhibits.base import (
+    Built,
+    Cell,
+    Exhibit,
+    Row,
+    Strip,
+    Table,
+)
+from score_mia.report.exhibits.curves import Roc, TprByStep
+from score_mia.report.exhibits.frontier import Frontier
+from score_mia.report.exhibits.pictures import Perturbed, Samples
+from score_mia.report.exhibits.tables import (
+    Extra,
+    LikelihoodTable,
+    LossTable,
+    QualityTable,
+    RateRow,
+)
+
+EXHIBITS: dict[str, Callable[..., Any]] = {
+    "quality_table": QualityTable,
+    "loss_table": LossTable,
+    "likelihood_table": LikelihoodTable,
+    "tpr_by_step": TprByStep,
+    "roc": Roc,
+    "perturbed": Perturbed,
+    "samples": Samples,
+    "frontier": Frontier,
+}
+"""Name in a config -> class."""
+
+__all__ = [
+    "EXHIBITS",
+    "Audit",
+    "Built",
+    "Cell",
+    "Exhibit",
+    "Extra",
+    "Noised",
+    "Planned",
+    "PlannedAttack",
+    "RateRow",
+    "Row",
+    "Strip",
+    "Table",
+]
