@@ -31,6 +31,7 @@ from score_mia.attacks.protocol import (
     Columns,
     HostQuery,
     HostSignal,
+    Product,
     Query,
     Reading,
     Signal,
@@ -40,8 +41,18 @@ from score_mia.conditions import Conditions
 from score_mia.files import digest
 from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.readings import Piece, Readings
-from score_mia.rows import Advance, Ids, Shards, Words, compute, tiled
-from score_mia.target import Generator, Target
+from score_mia.rows import (
+    Advance,
+    Ids,
+    Shards,
+    Words,
+    compute,
+    folder_of,
+    is_whole,
+    tiled,
+)
+from score_mia.sampling.served import Service
+from score_mia.target import Generator, Observed, Target
 
 
 @runtime_checkable
@@ -61,14 +72,14 @@ Model = Target | Generator
 """What is under attack: a model of one's own, or somebody's service."""
 
 
+Prompts = Callable[[Int[np.ndarray, " n"]], tuple[Any, ...] | None]
+"""From ids to the prompts of their images: what becomes a condition in the model."""
+
+
 def untold(ids: Int[np.ndarray, " n"]) -> Conditions:
     """What a model is told that takes no condition."""
     del ids
     return {}
-
-
-Prompts = Callable[[Int[np.ndarray, " n"]], tuple[Any, ...] | None]
-"""From ids to the prompts of their images: what becomes a condition in the model."""
 
 
 def unprompted(ids: Int[np.ndarray, " n"]) -> None:
@@ -106,8 +117,13 @@ def row_seeds(seed: int, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     return (hashed(ids, 1 + seed) >> np.uint64(33)).astype(np.int64)
 
 
-def view(model: Model, access: Access) -> Any:
+def view(model: Model, access: Access, service: Service | None = None) -> Any:
     """What a signal of this access is handed: that, and nothing more.
+
+    Args:
+      model: under attack.
+      access: of the signal.
+      service: how the images of a model of one's own are drawn.
 
     Raises:
       UserError: the model gives less than that.
@@ -119,7 +135,9 @@ def view(model: Model, access: Access) -> Any:
             return model
         if access == "scores":
             return model.denoiser
-    elif access in ("samples", "observed"):
+        if service is not None:
+            return service.of(model.denoiser)
+    elif access == "samples" or (access == "observed" and isinstance(model, Observed)):
         return model
     raise UserError(
         f"access {access!r} cannot be had of {type(model).__name__}; attack another "
@@ -141,6 +159,8 @@ class Reader:
       made_of: further facts that identify the result, above all the target's digest.
       conditions: from ids to what the model is told of each image.
       prompts: from ids to what a service is asked for; None for one that takes none.
+      service: how a model of one's own is met by who has no network.
+      products: rows of what the signal needs, in its order.
     """
 
     name: str
@@ -152,6 +172,8 @@ class Reader:
     made_of: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     conditions: Named = untold
     prompts: Prompts = unprompted
+    service: Service | None = None
+    products: tuple[Shards, ...] = ()
 
     @property
     def words(self) -> Words:
@@ -161,14 +183,20 @@ class Reader:
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the numbers; kept in the manifest."""
-        signal = self.signal
-        name = f"{type(signal).__module__}.{type(signal).__qualname__}"
+        needs = self.signal.needs
+        further = {"needs": [_identity(product) for product in needs]} if needs else {}
+        access = (self.signal.access, *(product.access for product in needs))
+        return {"signal": _identity(self.signal), **self.setting(*access), **further}
+
+    def setting(self, *access: Access) -> dict[str, Any]:
+        """What decides all that is read off the model with such access."""
+        served = isinstance(self.model, Target) and {"samples", "observed"} & {*access}
         return {
-            "signal": f"{name}{_fields(signal)}",
             "source": self.source.digest,
             "seed": self.seed,
             "tile": self.engine.tile,
             **self.made_of,
+            **({"service": repr(self.service)} if served else {}),
         }
 
     @property
@@ -179,7 +207,7 @@ class Reader:
     @functools.cached_property
     def view(self) -> Any:
         """The model as the signal may see it."""
-        return view(self.model, self.signal.access)
+        return view(self.model, self.signal.access, self.service)
 
     @functools.cached_property
     def columns(self) -> Columns:
@@ -214,13 +242,20 @@ class Reader:
                 figures["evaluations"] = f"{spent:,.0f}"
             advance(len(values), **figures)
 
-        tile = self.engine.tile
+        made = tuple({n: p.take(n, ids) for n in p.names} for p in self.products)
+
+        def needed(block: Ids) -> tuple[dict[str, np.ndarray], ...]:
+            return jax.tree.map(lambda a: a[np.searchsorted(ids, block)], made)
+
+        def call(block: Ids) -> Any:
+            return self._dispatch(block, needed(block))
+
         if isinstance(self.signal, HostSignal):
-            # Nothing is asked twice to fill a tile: a question may cost money.
-            blocks = [ids[i : i + tile] for i in range(0, len(ids), tile)]
-            values = np.concatenate([self._batch(block, seen) for block in blocks])
+            blocks = self.blocks(ids)
+            values = [self._batch(block, needed(block), seen) for block in blocks]
+            values = np.concatenate(values)
         else:
-            values = tiled(self._dispatch, ids, tile * self._mesh.size, seen)
+            values = tiled(call, ids, self.engine.tile * self._mesh.size, seen)
         return {"values": values[:, :width], "diagnostics": values[:, width:]}
 
     @functools.cached_property
@@ -228,32 +263,49 @@ class Reader:
         return device.mesh(self.engine.devices)
 
     @functools.cached_property
+    def _arrays(self) -> Any:
+        """The view as a program's argument; None of what gives images alone."""
+        return self.view if self.signal.access in ("scores", "gradients") else None
+
+    @functools.cached_property
     def _program(self) -> Callable[..., jax.Array]:
         assert isinstance(self.signal, Signal)
-        return _program(self.signal, self._mesh, device.size(self.view))
+        fixed = self.view if self._arrays is None else None
+        return _program(self.signal, fixed, self._mesh, device.size(self._arrays))
 
-    def _dispatch(self, ids: np.ndarray) -> jax.Array:
+    def _dispatch(
+        self, ids: np.ndarray, products: tuple[Mapping[str, np.ndarray], ...]
+    ) -> jax.Array:
         """A tile of a traced signal, on its way."""
         high = (ids >> 32).astype(np.uint32)
         low = (ids & 0xFFFFFFFF).astype(np.uint32)
         images = jnp.asarray(self.source.images(ids), jnp.float32)
         conditions = jax.tree.map(jnp.asarray, self.conditions(ids))
         key = jax.random.key(self.seed)
-        return self._program(self.view, images, conditions, high, low, key)
+        given = (images, conditions, products, high, low)
+        return self._program(self._arrays, *given, key)
+
+    def blocks(self, ids: Ids) -> list[np.ndarray]:
+        """Ids of the calls on the host: none is asked twice, since it may cost."""
+        tile = self.engine.tile
+        return [ids[i : i + tile] for i in range(0, len(ids), tile)]
+
+    def query(self, ids: Ids) -> HostQuery:
+        """Some images, as the host is asked about them."""
+        images = np.asarray(self.source.images(ids), np.float32)
+        return HostQuery(images, self.prompts(ids), ids, row_seeds(self.seed, ids))
 
     def _batch(
-        self, ids: np.ndarray, seen: Callable[[np.ndarray], None]
+        self,
+        ids: np.ndarray,
+        products: tuple[Mapping[str, np.ndarray], ...],
+        seen: Callable[[np.ndarray], None],
     ) -> Float[np.ndarray, "n k"]:
         """A batch of a signal on the host."""
         assert isinstance(self.signal, HostSignal)
-        query = HostQuery(
-            np.asarray(self.source.images(ids), np.float32),
-            self.prompts(ids),
-            ids,
-            row_seeds(self.seed, ids),
-        )
+        query = self.query(ids)
         with _at_fault():
-            reading = self.signal.batch(self.view, query, ())
+            reading = self.signal.batch(self.view, query, products)
         parts = (np.asarray(part, np.float32) for part in reading)
         rows = [part.reshape(len(ids), -1) for part in parts if part.size]
         values = np.concatenate(rows, axis=1)
@@ -270,11 +322,53 @@ class Reader:
             )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Making:
+    """A product of every image, for whatever signals need it: a row task.
+
+    Attributes:
+      product: what to make.
+      reader: of one of these signals, whose model and images it is made of.
+    """
+
+    product: Product
+    reader: Reader
+
+    @property
+    def words(self) -> Words:
+        """How messages speak of it."""
+        name = type(self.product).__name__.lower()
+        return Words(name, "products", "choose another --workdir")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides it; kept in the manifest."""
+        setting = self.reader.setting(self.product.access)
+        return {"product": _identity(self.product), **setting}
+
+    @property
+    def device(self) -> str:
+        """On what it is made."""
+        return device.name()
+
+    def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
+        """The product's arrays [n, ...] of some images."""
+        reader, made = self.reader, []
+        model = view(reader.model, self.product.access, reader.service)
+        for block in reader.blocks(ids):
+            query = reader.query(block)
+            with _at_fault():
+                made.append(self.product.batch(model, query))
+            advance(len(block))
+        return {n: np.concatenate([block[n] for block in made]) for n in made[0]}
+
+
 def collect(
     reader: Reader,
     ids: Int[np.ndarray, " n"],
     folder: str | Path,
     host: Host = ALONE,
+    products: Path | None = None,
 ) -> Readings:
     """Read a signal off a model for every image; finished parts are reused.
 
@@ -283,6 +377,8 @@ def collect(
       ids: which images [N], in any order, each once.
       folder: where parts and the manifest are kept.
       host: which of several processes this is.
+      products: where what signals need is kept, each thing under its name and what
+        decides it, so that they share it; None for a place in `folder`.
 
     Returns:
       The readings of all N rows, sorted by id, without labels; they stay in their
@@ -293,6 +389,12 @@ def collect(
     """
     tile = reader.engine.tile
     shard = -(-reader.engine.shard // tile) * tile
+    if reader.signal.needs and not is_whole(folder):
+        root, made = products or Path(folder) / "products", []
+        for task in (Making(product, reader) for product in reader.signal.needs):
+            place = folder_of(task, np.sort(ids), root)
+            made.append(compute(task, ids, place, shard=shard, host=host))
+        reader = dataclasses.replace(reader, products=tuple(made))
     shards = compute(reader, ids, folder, shard=shard, host=host)
     return readings(shards, reader.columns)
 
@@ -309,7 +411,7 @@ def readings(shards: Shards, columns: Columns) -> Readings:
 
 @contextlib.contextmanager
 def _at_fault() -> Iterator[None]:
-    """Whatever a signal refuses is its own fault: other attacks go on."""
+    """Whatever a signal or a product refuses is its own fault: other attacks go on."""
     try:
         yield
     except UserError as error:
@@ -329,22 +431,32 @@ def _pieces(shards: Shards, name: str) -> tuple[Piece, ...]:
     return tuple(map(piece, shards.parts))
 
 
-def _program(signal: Signal, mesh: Mesh, numbers: int) -> Callable[..., jax.Array]:
-    """The signal on a tile of images, spread over the devices."""
+def _program(
+    signal: Signal, fixed: Any, mesh: Mesh, numbers: int
+) -> Callable[..., jax.Array]:
+    """The signal on a tile of images, spread over the devices.
 
-    def row(model, image, conditions, high, low, seed):
+    Args:
+      signal: what to measure.
+      fixed: the model, where it is no argument of the program.
+      mesh: of devices.
+      numbers: how many the network has.
+    """
+
+    def row(model, image, conditions, products, high, low, seed):
+        model = model if fixed is None else fixed
         query = Query(
             image, conditions, row_key(seed, high, low), jax.random.fold_in(seed, _ALL)
         )
         with _at_fault():
-            reading = signal(model, query, ())
+            reading = signal(model, query, products)
         return Reading(*reading).flat()
 
-    per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, None))
+    per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, 0, None))
     spread = jax.shard_map(
         per_device,
         mesh=mesh,
-        in_specs=(P(), P("data"), P("data"), P("data"), P("data"), P()),
+        in_specs=(P(), *[P("data")] * 5, P()),
         out_specs=P("data"),
         check_vma=False,
     )
@@ -355,11 +467,13 @@ _ALL = 0xA11
 """Folded into the seed's key for the noise that all images share."""
 
 
-def _fields(signal: AnySignal) -> str:
-    if not dataclasses.is_dataclass(signal):
-        return "()"
-    fields = {f.name: getattr(signal, f.name) for f in dataclasses.fields(signal)}
-    return json.dumps(fields, sort_keys=True, default=_in_words)
+def _identity(part: AnySignal | Product) -> str:
+    """A signal or a product by its class and its fields."""
+    name, fields = f"{type(part).__module__}.{type(part).__qualname__}", "()"
+    if dataclasses.is_dataclass(part):
+        values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        fields = json.dumps(values, sort_keys=True, default=_in_words)
+    return f"{name}{fields}"
 
 
 def _in_words(value: Any) -> str:

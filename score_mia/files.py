@@ -127,13 +127,17 @@ def save_npz(path: str | Path, **arrays: np.ndarray) -> None:
 
 
 def load_npz(
-    path: str | Path, keys: Iterable[str], *, sealed: bool = True, remedy: str = AGAIN
+    path: str | Path,
+    keys: Iterable[str] | None,
+    *,
+    sealed: bool = True,
+    remedy: str = AGAIN,
 ) -> dict[str, np.ndarray]:
     """Read the named arrays; nothing is unpickled.
 
     Args:
       path: the file.
-      keys: names of the arrays.
+      keys: names of the arrays; None for all.
       sealed: whether `save_npz` wrote it; False for files of other programs.
       remedy: what to do about a damaged file, with the least loss.
 
@@ -141,7 +145,7 @@ def load_npz(
       UserError: the file is missing, damaged, pickled, lacks one of the keys, or an
         array is not the one that was sealed.
     """
-    path, keys = existing(path, "file"), list(keys)
+    path = existing(path, "file")
     try:
         with (
             open(path, "rb") as file,
@@ -149,6 +153,7 @@ def load_npz(
             np.load(file, allow_pickle=False) as data,
         ):
             names = sorted(set(data) - {SEAL})
+            keys = names if keys is None else list(keys)
             missing = [k for k in keys if k not in data]
             if missing:
                 raise UserError(

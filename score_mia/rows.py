@@ -119,6 +119,12 @@ class Shards:
         """Digest of what decided the rows, as each part holds it."""
         return json_digest(dict(self.facts))
 
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, read off the first part."""
+        arrays = load_npz(self.path(self.parts[0]), None)
+        return tuple(sorted(arrays.keys() - {"ids", "made"}))
+
     @property
     def parts(self) -> list[int]:
         """Numbers of the parts in which the ids are."""
@@ -234,6 +240,12 @@ def is_whole(folder: str | Path) -> bool:
         return False
     count = load_sealed(path, {"parts": int})["parts"]
     return all((path.parent / part_name(k, count)).exists() for k in range(count))
+
+
+def folder_of(task: Task, ids: Ids, root: Path) -> Path:
+    """Where a task's rows are kept: under its name, and what decides them."""
+    decided = json_digest({**task.facts, "ids": digest(ids)})
+    return root / f"{task.words.label}-{decided[:12]}"
 
 
 def part_name(part: int, count: int | None) -> str:

@@ -151,7 +151,8 @@ def _grid(work: Work) -> dict[str, Mapping[str, Any]]:
         conditions = jax.tree.map(jnp.asarray, work.conditions(ids))
         key = jax.random.key(work.plan.seed)
         images = jnp.asarray(work.source.images(ids))
-        model = view(work.target, signal.access)
+        service = work.plan.service(work.source.shape)
+        model = view(work.target, signal.access, service)
         error = signal.self_check(model, images, conditions, key)
         if error is not None:
             measured[name] = error

@@ -15,7 +15,6 @@ from score_mia.attacks.protocol import Attack
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import (
     abstract_target,
-    attacked,
     example,
     first_row,
     require_ready,
@@ -26,7 +25,7 @@ from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
 from score_mia.engine import view
-from score_mia.networks.network import Shape
+from score_mia.sampling import Service
 from score_mia.spec import Parts
 from score_mia.target import Target
 
@@ -66,7 +65,7 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     if plan.train is not None:
         costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
     for attack in plan.attacks:
-        count = _evaluations(attack, plan, target, source.shape)
+        count = _evaluations(attack, target, plan.service(source.shape))
         if count is None:
             lines.append(f"{attack.name:10s} cost not known beforehand")
             continue
@@ -80,14 +79,12 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _evaluations(
-    attack: Attack, plan: Plan, target: Target, shape: Shape
-) -> float | None:
+def _evaluations(attack: Attack, target: Target, service: Service) -> float | None:
     """Forward passes an image; None if a signal cannot tell."""
-    counts = []
-    for signal in attack.signals.values():
-        model = attacked(plan, target, shape, signal.access)
-        counts.append(signal.columns(view(model, signal.access)).evaluations)
+    counts = [
+        signal.columns(view(target, signal.access, service)).evaluations
+        for signal in attack.signals.values()
+    ]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 

@@ -30,7 +30,7 @@ from score_mia.models import MODELS, Model, Trained
 from score_mia.registry import lookup, make, require_has, section
 from score_mia.rules import RULES
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
-from score_mia.sampling import SAMPLERS
+from score_mia.sampling import SAMPLERS, Service
 from score_mia.sde import SDE, SDES
 from score_mia.spec import FAMILIES, Kind, build, names
 from score_mia.train.config import TrainConfig
@@ -164,6 +164,10 @@ class Plan:
     def names(self) -> frozenset[str]:
         """Names of the target's parts: what the user trusts a checkpoint to name."""
         return names(self.config)
+
+    def service(self, shape: tuple[int, int, int]) -> Service:
+        """How a target of this process is met by who has no network."""
+        return Service(self.sampler, self.model.conditioner, shape, self.engine.tile)
 
     def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:
         """What a checkpoint must say of itself to be loaded anywhere."""
@@ -435,7 +439,16 @@ def _signal(name: str, spec: Any) -> AnySignal:
     require_has(name, signal, ("access", "needs", "columns"))
     if not isinstance(signal, HostSignal):
         require_has(name, signal, ("__call__",))
-    one_of(f"{name}.access", signal.access, get_args(Access))
+    order = get_args(Access)
+    one_of(f"{name}.access", signal.access, order)
+    for product in signal.needs:
+        require_has(f"{name}.needs", product, ("access", "batch"))
+        require(
+            product.access in order[: order.index(signal.access) + 1],
+            f"{name}.access={signal.access!r}",
+            f"is less than its product {type(product).__name__} needs",
+            f"let the signal say {product.access!r}",
+        )
     return signal
 
 

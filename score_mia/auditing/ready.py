@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_mia.attacks.protocol import Access, Attack
+from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import assess
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, require
@@ -25,7 +25,6 @@ from score_mia.data.split import Split
 from score_mia.engine import Reader
 from score_mia.networks.network import with_dropout
 from score_mia.readings import Evidence, Readings, joined
-from score_mia.sampling import Served
 from score_mia.spec import Parts
 from score_mia.target import Target
 from score_mia.train import dp
@@ -135,36 +134,13 @@ def abstract_target(plan: Plan, shape: tuple[int, int, int]) -> Target:
     return model.target(jax.eval_shape(model.network.init, jax.random.key(0)))
 
 
-def attacked(
-    plan: Plan, target: Target, shape: tuple[int, int, int], access: Access
-) -> Target | Served:
-    """What a signal of this access attacks: the target, or the images it draws.
-
-    Args:
-      plan: whose sampler draws them.
-      target: the target, or its shapes.
-      shape: (h, w, c) of the images.
-      access: of the signal.
-    """
-    if access not in ("samples", "observed"):
-        return target
-    conditioner, tile = plan.model.conditioner, plan.engine.tile
-    return Served(target.denoiser, plan.sampler, conditioner, shape, tile)
-
-
 def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
     """Assess an attack on signals that say nothing, which is a legitimate result."""
     target = abstract_target(plan, source.shape)
+    service = plan.service(source.shape)
     made = {
         name: _made_up(
-            Reader(
-                name,
-                signal,
-                attacked(plan, target, source.shape, signal.access),
-                source,
-                plan.seed,
-            ),
-            split,
+            Reader(name, signal, target, source, plan.seed, service=service), split
         )
         for name, signal in attack.signals.items()
     }

@@ -26,7 +26,6 @@ from score_mia.check import UserError
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
-from score_mia.engine import collect
 from score_mia.files import save_npz, write_atomic
 from score_mia.hosts import ALONE, Host
 from score_mia.lease import lease
@@ -240,12 +239,7 @@ def _devices(work: Work) -> tuple[str, ...]:
 
 def _evidence(work: Work, one: Attack) -> Evidence:
     """What one attack's rule may see, computed or read."""
-    readings = {}
-    for name in one.signals:
-        reader = work.reader(name)
-        folder = work.signal_folder(reader)
-        readings[name] = collect(reader, work.split.ids, folder, work.host)
-    return Evidence(joined(readings))
+    return Evidence(joined({name: work.collect(name) for name in one.signals}))
 
 
 def _require_some(results: Mapping[str, Assessment | Failure]) -> None:

@@ -13,17 +13,18 @@ import numpy as np
 from score_mia.attacks.protocol import Attack, Columns, side_by_side
 from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import attacked, require_ready
+from score_mia.auditing.ready import require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, load_target, target_digest
 from score_mia.conditions import Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.engine import Reader
-from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
+from score_mia.engine import Reader, collect
+from score_mia.files import digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
-from score_mia.sampling import Served
+from score_mia.readings import Readings
+from score_mia.rows import folder_of
 from score_mia.target import Target
 
 
@@ -123,22 +124,19 @@ class Work:
         return tuple(column)
 
     def reader(self, name: str) -> Reader:
-        """One of the plan's signals, to be read off the target or its images."""
-        plan, signal = self.plan, self.plan.signals[name]
-        model = attacked(plan, self.target, self.source.shape, signal.access)
-        made_of = {"target": target_digest(self.target)}
-        if isinstance(model, Served):
-            made_of["sampler"] = repr(plan.sampler)
+        """One of the plan's signals, to be read off the target."""
+        plan = self.plan
         return Reader(
             name,
-            signal,
-            model,
+            plan.signals[name],
+            self.target,
             self.source,
             plan.seed,
             plan.engine,
-            made_of,
+            {"target": target_digest(self.target)},
             self.conditions,
             self.prompts,
+            plan.service(self.source.shape),
         )
 
     def columns(self, attack: Attack) -> Columns:
@@ -148,9 +146,13 @@ class Work:
 
     def signal_folder(self, reader: Reader) -> Path:
         """Where a signal's numbers are kept: under what decides them, and its name."""
-        ids = digest(self.split.ids)
-        decided = json_digest({**reader.facts, "ids": ids})
-        return self.folder / "signals" / f"{reader.name}-{decided[:12]}"
+        return folder_of(reader, self.split.ids, self.folder / "signals")
+
+    def collect(self, name: str) -> Readings:
+        """One of the plan's signals of every image, computed or read."""
+        reader = self.reader(name)
+        folder, products = self.signal_folder(reader), self.folder / "products"
+        return collect(reader, self.split.ids, folder, self.host, products)
 
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:
         """The first `most` images of these ids, [n, h, w, c] in [0, 1]."""

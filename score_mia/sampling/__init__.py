@@ -42,7 +42,7 @@ from score_mia.sampling.samplers import (
     ProbabilityFlow,
     ReverseDiffusion,
 )
-from score_mia.sampling.served import Served
+from score_mia.sampling.served import Served, Service
 
 __all__ = [
     "SAMPLERS",
@@ -58,6 +58,7 @@ __all__ = [
     "Sampler",
     "Samples",
     "Served",
+    "Service",
     "as_picture",
     "decode",
     "encode",

@@ -20,6 +20,27 @@ from score_mia.sampling.draw import Draw, Task, perform, times_from, vary
 from score_mia.target import Denoiser
 
 
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """How a model of one's own is met by who has no network: a value with a repr.
+
+    Attributes:
+      sampler: draws its images.
+      conditioner: makes of a prompt what the model is told; None if that is nothing.
+      shape: (h, w, c) of its images.
+      rows: images of one call, per device.
+    """
+
+    sampler: Sampler
+    conditioner: Conditioner | None
+    shape: tuple[int, int, int]
+    rows: int = 16
+
+    def of(self, model: Denoiser) -> Served:
+        """The model's images."""
+        return Served(model, self.sampler, self.conditioner, self.shape, self.rows)
+
+
 @final
 @dataclasses.dataclass(frozen=True)
 class Served:
