@@ -33,9 +33,8 @@ _SEARCHED = 400
 
 _UNITS = {
     "half_width_95": "half width of the 95 % interval over probes (bits/dim)",
-    "half_width": "half width of the interval over probes (bits/dim)",
     "grid_error": "error of the grid (bits/dim)",
-    "standard_error": "standard error over probes (bits/dim)",
+    "bits_per_dim": "minus log-likelihood (bits/dim)",
 }
 """Diagnostics in words, with their unit."""
 
