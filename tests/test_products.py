@@ -278,7 +278,7 @@ def test_an_audit_reads_two_signals_off_one_product(tmp_path):
     assert "host" in text
     (folder,) = (tmp_path / "products").glob("drawn-*")
     (folder / "manifest.json").unlink()  # nobody asks for it again
-    auditing.report(audit, tmp_path)
+    auditing.attack(audit, tmp_path)
 
 
 def test_a_signal_may_not_need_more_than_it_says():
