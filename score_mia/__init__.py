@@ -7,22 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from score_mia.attacks.protocol import Attack
+    from score_mia.auditing.door import Audit, audit, load
     from score_mia.check import UserError
     from score_mia.data.source import ArraySource
     from score_mia.data.split import Split
     from score_mia.engine import Engine
+    from score_mia.results import AttackResult, AuditResult, Estimate
     from score_mia.target import Affine, Target
 
 __version__ = "0.2.0"
 
 _HOMES = {
+    "Affine": "target",
     "ArraySource": "data.source",
     "Attack": "attacks.protocol",
-    "Affine": "target",
+    "AttackResult": "results",
+    "Audit": "auditing.door",
+    "AuditResult": "results",
     "Engine": "engine",
+    "Estimate": "results",
     "Split": "data.split",
     "Target": "target",
     "UserError": "check",
+    "audit": "auditing.door",
+    "load": "auditing.door",
 }
 """Public name -> the module that holds it."""
 
@@ -30,10 +38,16 @@ __all__ = [
     "Affine",
     "ArraySource",
     "Attack",
+    "AttackResult",
+    "Audit",
+    "AuditResult",
     "Engine",
+    "Estimate",
     "Split",
     "Target",
     "UserError",
+    "audit",
+    "load",
 ]
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.protocol import Attack, Columns
+from score_mia.auditing import exposed
 from score_mia.auditing.assess import Assessment
 from score_mia.auditing.checks import Checks
 from score_mia.auditing.work import Work, config_digest
@@ -59,7 +60,11 @@ def leave(
             places[place] = len(reader.columns.names)
         ids, digest = a.signals.ids, result.target.digest
         files.save_attack(work.folder, content, ids, places, digest)
+    exposures = exposed.of(assessments, work.source)
+    exposed.save(work.folder, exposures)
     facts = _facts(work, result)
+    if work.plan.report.names:
+        facts |= exposed.named(exposures)
     files.save_facts(work.folder, result, facts, _selected(result.target))
     members = work.pictures(work.split.members, _SEARCHED)
     shown = work.plan.report.pictures

@@ -15,10 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from score_mia.auditing.assess import Assessment
 from score_mia.data.source import Source
-from score_mia.files import write_atomic
+from score_mia.files import load_npz, write_atomic
+from score_mia.readings import Readings
+from score_mia.report import files
 
 FILE = "scores.csv"
+_SHOWN = 20
+"""How many of the most exposed members a page names, if it names any."""
 
 
 class Exposure(NamedTuple):
@@ -79,6 +84,44 @@ def confidences(
     outside = np.sort(scores[~member])
     as_high = len(outside) - np.searchsorted(outside, scores, side="left") - ~member
     return 1 - (1 + as_high) / (len(outside) - ~member + 1)
+
+
+def of(assessments: Iterable[Assessment], source: Source) -> dict[str, list[Exposure]]:
+    """Attack -> its images."""
+    return {
+        a.attack.name: exposures(a.signals.ids, _known(a.signals), a.scores, source)
+        for a in assessments
+    }
+
+
+def _known(signals: Readings) -> Bool[np.ndarray, " n"]:
+    assert signals.member is not None  # an assessment's rows are labelled
+    return signals.member
+
+
+def named(attacks: Mapping[str, list[Exposure]]) -> dict[str, dict[str, str]]:
+    """For a page: the confidence of the most exposed members, by file or else by id."""
+    groups = {}
+    for name, images in attacks.items():
+        members = [one for one in images if one.role == "member"][:_SHOWN]
+        groups[f"Most exposed by {name}"] = {
+            one.file or f"id {one.id}": f"confidence {one.confidence:.4g}"
+            for one in members
+        }
+    return groups
+
+
+def load(
+    folder: Path, attack: str
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Ids, roles and scores of the images that an attack was judged on.
+
+    Raises:
+      UserError: nothing is kept of it, or what is kept is damaged.
+    """
+    path = folder / files.SCORES / f"{attack}.npz"
+    arrays = load_npz(path, ("ids", "member", "scores"), remedy=files.AGAIN)
+    return arrays["ids"], arrays["member"], arrays["scores"]
 
 
 def save(folder: Path, attacks: Mapping[str, Iterable[Exposure]]) -> Path:

@@ -60,6 +60,8 @@ class ReportConfig:
         adaptive solver; 0 for none.
       pictures: whether images of the data set, and samples, which may repeat them, are
         put on the page. Whoever is handed the report is handed these images.
+      names: whether the names of the most exposed members' files are put on the page;
+        scores.csv has all of them in any case.
     """
 
     samples: int = 32
@@ -68,6 +70,7 @@ class ReportConfig:
     near_duplicates: float = 10 / 255
     grid_check: int = 4
     pictures: bool = False
+    names: bool = False
 
     def __post_init__(self) -> None:
         require(

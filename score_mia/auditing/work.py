@@ -23,6 +23,7 @@ from score_mia.data.split import Split
 from score_mia.engine import Reader, collect
 from score_mia.files import digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
+from score_mia.models import InMemory
 from score_mia.readings import Readings
 from score_mia.rows import folder_of
 from score_mia.target import Target
@@ -79,6 +80,9 @@ class Work:
         """
         folder = self.folder_of(step)
         self.require_same_target(folder)
+        given = self.plan.target
+        if isinstance(given, InMemory) and given.model is not None:
+            return given.model
         return load_target(folder, allow=self.plan.names)
 
     def require_same_target(self, folder: Path) -> None:

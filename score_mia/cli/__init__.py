@@ -2,14 +2,15 @@
 
 All science is in the config file; a mistake the user can mend ends with one line on
 standard error and exit status 2, everything else with its traceback. Status 1 says that
-a part failed and all else was done.
+a part failed and all else was done, status 3 that a condition of --fail_if holds.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags, logging
@@ -24,7 +25,8 @@ from score_mia.check import (
     require,
     workdir,
 )
-from score_mia.cli import config
+from score_mia.cli import config, gate
+from score_mia.results import AuditResult
 
 COMMANDS = {
     "audit": "train the target, attack it, report; skips what is done",
@@ -34,15 +36,17 @@ COMMANDS = {
     "report": "write the report again from the workdir's files (needs no --config)",
     "generate": "draw samples from the trained target",
     "study": "run many audits, then build tables and figures over them",
+    "verify": "recompute a workdir's numbers from its scores; say which differ",
 }
 
 _FLAGS = ("config", "workdir", "dry_run", "cache")
 """What every command takes; `_OWN` has what some take besides."""
 
 _OWN = {
-    "audit": ("host",),
+    "audit": ("host", "fail_if"),
     "import": ("checkpoint",),
-    "attack": ("host",),
+    "attack": ("host", "fail_if"),
+    "report": ("fail_if",),
     "generate": ("count", "host"),
     "study": ("only",),
 }
@@ -79,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
       argv: the program's name, the command, and its flags.
     """
     try:
-        _run(argv)
+        return _run(argv)
     except Incomplete as error:
         _print(error.done)
         _say(one_line(error))
@@ -98,18 +102,17 @@ def main(argv: Sequence[str]) -> int:
             "train.batch, then run the same command again: what was done is kept"
         )
         return 2
-    return 0
 
 
-def _run(argv: Sequence[str]) -> None:
+def _run(argv: Sequence[str]) -> int:
     words = argv[1:]
     if "--version" in words:
         _print(f"score_mia {__version__}")
-        return
+        return 0
     values = _define_flags()
     if not words or words[0] == "help" or not _HELP_FLAGS.isdisjoint(words):
         _print(_help(values, words))
-        return
+        return 0
     plain, overrides = config.separate(values.read_flags_from_files(list(argv)))
     try:
         rest = values(plain)
@@ -117,12 +120,11 @@ def _run(argv: Sequence[str]) -> None:
         raise UserError(f"{one_line(error)}; see score-mia --help") from error
     require(len(rest) > 1, "command", "is missing", "see score-mia --help")
     one_of("command", rest[1], COMMANDS)
+    if rest[1] == "verify":
+        return _verify(values, rest)
     _check_flags(values, rest)
     if rest[1] == "report":
-        from score_mia import report
-
-        _print(report.make(values.workdir))
-        return
+        return _report(values)
     experiment = config.load(values.config, overrides)
     # Flags are parsed before anything heavy is imported, so that a typing error
     # answers at once.
@@ -135,11 +137,12 @@ def _run(argv: Sequence[str]) -> None:
     device.cache_compilations(values.cache)
     if rest[1] == "study":
         _study(experiment, values)
-        return
+        return 0
     plan = planned(experiment)
+    conditions = _conditions(values, [attack.name for attack in plan.attacks])
     if values.dry_run:
         _print(auditing.describe(plan, values.workdir))
-        return
+        return 0
     host = ALONE if values.host is None else Host.of(values.host)
     actions: dict[str, Callable[..., str]] = {
         "audit": lambda p, w: auditing.run(p, w, host),
@@ -148,7 +151,56 @@ def _run(argv: Sequence[str]) -> None:
         "attack": lambda p, w: auditing.attack(p, w, host),
         "generate": lambda p, w: auditing.generate(p, w, values.count, host),
     }
-    _print(actions[rest[1]](plan, values.workdir))
+    act = functools.partial(actions[rest[1]], plan, values.workdir)
+    return _gated(act, conditions if host.first else (), values.workdir)
+
+
+def _report(values: flags.FlagValues) -> int:
+    from score_mia import report
+
+    conditions = []
+    if values.fail_if:
+        conditions = _conditions(values, AuditResult.load(values.workdir).attacks)
+    return _gated(
+        functools.partial(report.make, values.workdir), conditions, values.workdir
+    )
+
+
+def _conditions(
+    values: flags.FlagValues, attacks: Iterable[str]
+) -> list[gate.Condition]:
+    return [gate.parse(text, tuple(attacks)) for text in values.fail_if]
+
+
+def _gated(
+    act: Callable[[], str], conditions: Sequence[gate.Condition], folder: str
+) -> int:
+    """Run a command, then judge the numbers of metrics.json by the conditions."""
+    if not conditions:
+        _print(act())
+        return 0
+    status = 0
+    try:
+        _print(act())
+    except Incomplete as error:
+        _print(error.done)
+        _say(one_line(error))
+        status = 1
+    lines = gate.broken(conditions, AuditResult.load(folder))
+    for line in lines:
+        _say(line)
+    return 3 if lines else status
+
+
+def _verify(values: flags.FlagValues, rest: Sequence[str]) -> int:
+    """Status 1 if a number differs."""
+    from score_mia.auditing.verify import verify
+
+    folders = [*rest[2:], *([values.workdir] if values.workdir else [])]
+    require(len(folders) == 1, "verify", "takes one folder", "write: verify WORKDIR")
+    verdict = verify(folders[0])
+    _print(verdict.text)
+    return 1 if verdict.differing else 0
 
 
 def _help(values: flags.FlagValues, words: Sequence[str]) -> str:
@@ -158,9 +210,10 @@ def _help(values: flags.FlagValues, words: Sequence[str]) -> str:
     head, names = _HELP, (*_FLAGS, *own)
     if command is not None:
         names = (*_FLAGS, *_OWN.get(command, ()))
+        takes = "WORKDIR" if command == "verify" else "--config=CONFIG --workdir=DIR"
         head = (
             f"score-mia {command}: {COMMANDS[command]}\n\n"
-            f"usage: score-mia {command} --config=CONFIG --workdir=DIR [flags]"
+            f"usage: score-mia {command} {takes} [flags]"
         )
     lines = [f"  {f'--{name}':14s}{values[name].help}" for name in names]
     fields = (
@@ -221,6 +274,9 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_string("checkpoint", None, "the file to import", **known)
     flags.DEFINE_string(
         "host", None, "I/N: this is process I of N that share the workdir", **known
+    )
+    flags.DEFINE_multi_string(
+        "fail_if", [], "end with status 3 if so: [ATTACK:]tpr@0.01.low>0.05", **known
     )
     flags.DEFINE_list("only", [], "names of the study's audits to run (all)", **known)
     flags.DEFINE_string("cache", None, "folder of compiled programs", **known)

@@ -12,6 +12,7 @@ from runpy import run_path
 from typing import Any
 
 from score_mia.check import UserError, did_you_mean, one_line, require
+from score_mia.files import load_json
 
 Override = tuple[str, str]
 """Dotted name of a field, and the value as it was typed."""
@@ -35,14 +36,18 @@ def load(given: str, overrides: Sequence[Override] = ()) -> Any:
     """What `get_config` of a config returns, with some of its fields overridden.
 
     Args:
-      given: FILE.py or the name of a config that comes with the package; after a
-        colon, the text that `get_config` gets.
+      given: FILE.py or the name of a config that comes with the package, and, after
+        a colon, the text that `get_config` gets; or a workdir's config.json.
       overrides: applied in this order.
 
     Raises:
       UserError: there is no such file, it fails, or a field cannot be set.
     """
     name, colon, argument = given.partition(":")
+    if name.endswith(".json"):
+        config = load_json(name, dict)
+        _override(config, overrides)
+        return config
     with _told(given):
         get_config = run_path(str(_file(name))).get("get_config")
         if not callable(get_config):
@@ -50,8 +55,7 @@ def load(given: str, overrides: Sequence[Override] = ()) -> Any:
         config = get_config(*([argument] if colon else []))
     if config is None:
         raise UserError("config: get_config returns None; let it return the config")
-    if overrides:
-        _override(config, overrides)
+    _override(config, overrides)
     return config
 
 
@@ -123,6 +127,8 @@ def _override(config: Any, overrides: Sequence[Override]) -> None:
     What a field may be is for the plan to say, which knows every part's fields and
     their types; a section that the file leaves out is begun.
     """
+    if not overrides:
+        return
     from ml_collections import ConfigDict
 
     with contextlib.ExitStack() as stack:

@@ -7,10 +7,25 @@ later stage is the same. One of your own is "my_package.mine:Source": a class wi
 returns a `score_mia.interop.Foreign`.
 """
 
+from score_mia.models.memory import InMemory
 from score_mia.models.protocol import Model, Order
 from score_mia.models.reading import Called, ScoreSde, origin
 from score_mia.models.trained import Trained
 
-MODELS = {"trained": Trained, "score_sde": ScoreSde, "callable": Called}
+MODELS = {
+    "trained": Trained,
+    "score_sde": ScoreSde,
+    "callable": Called,
+    "memory": InMemory,
+}
 
-__all__ = ["MODELS", "Called", "Model", "Order", "ScoreSde", "Trained", "origin"]
+__all__ = [
+    "MODELS",
+    "Called",
+    "InMemory",
+    "Model",
+    "Order",
+    "ScoreSde",
+    "Trained",
+    "origin",
+]

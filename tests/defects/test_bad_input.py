@@ -455,7 +455,8 @@ def test_the_help_of_a_command(command, order, capsys):
     assert cli.main(["score-mia", *words]) == 0
     out = capsys.readouterr().out
     assert cli.COMMANDS[command] in out
-    assert f"score-mia {command} --config=" in out
+    takes = "WORKDIR" if command == "verify" else "--config="
+    assert f"score-mia {command} {takes}" in out
     for name, owner in (("checkpoint", "import"), ("count", "generate"),
                         ("only", "study")):  # fmt: skip
         assert (f"--{name}" in out) is (command == owner)

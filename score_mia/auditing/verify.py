@@ -1,0 +1,133 @@
+"""`verify`: the numbers of metrics.json, recomputed from the scores that are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from score_mia.auditing import exposed
+from score_mia.auditing.guard import Change, differences
+from score_mia.check import existing
+from score_mia.data.split import Split
+from score_mia.files import load_json
+from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
+from score_mia.metrics.intervals import evaluate
+from score_mia.results import AttackResult, AuditResult, EpsilonBound
+from score_mia.typed import to_json
+
+
+class Verdict(NamedTuple):
+    """What `verify` found.
+
+    Attributes:
+      numbers: how many were recomputed.
+      differing: those that differ from metrics.json, with both values.
+      unchecked: parts of it that cannot be recomputed from what is kept.
+    """
+
+    numbers: int
+    differing: list[Change]
+    unchecked: list[str]
+
+    @property
+    def text(self) -> str:
+        """One line for each number that differs, and one for the sum."""
+        lines = [
+            f"{c.name}: metrics.json says {c.before!r}, the scores {c.now!r}"
+            for c in self.differing
+        ]
+        rest = f"; taken as recorded: {', '.join(self.unchecked)}" * bool(
+            self.unchecked
+        )
+        sum_ = f"{len(self.differing)} of {self.numbers} numbers differ{rest}"
+        return "\n".join([*lines, sum_])
+
+
+def verify(workdir: str | Path) -> Verdict:
+    """Recompute every number that the kept scores decide.
+
+    Args:
+      workdir: of a finished audit, or a copy of its metrics.json, config.json and
+        scores/; with split.npz the counts of the split are recomputed too.
+
+    Raises:
+      UserError: a file is missing, damaged, or changed since it was written.
+    """
+    folder = existing(workdir, "workdir")
+    result = AuditResult.load(folder)
+    config = load_json(folder / "config.json", dict)
+    replicates = config.get("report", {}).get("replicates", 1000)
+    attacks = {
+        name: attack
+        if attack.failed
+        else _again(folder, name, attack, result, replicates)
+        for name, attack in result.attacks.items()
+    }
+    again = dataclasses.replace(result, attacks=attacks)
+    unchecked = ["target"]
+    if (folder / "split.npz").exists():
+        counts = dataclasses.replace(
+            result.split, **Split.load(folder / "split.npz").counts
+        )
+        again = dataclasses.replace(again, split=counts)
+    else:
+        unchecked.append("split")
+    unchecked.append("controls")
+    before, now = _part(result), _part(again)
+    return Verdict(_count(now), differences(before, now), unchecked)
+
+
+def _again(
+    folder: Path, name: str, attack: AttackResult, result: AuditResult, replicates: int
+) -> AttackResult:
+    """One attack's numbers, from its scores."""
+    _, member, scores = exposed.load(folder, name)
+    fixed, proven = attack.at_fixed_threshold, attack.epsilon_lower_bound
+    numbers = evaluate(
+        scores,
+        member,
+        level=result.level,
+        replicates=replicates,
+        seed=result.seed,
+        threshold=None if fixed is None else fixed.threshold,
+    )
+    if fixed is not None and numbers.at_fixed_threshold is not None:
+        again = dataclasses.replace(
+            numbers.at_fixed_threshold, nominal_fpr=fixed.nominal_fpr
+        )
+        numbers = dataclasses.replace(numbers, at_fixed_threshold=again)
+    if proven is not None:
+        at = {"delta": proven.delta, "level": proven.level}
+        counts = (numbers.members, numbers.nonmembers)
+        bound = EpsilonBound(
+            epsilon_clopper_pearson(scores, member, **at),
+            largest_certifiable(*counts, **at, searched=True),
+            **at,
+        )
+        numbers = dataclasses.replace(numbers, epsilon_lower_bound=bound)
+    return numbers
+
+
+def _part(result: AuditResult) -> dict[str, Any]:
+    """What is compared: of attacks what scores decide, and the counts of the split."""
+    record = to_json(result)
+    attacks = {
+        name: {key: value for key, value in entry.items() if key in _NUMBERS}
+        for name, entry in record.get("attacks", {}).items()
+    }
+    return {"split": record.get("split", {}), "attacks": attacks}
+
+
+_NUMBERS = (
+    *("members", "nonmembers", "level", "auc", "balanced_accuracy", "tpr_at_fpr"),
+    *("tpr_at_zero_fp", "mirrored", "at_fixed_threshold", "epsilon_lower_bound"),
+)
+"""Fields of an attack's result that its scores decide."""
+
+
+def _count(record: Any) -> int:
+    """How many numbers a record holds."""
+    if isinstance(record, dict):
+        return sum(map(_count, record.values()))
+    return int(isinstance(record, int | float) and not isinstance(record, bool))

@@ -1,0 +1,24 @@
+"""Published audits whose scores are kept give the numbers that are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from score_mia.auditing.verify import verify
+
+ROOT = Path(__file__).parents[2]
+KEPT = sorted(p.parent for p in (ROOT / "docs" / "results").rglob("scores"))
+
+
+def test_some_are_kept():
+    assert {p.name for p in KEPT} >= {"ddpm", "smld", "vpsde", "vesde"}
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda p: p.name)
+def test_the_scores_give_the_published_numbers(folder):
+    verdict = verify(folder)
+    assert verdict.differing == []
+    assert verdict.numbers > 60
+    assert verdict.unchecked == ["target", "controls"]
