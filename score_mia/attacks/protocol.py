@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from score_mia.arrays import Image, Key
 from score_mia.conditions import OWN
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
+from score_mia.rules.scheme import HELD_OUT, Scheme
 
 Access = Literal["none", "samples", "observed", "scores", "gradients"]
 """What a signal needs of the model: nothing (a blind control) < its images (black box)
@@ -258,12 +259,14 @@ class Attack:
       signals: name -> signal, in the order in which the rule sees their columns.
       rule: a rule, or a test of whole sets.
       knows: what the rule is fitted on.
+      scheme: which images a rule is fitted on, and by which it is judged.
     """
 
     name: str
     signals: Mapping[str, AnySignal]
     rule: Rule | SetTest
     knows: Knowledge = "none"
+    scheme: Scheme = HELD_OUT
 
     @property
     def access(self) -> Access:

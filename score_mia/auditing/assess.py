@@ -1,8 +1,7 @@
 """From an attack's signals to its entry of metrics.json.
 
-The rule sees reference rows only; everything that is measured is measured on the other
-rows. Of the reference non-members half are kept from the rule, so that the threshold
-that an attacker would fix is set on images that chose nothing.
+Who sees which rows with their labels, and which are judged, is for the attack's scheme
+to say (rules/scheme.py).
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from score_mia.arrays import hashed
 from score_mia.attacks.protocol import (
     GRID_ERROR,
     NETWORK_EVALUATIONS,
@@ -28,10 +26,10 @@ from score_mia.data.split import Split
 from score_mia.hosts import TaskError
 from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
 from score_mia.metrics.intervals import evaluate
-from score_mia.metrics.roc import allowed, threshold_at
 from score_mia.readings import Evidence, Readings
 from score_mia.results import AsPublished, AttackResult, EpsilonBound, GridError
 from score_mia.rules.protocol import Rule, Scorer
+from score_mia.rules.scheme import Folded, Known, Scored
 from score_mia.typed import from_json
 
 DELTA = 1e-5
@@ -142,9 +140,10 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
     """
     finite = evidence.target.finite()
     dropped = evidence.target.ids[~finite]
-    reference = split.reference & finite
-    judged = ~split.reference & finite
-    member = split.member[judged]
+    roles = (split.member[finite], split.reference[finite])
+    known = Known(evidence.select(finite), *roles, attack.knows, plan.seed)
+    judged = attack.scheme.judged(known)
+    member = known.member[judged]
     for group, what in ((True, "members"), (False, "non-members")):
         require(
             bool(np.any(member == group)),
@@ -152,21 +151,22 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
             f"has no {what} with finite signals to evaluate on",
             "check the target, or give a larger split",
         )
-    scorer, held_out = _fitted(attack, evidence, split.member, reference)
-    evaluation = evidence.select(judged)
-    scores = np.asarray(scorer(evaluation), np.float64)
-    threshold, nominal = _fixed_threshold(scorer, evidence.select(held_out))
+    assert isinstance(attack.rule, Rule)
+    scored = attack.scheme.score(attack.rule, known)
+    scorer, scores = scored.scorer, scored.scores
+    evaluation = known.evidence.select(judged)
     numbers = evaluate(
         scores,
         member,
         level=plan.report.level,
         replicates=plan.report.replicates,
         seed=plan.seed,
-        threshold=threshold,
+        threshold=scored.threshold,
+        excess=scored.excess,
     )
     fixed = numbers.at_fixed_threshold
     if fixed is not None:
-        fixed = dataclasses.replace(fixed, nominal_fpr=nominal)
+        fixed = dataclasses.replace(fixed, nominal_fpr=scored.nominal)
     readings = dataclasses.replace(evaluation.target, member=member)
     entry = dataclasses.replace(
         numbers,
@@ -174,64 +174,14 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
         knows=attack.knows,
         chosen=scorer.about,
         non_finite=len(dropped),
-        calibration_nonmembers=int(np.count_nonzero(held_out)),
+        calibration_nonmembers=scored.calibration,
         at_fixed_threshold=fixed,
-        epsilon_lower_bound=_epsilon(scores, member, plan),
+        epsilon_lower_bound=_epsilon(scored, member, plan),
         accuracy=_accuracy(readings),
         as_published=_counted(attack, scores, member),
         network_evaluations_per_image=_evaluations(readings),
     )
     return Assessment(attack, scorer, readings, scores, entry, dropped)
-
-
-def _fitted(
-    attack: Attack, evidence: Evidence, member: np.ndarray, reference: np.ndarray
-) -> tuple[Scorer, np.ndarray]:
-    """The fitted rule, and the mask [N] of the non-members that may set its threshold.
-
-    Half of the reference non-members are held out of the fit for that, if they are
-    enough for the rate of 10 % and the rule can do with the others; if not, the rule
-    gets them all and no threshold is set. A rule that learns nothing wastes none.
-    """
-    rule = attack.rule
-    assert isinstance(rule, Rule)
-    nobody = np.zeros(len(member), bool)
-    strangers = reference & ~member
-    rows = {"split": reference, "population": strangers}.get(attack.knows, nobody)
-
-    def known(rows: np.ndarray) -> Evidence:
-        shown = dataclasses.replace(evidence.target.select(rows), member=member[rows])
-        return evidence._replace(target=shown)
-
-    if attack.knows in ("none", "shadows"):
-        return rule.fit(known(nobody)), nobody
-    require(
-        bool(rows.any()),
-        f"attack {attack.name!r}",
-        f"wants {attack.knows!r} reference data and the split has none",
-        "set split.reference above 0, or the attack's knows to 'none'",
-    )
-    held_out = _half(evidence.target.ids, strangers)
-    if allowed(_RATES[-1], int(held_out.sum()) + 1) >= 1:
-        try:
-            scorer = rule.fit(known(rows & ~held_out))
-        except UserError:
-            pass  # too few for this rule: it tells so again below, if all are too few
-        else:
-            return scorer, held_out if scorer.fitted_on else strangers
-    scorer = rule.fit(known(rows))
-    return scorer, nobody if scorer.fitted_on else strangers
-
-
-def _half(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Mask [N] of every other one of the rows, in the order of a hash of their ids.
-
-    The same images in every attack, in every run and on every host.
-    """
-    index = np.flatnonzero(rows)
-    mask = np.zeros(len(ids), bool)
-    mask[index[np.argsort(hashed(ids[index]), kind="stable")][1::2]] = True
-    return mask
 
 
 def _counted(
@@ -245,32 +195,20 @@ def _counted(
     return None
 
 
-_RATES = (0.01, 0.1)
-"""The nominal FPRs of the fixed threshold: the first that can be shown is taken."""
+def _epsilon(scored: Scored, member: np.ndarray, plan: Plan) -> EpsilonBound | None:
+    """What the scores prove about epsilon, and what perfect ones would.
 
-
-def _fixed_threshold(
-    scorer: Scorer, strangers: Evidence
-) -> tuple[float | None, float | None]:
-    """A threshold an attacker would fix on known non-members, and its nominal FPR.
-
-    At 1 % with 99 of them or more, else at 10 % with 9 or more, else none.
+    Nothing if they depend on each other: the proof counts independent images.
     """
-    for fpr in _RATES:
-        if allowed(fpr, len(strangers.target) + 1) >= 1:
-            return threshold_at(scorer(strangers), fpr), fpr
-    return None, None
-
-
-def _epsilon(scores: np.ndarray, member: np.ndarray, plan: Plan) -> EpsilonBound:
-    """What the scores prove about epsilon, and what perfect ones would."""
+    if isinstance(scored.scorer, Folded):
+        return None
     private = None if plan.train is None else plan.train.dp
     delta = DELTA if private is None else private.delta
     level = plan.report.level
     members = int(np.count_nonzero(member))
     nonmembers = len(member) - members
     return EpsilonBound(
-        epsilon_clopper_pearson(scores, member, delta=delta, level=level),
+        epsilon_clopper_pearson(scored.scores, member, delta=delta, level=level),
         largest_certifiable(members, nonmembers, delta, level, searched=True),
         delta,
         level,

@@ -30,6 +30,7 @@ from score_mia.models import MODELS, Model, Trained
 from score_mia.registry import lookup, make, require_has, section
 from score_mia.rules import RULES
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
+from score_mia.rules.scheme import SCHEMES, CrossFit, Scheme
 from score_mia.sampling import SAMPLERS, Service
 from score_mia.sde import SDE, SDES
 from score_mia.spec import FAMILIES, Kind, build, names
@@ -395,13 +396,15 @@ def _attacks(
         file_name("attack", name)
         check_value("attacks", name, spec, Mapping)
         for field in spec:
-            known = ("signal", "signals", "rule", "knows")
+            known = ("signal", "signals", "rule", "knows", "scheme")
             one_of(f"attacks.{name} field", field, known)
         chosen = _chosen(name, spec, signals)
         rule = make("rule", RULES, spec.get("rule", {"name": "column"}))
         knows = spec.get("knows", "none")
         _check_rule(name, rule, knows)
-        attacks.append(Attack(name, chosen, rule, knows))
+        scheme = make("scheme", SCHEMES, spec.get("scheme", {"name": "held_out"}))
+        _check_scheme(name, scheme, knows)
+        attacks.append(Attack(name, chosen, rule, knows, scheme))
     return tuple(attacks)
 
 
@@ -466,4 +469,15 @@ def _check_rule(name: str, rule: Rule | SetTest, knows: Any) -> None:
         f"attacks.{name}.knows={knows!r}",
         "is not what this rule can be fitted on",
         f"give one of {', '.join(sorted(rule.accepts))}",
+    )
+
+
+def _check_scheme(name: str, scheme: Scheme, knows: Knowledge) -> None:
+    where = f"attacks.{name}.scheme"
+    require_has(where, scheme, ("judged", "score", "permuted", "quick"))
+    require(
+        not isinstance(scheme, CrossFit) or knows in ("split", "population"),
+        f"{where}: cross_fit",
+        f"has nothing to fit where the rule knows {knows!r}",
+        "say knows='split' or 'population', or leave the scheme out",
     )

@@ -149,6 +149,7 @@ def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
         return
     quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
     rehearsed = dataclasses.replace(plan, report=quick)
+    attack = dataclasses.replace(attack, scheme=attack.scheme.quick())
     try:
         assess(attack, Evidence(readings), split, rehearsed)
     except UserError as error:

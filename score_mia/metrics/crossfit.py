@@ -39,6 +39,7 @@ class CrossFitted:
       scores: [n] of each row by the classifier that did not see it.
       fold: [n] which fold each row is in.
       null: [permutations] AUCs between groups made equal by permutation.
+      excess: by what the variance exceeds that of independent scores.
     """
 
     auc: Estimate
@@ -46,6 +47,16 @@ class CrossFitted:
     scores: np.ndarray
     fold: np.ndarray
     null: np.ndarray
+    excess: float = 1.0
+
+    @property
+    def standardised(self) -> Float[np.ndarray, " n"]:
+        """The scores of all folds on one scale: less their mean, by their deviation."""
+        scores = np.empty(len(self.scores))
+        for j in range(int(self.fold.max()) + 1):
+            own = self.scores[self.fold == j]
+            scores[self.fold == j] = (own - own.mean()) / (own.std() or 1.0)
+        return scores
 
 
 def cross_fitted(
@@ -102,10 +113,10 @@ def cross_fitted(
         for part in parts:
             scores[part.rows] = part.scores(labels)[:, 0]
     # The excess shrinks where the groups do differ; taking all of it is safe.
-    excess = max(1.0, float(np.mean((null - 0.5) ** 2)) / _independent(member))
+    excess = max(1.0, float(np.mean((null - 0.5) ** 2)) / independent_variance(member))
     limits = auc_limits(value, _delong(scores, member, fold) * excess, smaller, level)
     auc = Estimate(value, min(value, limits[0]), max(value, limits[1]))
-    return CrossFitted(auc, _p_value(value, null), scores, fold, null)
+    return CrossFitted(auc, _p_value(value, null), scores, fold, null, excess)
 
 
 def _p_value(value: float, null: Float[np.ndarray, " b"]) -> float:
@@ -196,7 +207,7 @@ def _aucs(parts: list[_Part], labels: Float[np.ndarray, "n b"]) -> np.ndarray:
     return wins / pairs
 
 
-def _independent(member: np.ndarray) -> float:
+def independent_variance(member: np.ndarray) -> float:
     """Variance of the AUC of independent scores of two equal groups."""
     n1, n0 = int(member.sum()), int((~member).sum())
     return (n1 + n0 + 1) / (12 * n1 * n0)

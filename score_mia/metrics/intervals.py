@@ -88,18 +88,31 @@ def delong(
     Each class needs two images; with one, its share of the variance is unknown and the
     variance is infinite.
     """
-    inside, outside = (np.sort(group) for group in classes(scores, member))
+    # Added up in the order of the scores, so that the order of rows is nowhere seen.
+    beaten, beating = (np.sort(place) for place in placements(scores, member))
+    beating = beating[::-1]
+    value = float(beaten.mean())
+    if min(len(beaten), len(beating)) < 2:
+        return value, float("inf")
+    spread = beaten.var(ddof=1) / len(beaten) + beating.var(ddof=1) / len(beating)
+    return value, float(spread)
+
+
+def placements(
+    scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n1"], Float[np.ndarray, " n0"]]:
+    """The share of the other class that each member beats, and that beats each other.
+
+    Ties count half; the mean of either is the AUC.
+    """
+    groups = classes(scores, member)
+    inside, outside = (np.sort(group) for group in groups)
 
     def placement(of: np.ndarray, among: np.ndarray) -> np.ndarray:
         left = np.searchsorted(among, of, side="left")
         return (left + np.searchsorted(among, of, side="right")) / (2 * len(among))
 
-    beaten = placement(inside, outside)
-    beating = 1 - placement(outside, inside)
-    if min(len(inside), len(outside)) < 2:
-        return float(beaten.mean()), float("inf")
-    spread = beaten.var(ddof=1) / len(inside) + beating.var(ddof=1) / len(outside)
-    return float(beaten.mean()), float(spread)
+    return placement(groups[0], outside), 1 - placement(groups[1], inside)
 
 
 def bootstrap(
@@ -188,7 +201,8 @@ def evaluate(
     level: float = 0.95,
     replicates: int = 1000,
     seed: int = 0,
-    threshold: float | None = None,
+    threshold: float | Float[np.ndarray, " n"] | None = None,
+    excess: float = 1.0,
 ) -> AttackResult:
     """All numbers of one attack, each with its interval.
 
@@ -198,7 +212,9 @@ def evaluate(
       level: of every interval.
       replicates: of the bootstrap.
       seed: of the bootstrap.
-      threshold: fixed beforehand, on reference data; member means strictly above.
+      threshold: fixed beforehand, on other images, for all scores or for each; member
+        means strictly above.
+      excess: by what the variance of a number exceeds that of independent scores.
 
     Returns:
       The estimates, the counts and the level; given a threshold, the rates at it;
@@ -224,28 +240,43 @@ def evaluate(
     fixed = None
     if threshold is not None:
         require(
-            bool(np.isfinite(threshold)),
+            bool(np.all(np.isfinite(threshold))),
             f"threshold={threshold!r}",
             "is not finite",
             "fix it with score_mia.metrics.roc.threshold_at",
         )
-        inside, outside = classes(scores, member)
+        inside, outside = classes(np.asarray(scores) - threshold, member)
         fixed = FixedThreshold(
-            float(threshold),
-            proportion(int((inside > threshold).sum()), n1, level),
-            proportion(int((outside > threshold).sum()), n0, level),
+            float(np.mean(threshold)),
+            widened(proportion(int((inside > 0).sum()), n1, level), excess),
+            widened(proportion(int((outside > 0).sum()), n0, level), excess),
         )
+
+    def wide(rates: dict[float, Estimate]) -> dict[float, Estimate]:
+        return {fpr: widened(rate, excess) for fpr, rate in rates.items()}
+
     return AttackResult(
         members=n1,
         nonmembers=n0,
         level=level,
-        auc=area,
-        balanced_accuracy=_balanced(count, level, (low[1], high[1])),
-        tpr_at_fpr=_tprs(count, level, low[2:], high[2:]),
-        tpr_at_zero_fp=_zero_fp(count, level),
-        mirrored=mirrored,
+        auc=widened(area, excess),
+        balanced_accuracy=widened(_balanced(count, level, (low[1], high[1])), excess),
+        tpr_at_fpr=wide(_tprs(count, level, low[2:], high[2:])),
+        tpr_at_zero_fp=widened(_zero_fp(count, level), excess),
+        mirrored=wide(mirrored),
         at_fixed_threshold=fixed,
     )
+
+
+def widened(estimate: Estimate, excess: float) -> Estimate:
+    """For a number whose variance is so many times that of independent scores."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None or excess == 1.0:
+        return estimate
+    reach = np.sqrt(excess)
+    low = max(0.0, value - float(reach * (value - low)))
+    high = min(1.0, value + float(reach * (high - value)))
+    return dataclasses.replace(estimate, low=low, high=high)
 
 
 def _tprs(
@@ -272,11 +303,11 @@ def _auc(
     of a proportion among min(N1, N0) pairs. Where fewer than `_FEW` of such pairs would
     be wrong, one image more or less decides and only this bound is honest. A perfect
     AUC of n + n images thus has the lower limit of n successes in n. Where most images
-    have one and the same score the few others are counted exactly (`_around_atom`).
+    have one and the same score the few others are counted exactly (`around_atom`).
     """
     value, variance = delong(scores, member)
     pairs = min(int(np.sum(member)), int(np.sum(~member)))
-    exact = _around_atom(tally(scores, member), value, level)
+    exact = around_atom(tally(scores, member), value, level)
     limits = auc_limits(value, variance, pairs, level)
     return _joined(value, limits, resampled, exact)
 
@@ -300,7 +331,7 @@ def auc_limits(
     return float(special.expit(logit - reach)), float(special.expit(logit + reach))
 
 
-def _around_atom(count: Tally, value: float, level: float) -> tuple[float, float]:
+def around_atom(count: Tally, value: float, level: float) -> tuple[float, float]:
     """Limits of an AUC that rests on few images because most have one same score.
 
     With `a` the share of a class above that score and `c` the share below, the AUC is
