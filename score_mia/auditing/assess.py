@@ -216,10 +216,11 @@ def _epsilon(scored: Scored, member: np.ndarray, plan: Plan) -> EpsilonBound | N
 
 
 def _accuracy(signals: Readings) -> GridError | None:
-    """The error in bits/dim that a signal tells of its own grid, over all its rows."""
-    if not _tells(signals, GRID_ERROR):
+    """The error in bits/dim that signals tell of their grids, over all rows."""
+    told = _told(signals, GRID_ERROR)
+    if not told:
         return None
-    error = np.abs(signals.column(GRID_ERROR).astype(np.float64))
+    error = np.max(np.abs(told), axis=0)
     error = error[np.isfinite(error)]
     if not len(error):
         return None
@@ -227,10 +228,12 @@ def _accuracy(signals: Readings) -> GridError | None:
 
 
 def _evaluations(signals: Readings) -> float | None:
-    if not _tells(signals, NETWORK_EVALUATIONS):
-        return None
-    return float(np.mean(signals.column(NETWORK_EVALUATIONS), dtype=np.float64))
+    told = _told(signals, NETWORK_EVALUATIONS)
+    return float(np.sum(told, axis=0).mean()) if told else None
 
 
-def _tells(signals: Readings, name: str) -> bool:
-    return signals.diagnostics is not None and name in signals.diagnostics.names
+def _told(signals: Readings, name: str) -> list[np.ndarray]:
+    """A diagnostic [N] of each of an attack's signals that has it, float64."""
+    names = () if signals.diagnostics is None else signals.diagnostics.names
+    own = [n for n in names if n.rsplit("/", 1)[-1] == name]
+    return [signals.column(n).astype(np.float64) for n in own]
