@@ -18,41 +18,12 @@ from score_mia.sampling import Ddim, Heun, generate, vary
 from score_mia.sde import VP
 from score_mia.target import CODECS, Affine, Codec, Guidance
 from score_mia.train.loss import Objective
+from tests.beams.parts.codec import patches
 from tests.oracles import gaussian_target
 
 IMAGE = (4, 4, 1)
 LATENT = (2, 2, 4)
 IMAGES = jax.random.uniform(jax.random.key(5), (3, *IMAGE))
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Patches:
-    """Squares of 2x2 pixels, each turned by one learned rotation."""
-
-    rotation: jax.Array
-    log_scale: float | None = dataclasses.field(default=None, metadata={"static": True})
-
-    def shape(self, image_shape):
-        h, w, c = image_shape
-        return (h // 2, w // 2, 4 * c)
-
-    def encode(self, image, key=None):
-        h, w, c = image.shape
-        x = image.reshape(h // 2, 2, w // 2, 2, c).transpose(0, 2, 1, 3, 4)
-        x = (2 * x.reshape(h // 2, w // 2, 4 * c) - 1) @ self.rotation
-        return x if key is None else x + 1e-3 * jax.random.normal(key, x.shape)
-
-    def decode(self, x):
-        h, w, d = x.shape
-        x = (x @ self.rotation.T + 1) / 2
-        x = x.reshape(h, w, 2, 2, d // 4).transpose(0, 2, 1, 3, 4)
-        return x.reshape(2 * h, 2 * w, d // 4)
-
-
-def patches(seed=0, log_scale=None):
-    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(4, 4)))
-    return Patches(jnp.asarray(q, jnp.float32), log_scale)
 
 
 MADE = {"affine": Affine(-2.0, 3.0), "patches": patches()}

@@ -11,6 +11,7 @@ from score_mia.device import jit
 from score_mia.parameterisation import PARAMETERISATIONS, Karras, Noise, Score
 from score_mia.sde import EDM, SDES, SMLD, VE, VP
 from score_mia.target import Target
+from tests.beams.parts.flow import Flow, Straight
 from tests.oracles import gaussian_target, marginal, random_gaussian
 
 SHAPE = (2, 2, 1)
@@ -34,7 +35,10 @@ MEANS = {
     "velocity": lambda alpha, std, x0, eps: alpha * eps - std * x0,
     "denoised": lambda alpha, std, x0, eps: x0,
     "karras": _karras,
+    "straight": lambda alpha, std, x0, eps: eps - x0,
 }
+ALL = {**PARAMETERISATIONS, "straight": Straight}  # one from outside the package
+PROCESSES = {**SDES, "flow": Flow}
 
 
 def _given(params, x, label, condition):
@@ -47,18 +51,18 @@ def _times(sde):
 
 
 def test_each_has_its_definition():
-    assert set(MEANS) == set(PARAMETERISATIONS)
+    assert set(MEANS) == set(ALL)
 
 
-@pytest.mark.parametrize("process", sorted(SDES))
+@pytest.mark.parametrize("process", sorted(PROCESSES))
 def test_a_perfect_output_gives_the_noise_back(process):
-    sde = SDES[process]()
+    sde = PROCESSES[process]()
     x0, eps = np.random.default_rng(3).normal(size=(2, *SHAPE))
 
     @jit
     def noise(x, t, outputs):
         targets = {
-            name: Target(output, sde, PARAMETERISATIONS[name](), _given)
+            name: Target(output, sde, ALL[name](), _given)
             for name, output in outputs.items()
         }
         return {name: target.denoiser.eps(x, t) for name, target in targets.items()}
@@ -78,10 +82,10 @@ def test_a_perfect_output_gives_the_noise_back(process):
             )
 
 
-@pytest.mark.parametrize("process", sorted(SDES))
+@pytest.mark.parametrize("process", sorted(PROCESSES))
 def test_the_gaussian_oracle_survives_the_round_trip(process):
     """eps, score and x0 agree with linear algebra in float64."""
-    sde = SDES[process]()
+    sde = PROCESSES[process]()
     mean, covariance = random_gaussian(SHAPE)
     labels = {"noise": "time", "score": "std", "karras": "log_sigma"}
     targets = {
@@ -91,7 +95,7 @@ def test_the_gaussian_oracle_survives_the_round_trip(process):
             covariance,
             part(label=labels.get(name, "time"), scale=-0.5, offset=3.0),
         )
-        for name, part in PARAMETERISATIONS.items()
+        for name, part in ALL.items()
     }
 
     @jit
