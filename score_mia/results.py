@@ -292,6 +292,7 @@ class TargetFacts:
       parameters, steps, members: how many, of each.
       privacy, imported, quality: where it has these.
       snapshot: which of the run's targets it is.
+      service: its entry of the config, where nothing but its images is known.
     """
 
     digest: str = ""
@@ -304,6 +305,7 @@ class TargetFacts:
     imported: Imported | None = None
     snapshot: Snapshot = Snapshot()
     quality: Quality | None = None
+    service: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

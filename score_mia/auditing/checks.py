@@ -18,7 +18,6 @@ import numpy as np
 
 from score_mia.attacks.protocol import SelfChecking
 from score_mia.auditing.work import Work
-from score_mia.checkpoint import target_digest
 from score_mia.data.sanitise import blind_features, near_duplicates
 from score_mia.encoders import ENCODERS, encode
 from score_mia.engine import view
@@ -79,7 +78,7 @@ def _facts(work: Work) -> dict[str, Any]:
         "version": VERSION,
         "split": work.split.fingerprint,
         "source": work.source.digest,
-        "target": target_digest(work.target),
+        "target": work.digest,
         "seed": work.plan.seed,
         "level": report.level,
         "near_duplicates": report.near_duplicates,

@@ -78,7 +78,9 @@ def leave(
         nearest,
         members[: holds.SHOWN],
         work.pictures(work.split.nonmembers, holds.SHOWN),
-        _perturbed(work, [s for s in stepped.values() if s is not None]),
+        None
+        if work.plan.model is None
+        else _perturbed(work, [s for s in stepped.values() if s is not None]),
     )
 
 
@@ -107,9 +109,9 @@ def attack_title(columns: Columns, attack: Attack) -> str:
 
 def _stepped(work: Work, a: Assessment) -> Stepped | None:
     """Per-time curves, for a signal that tells the time of each of its columns."""
-    sde, columns = work.plan.sde, work.columns(a.attack)
+    columns, kind = work.columns(a.attack), work.plan.model
     names, member = a.signals.names, a.signals.member
-    if columns.times is None or len(names) < 2 or member is None:
+    if columns.times is None or kind is None or len(names) < 2 or member is None:
         return None
     curves = measure(a.signals.matrix().astype(np.float64), member)
     if curves is None:
@@ -119,10 +121,10 @@ def _stepped(work: Work, a: Assessment) -> Stepped | None:
     return Stepped(
         names,
         times,
-        log_snr_at(sde, times),
+        log_snr_at(kind.sde, times),
         curves,
         names.index(chosen) if chosen in names else None,
-        time_label(sde),
+        time_label(kind.sde),
     )
 
 
@@ -145,7 +147,7 @@ def noised(
     Returns:
       [n, k, h, w, c] in [0, 1], and k labels.
     """
-    sde, codec = work.plan.sde, work.plan.model.codec
+    sde, codec = work.plan.known.sde, work.plan.known.codec
     x = codec.encode(jnp.asarray(work.source.images(ids)))
     noise = jax.random.normal(jax.random.key(work.plan.seed), x.shape)
     shown, labels = [], []
@@ -162,23 +164,21 @@ def noised(
 
 def _perturbed(work: Work, stepped: Sequence[Stepped]) -> PerturbedContent:
     """A few members with the noise of a few times, the chosen ones among them."""
-    times = {float(t) for t in work.plan.sde.times(7)}
+    times = {float(t) for t in work.plan.known.sde.times(7)}
     times |= {float(s.time[s.chosen]) for s in stepped if s.chosen is not None}
     return PerturbedContent(*noised(work, work.split.members[:3], sorted(times)))
 
 
 def _facts(work: Work, result: AuditResult) -> dict[str, dict[str, str]]:
     plan, split = work.plan, work.split
-    provenance = describe(work.target_folder)["provenance"]
+    provenance: Mapping[str, Any] = {}
+    if plan.client is None:
+        provenance = describe(work.target_folder)["provenance"]
     target, settings = result.target, provenance.get("train")
     split_facts = {k: str(v) for k, v in split.counts.items()}
     return {
         "Target": {
-            "process": _entry(target.sde),
-            "network": _entry(target.network),
-            "parameters": f"{target.parameters:,}",
-            "training steps": f"{target.steps:,}",
-            "snapshot": _snapshot(target),
+            **_model(target),
             "training images": f"{target.members:,}",
             **_made(result, settings),
             "digest": target.digest,
@@ -200,6 +200,19 @@ def _facts(work: Work, result: AuditResult) -> dict[str, dict[str, str]]:
             "python": platform.python_version(),
             **provenance.get("versions", {}),
         },
+    }
+
+
+def _model(target: TargetFacts) -> dict[str, str]:
+    """What the target is; of a service, how it is asked."""
+    if target.service:
+        return {"service": _entry(target.service)}
+    return {
+        "process": _entry(target.sde),
+        "network": _entry(target.network),
+        "parameters": f"{target.parameters:,}",
+        "training steps": f"{target.steps:,}",
+        "snapshot": _snapshot(target),
     }
 
 

@@ -46,20 +46,24 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
       UserError: see `work.look`.
     """
     source, split = _data(plan, workdir)
-    model = plan.model.at(source.shape)
-    params = jax.eval_shape(model.network.init, jax.random.key(0))
-    weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    own = gather(model.conditioner, source.columns, split.ids[:1]).get(OWN)
-    forward = _flops(model, params, first_row(own))
-    rate = _rate() * _EFFICIENCY
     lines = [
         json.dumps(plan.config, indent=2),
         "",
         f"data       {len(source.ids):,} images of {source.shape}",
         f"split      {len(split.members):,} members, {len(split.nonmembers):,} "
         f"non-members; {split.counts['reference']:,} of them are reference data",
-        f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation",
     ]
+    if plan.model is None:
+        return "\n".join([*lines, "target     a service, of unknown cost"])
+    model = plan.model.at(source.shape)
+    params = jax.eval_shape(model.network.init, jax.random.key(0))
+    weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    own = gather(model.conditioner, source.columns, split.ids[:1]).get(OWN)
+    forward = _flops(model, params, first_row(own))
+    rate = _rate() * _EFFICIENCY
+    lines.append(
+        f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation"
+    )
     target = abstract_target(plan, source.shape)
     costs: dict[str, float] = {}
     if plan.train is not None:
@@ -79,7 +83,9 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _evaluations(attack: Attack, target: Target, service: Service) -> float | None:
+def _evaluations(
+    attack: Attack, target: Target, service: Service | None
+) -> float | None:
     """Forward passes an image; None if a signal cannot tell."""
     counts = [
         signal.columns(view(target, signal.access, service)).evaluations

@@ -71,7 +71,7 @@ def require_same_target(
     if plan.train is None:
         require(imported, f"{folder}", "holds a target that was trained", ELSEWHERE)
     elif not imported:
-        clock = plan.sde.clock
+        clock = plan.known.sde.clock
         now = plan.train.science(clock)
         changes += differences(_science(about, clock), now, "train")
     if changes:

@@ -26,7 +26,7 @@ from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.fields import check_value
-from score_mia.models import MODELS, Model, Trained
+from score_mia.models import MODELS, Client, Model, Trained
 from score_mia.registry import lookup, make, require_has, section
 from score_mia.rules import RULES
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
@@ -120,7 +120,8 @@ class Plan:
       config: the resolved config, plain JSON values.
       title, seed: of the audit; the seed keys training, signals and intervals.
       source, split: make the data source and, from it, the split.
-      model: the target's process, conventions and network, but for the image shape.
+      model: the target's process, conventions and network, but for the image shape;
+        None for a service.
       target: where the target comes from.
       attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
@@ -131,7 +132,7 @@ class Plan:
     seed: int
     source: Callable[[], Source]
     split: Callable[[Source], Split]
-    model: Kind
+    model: Kind | None
     target: Model
     attacks: tuple[Attack, ...]
     sampler: Any
@@ -160,17 +161,38 @@ class Plan:
         return () if self.trained is None else self.trained.steps
 
     @property
-    def sde(self) -> SDE:
-        """The target's process."""
-        return self.model.sde
+    def client(self) -> Client | None:
+        """The target, if it is somebody's service."""
+        return self.target if isinstance(self.target, Client) else None
+
+    @property
+    def shown(self) -> int:
+        """How many samples the page is about; none of a service."""
+        return 0 if self.model is None else self.report.samples
+
+    @property
+    def known(self) -> Kind:
+        """The model, where there is one.
+
+        Raises:
+          UserError: the target is a service.
+        """
+        if self.model is None:
+            raise UserError(
+                "target: of a service nothing but its images is known; take signals of "
+                "access 'samples', and leave out what needs the model"
+            )
+        return self.model
 
     @property
     def names(self) -> frozenset[str]:
         """Names of the target's parts: what the user trusts a checkpoint to name."""
-        return names(self.config)
+        return frozenset() if self.model is None else names(self.config)
 
-    def service(self, shape: tuple[int, int, int]) -> Service:
+    def service(self, shape: tuple[int, int, int]) -> Service | None:
         """How a target of this process is met by who has no network."""
+        if self.model is None:
+            return None
         return Service(self.sampler, self.model.conditioner, shape, self.engine.tile)
 
     def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -182,12 +204,11 @@ class Plan:
 def plan(config: Any) -> Plan:
     """Build a `Plan` from a ConfigDict (or mapping); every mistake is a UserError."""
     config = resolve(config)
-    model = build(config, names(config))
+    model = build(config, names(config)) if "sde" in config else None
     sampler = make("sampler", SAMPLERS, config["sampler"])
     require_has("sampler", sampler, ("times", "evaluations", "run"))
-    sampler.evaluations(
-        model.sde
-    )  # so that times that cannot be are told before training
+    if model is not None:
+        sampler.evaluations(model.sde)  # times that cannot be are told before training
     attacks = config["attacks"]
     require(len(attacks) > 0, "attacks", "none is given", "add one to the config")
     result = Plan(
@@ -224,26 +245,21 @@ def resolve(config: Any) -> dict[str, Any]:
         wanted = _LOOSE.get(name, Mapping)
         check_value("config", name, value, wanted)
     config = _lifted(config)
-    trained = "name" not in config["target"]
-    for name in (*REQUIRED, "sde", "network", *(("train",) if trained else ())):
+    kind = config["target"].get("name", "trained")
+    needed, alien = _SECTIONS.get(kind, (("sde", "network"), ("train",)))
+    for name in (*REQUIRED, *needed):
         require(name in config, f"config section {name!r}", "is missing", "add it")
-    require(
-        trained or "train" not in config,
-        "config section 'train'",
-        f"means nothing to target {config['target'].get('name')!r}",
-        "leave it out",
-    )
-    process = make("sde", SDES, config["sde"])
-    require(
-        isinstance(process, SDE),
-        f"sde {config['sde']['name']!r}",
-        f"made a {type(process).__name__}",
-        "let it be a score_mia.sde.SDE (docs/extend.md)",
-    )
+    for name in alien:
+        require(
+            name not in config,
+            f"config section {name!r}",
+            f"means nothing to target {kind!r}",
+            "leave it out",
+        )
     resolved: dict[str, Any] = {
         "title": "Membership privacy audit",
         "seed": 0,
-        **process.convention.sections(process),
+        **(_convention(config["sde"]) if "sde" in needed else {}),
         "sampler": {"name": "ancestral"},
         "engine": {},
         "report": {},
@@ -251,6 +267,25 @@ def resolve(config: Any) -> dict[str, Any]:
     }
     within("config: seed", resolved["seed"], *SEEDS)
     return json.loads(json.dumps(resolved))
+
+
+_SECTIONS = {
+    "trained": (("sde", "network", "train"), ()),
+    "client": ((), (*OF_TARGET, "quality", "sampler")),
+}
+"""Sections that a kind of target needs, and those that mean nothing to it."""
+
+
+def _convention(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that a process's published convention fills in."""
+    process = make("sde", SDES, entry)
+    require(
+        isinstance(process, SDE),
+        f"sde {entry['name']!r}",
+        f"made a {type(process).__name__}",
+        "let it be a score_mia.sde.SDE (docs/extend.md)",
+    )
+    return process.convention.sections(process)
 
 
 def _lifted(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def measure(work: Work) -> Mapping[str, Any] | None:
     if config is None:
         return None
     path = work.folder / "quality.json"
-    facts = {**_decided(work), "target": target_digest(work.target)}
+    facts = {**_decided(work), "target": work.digest}
     if (kept := _kept(path, _QUALITY, facts)) is not None:
         return kept
     drawn = samples(work, work.step, work.target, config.samples, seed=_seed(work))
@@ -137,7 +137,7 @@ def measure(work: Work) -> Mapping[str, Any] | None:
             "step": describe(work.target_folder)["provenance"]["step"],
             "features": made.shape[1],
             "network_evaluations_per_sample": work.plan.sampler.evaluations(
-                work.plan.sde
+                work.plan.known.sde
             ),
             "members": _distances(made, members, level),
             "nonmembers": _distances(made, strangers, level),

@@ -51,9 +51,10 @@ def require_ready(
         private training; a rule that cannot be fitted on the reference data it is to
         get, or that does not know its columns.
     """
-    model = plan.model.at(source.shape)
-    own = gather(model.conditioner, source.columns, split.ids).get(OWN)
-    check_network(model, first_row(own))
+    if plan.model is not None:
+        model = plan.model.at(source.shape)
+        own = gather(model.conditioner, source.columns, split.ids).get(OWN)
+        check_network(model, first_row(own))
     if plan.train is not None:
         _check_training(plan.train, source, len(split.members))
     for attack in attacks:
@@ -130,14 +131,17 @@ def first_row(conditions: Any) -> Any:
 
 def abstract_target(plan: Plan, shape: tuple[int, int, int]) -> Target:
     """The target's shapes: what signals can be asked before there is a target."""
-    model = plan.model.at(shape)
+    model = plan.known.at(shape)
     return model.target(jax.eval_shape(model.network.init, jax.random.key(0)))
 
 
 def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
     """Assess an attack on signals that say nothing, which is a legitimate result."""
-    target = abstract_target(plan, source.shape)
     service = plan.service(source.shape)
+    if plan.client is None:
+        target = abstract_target(plan, source.shape)
+    else:
+        target = plan.client.generator
     made = {
         name: _made_up(
             Reader(name, signal, target, source, plan.seed, service=service), split

@@ -24,7 +24,7 @@ from score_mia.auditing.quality import choose, measure, samples
 from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError
 from score_mia.check import workdir as check_workdir
-from score_mia.checkpoint import describe, target_digest
+from score_mia.checkpoint import describe
 from score_mia.conditions import OWN
 from score_mia.files import save_npz, write_atomic
 from score_mia.hosts import ALONE, Host
@@ -123,8 +123,7 @@ def _share(work: Work) -> str:
         if failed is not None:
             say(work.host.name, f"attack {one.name!r} failed ({failed.reason})")
     measure(work)
-    if work.plan.report.samples:
-        count = work.plan.report.samples
+    if count := work.plan.shown:
         samples(work, work.step, work.target, count, seed=work.plan.seed)
     return _shared(work)
 
@@ -162,7 +161,6 @@ def _attack(work: Work) -> AuditResult:
     """Signals of every attack, their numbers, metrics.json, and what a page shows."""
     plan, split = work.plan, work.split
     selection = choose(work)
-    digest = target_digest(work.target)
     results: dict[str, Assessment | Failure] = {}
     for one in plan.attacks:
         read = functools.partial(_evidence, work, one)
@@ -171,7 +169,7 @@ def _attack(work: Work) -> AuditResult:
     _require_some(results)
     checked = checks(work)
     results = {n: _held_against(r, checked) for n, r in results.items()}
-    target, training_seconds = _target_facts(work, digest, selection)
+    target, training_seconds = _target_facts(work, selection)
     result = AuditResult(
         title=plan.title,
         config=config_digest(plan.config),
@@ -251,7 +249,7 @@ def _require_some(results: Mapping[str, Assessment | Failure]) -> None:
 
 def _shown_samples(work: Work) -> np.ndarray | None:
     """The samples that the page speaks of, if it is to."""
-    count = work.plan.report.samples
+    count = work.plan.shown
     if not count:
         return None
     return _samples(work, count, work.folder / "target" / "samples.npz")
@@ -260,22 +258,26 @@ def _shown_samples(work: Work) -> np.ndarray | None:
 def _samples(work: Work, count: int, path: Path) -> np.ndarray:
     """The first samples of the attacked target, uint8, also as one file."""
     drawn = samples(work, work.step, work.target, count, seed=work.plan.seed)
-    images, digest = drawn.array("images"), target_digest(work.target)
-    save_npz(path, images=images, target=np.asarray(digest))
+    images = drawn.array("images")
+    save_npz(path, images=images, target=np.asarray(work.digest))
     return images
 
 
 def _target_facts(
-    work: Work, digest: str, selection: Mapping[str, Any] | None
+    work: Work, selection: Mapping[str, Any] | None
 ) -> tuple[TargetFacts, float | None]:
     """What is known of the attacked target, and the seconds its training took."""
+    if work.plan.client is not None:
+        members, service = len(work.split.members), work.plan.config["target"]
+        facts = TargetFacts(work.digest, members=members, service=service)
+        return facts, None
     about = describe(work.target_folder)
     spec, known = about["spec"], about["provenance"]
     leaves = jax.tree.leaves(work.target.params)
     trained = work.plan.trained
     rule = "last" if trained is None else trained.snapshot
     record = {
-        "digest": digest,
+        "digest": work.digest,
         "sde": spec["sde"],
         "network": spec["network"],
         "parameters": int(sum(leaf.size for leaf in leaves)),

@@ -165,7 +165,7 @@ def _check_name(what: str, name: str) -> None:
 
 def planned(one: Plan) -> Planned:
     """An audit's plan as exhibits see it."""
-    sde = one.sde
+    sde = one.known.sde
 
     def times(steps: Steps, audit: str) -> list[float]:
         return _times(one, steps, audit)
@@ -193,7 +193,7 @@ def planned(one: Plan) -> Planned:
 
 
 def _planned_attack(one: Plan, attack: Attack) -> PlannedAttack:
-    model = one.model
+    model = one.known
     nothing = Target(None, model.sde, model.parameterisation, _nothing, model.codec)
     columns = side_by_side(
         {n: s.columns(view(nothing, s.access)) for n, s in attack.signals.items()}
@@ -214,7 +214,7 @@ def _nothing(*_: Any) -> Any:
 
 def _times(one: Plan, steps: Steps, audit: str) -> list[float]:
     """The times of an exhibit that needs no column: any that the process has."""
-    sde = one.sde
+    sde = one.known.sde
     if steps.log_snr:
         exact = [float(sde.time_at(level)) for level in steps.log_snr]
         whole = sde.discrete_steps is not None

@@ -21,7 +21,7 @@ from score_mia.conditions import Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.engine import Reader, collect
-from score_mia.files import digest, load_json, load_sealed, save_json
+from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
 from score_mia.readings import Readings
@@ -56,6 +56,7 @@ class Work:
     def step(self) -> int:
         """Training step of the target under attack."""
         plan, trained = self.plan, self.plan.trained
+        _ = plan.known
         if trained is None:
             return describe(self.folder / "target")["provenance"]["step"]
         if trained.metric is None:
@@ -91,8 +92,9 @@ class Work:
 
     @property
     def is_trained(self) -> bool:
-        """Whether the training is finished."""
-        return (self.folder / "target" / "target.json").exists()
+        """Whether the training is finished, or there is none."""
+        path = self.folder / "target" / "target.json"
+        return self.plan.client is not None or path.exists()
 
     def require_trained(self) -> None:
         """Refuse to go on before the training is finished."""
@@ -117,15 +119,34 @@ class Work:
           UserError: the data set has no such column, or values that the model does not
             know.
         """
+        if self.plan.model is None:
+            return {}
         return gather(self.plan.model.conditioner, self.source.columns, ids)
 
     def prompts(self, ids: np.ndarray) -> tuple[Any, ...] | None:
         """What a service would be asked for, to draw images like these."""
-        conditioner = self.plan.model.conditioner
-        if conditioner is None or len(conditioner.columns) != 1:
+        if self.plan.client is not None:
+            names = (self.plan.client.prompt,) if self.plan.client.prompt else ()
+        else:
+            conditioner = self.plan.known.conditioner
+            names = () if conditioner is None else conditioner.columns
+        if len(names) != 1:
             return None
-        (column,) = self.source.columns(ids, conditioner.columns).values()
-        return tuple(column)
+        columns = self.source.columns(ids, names)
+        require(
+            names[0] in columns,
+            f"target: prompt {names[0]!r}",
+            "is no column of the data",
+            "give data that has it, or leave it out",
+        )
+        return tuple(columns[names[0]])
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the model under attack: its parameters and meaning, or what is asked."""
+        if self.plan.client is not None:
+            return json_digest(self.plan.config["target"])
+        return target_digest(self.target)
 
     def reader(self, name: str) -> Reader:
         """One of the plan's signals, to be read off the target."""
@@ -133,11 +154,11 @@ class Work:
         return Reader(
             name,
             plan.signals[name],
-            self.target,
+            self.target if plan.client is None else plan.client.generator,
             self.source,
             plan.seed,
             plan.engine,
-            {"target": target_digest(self.target)},
+            {"target": self.digest},
             self.conditions,
             self.prompts,
             plan.service(self.source.shape),

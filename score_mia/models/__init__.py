@@ -2,11 +2,12 @@
 
 `MODELS` is the family that a config's `target` names. Whatever the source, the target
 ends in the workdir's `target/`, with its spec, its digests and its seal, so that every
-later stage is the same. One of your own is "my_package.mine:Source": a class with
-`make`, or `dict(name="callable", call="my_package.mine:function")` for a function that
-returns a `score_mia.interop.Foreign`.
+later stage is the same; of a service (`Client`), only what is asked. One of
+your own is "my_package.mine:Source", a class with `make`, or `dict(name="callable",
+call="my_package.mine:function")` for a function that returns an `interop.Foreign`.
 """
 
+from score_mia.models.client import Client
 from score_mia.models.memory import InMemory
 from score_mia.models.protocol import Model, Order
 from score_mia.models.reading import Called, ScoreSde, origin
@@ -17,11 +18,13 @@ MODELS = {
     "score_sde": ScoreSde,
     "callable": Called,
     "memory": InMemory,
+    "client": Client,
 }
 
 __all__ = [
     "MODELS",
     "Called",
+    "Client",
     "InMemory",
     "Model",
     "Order",

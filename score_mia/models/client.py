@@ -1,0 +1,47 @@
+"""Somebody's service: a model of which nothing but its images is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from score_mia.check import UserError, require
+from score_mia.files import load_sealed, save_sealed
+from score_mia.models.protocol import Order
+from score_mia.registry import load, require_has
+from score_mia.target import Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """A generator behind an interface, attacked by signals of access "samples".
+
+    Attributes:
+      call: "module:function"; called without arguments it returns a
+        `score_mia.target.Generator` (and `Varying` or `Observed`, if it can do that).
+      prompt: the column of the data that it is asked with, e.g. "caption" or "label";
+        None for a model that takes no prompt.
+    """
+
+    call: str
+    prompt: str | None = None
+
+    @functools.cached_property
+    def generator(self) -> Generator:
+        """The client, made once."""
+        made = load(self.call, "target.call")()
+        require_has("target.call", made, ("shape", "draw"))
+        return made
+
+    def make(self, folder: Path, order: Order) -> int:
+        """There is nothing to make: what is asked is kept, and must stay the same."""
+        path, asked = folder / "client.json", dict(dataclasses.asdict(self))
+        asked["members"] = order.provenance["members_digest"]
+        if (folder / "target.json").exists():
+            raise UserError(f"{folder}: holds another target; choose another --workdir")
+        if path.exists():
+            same = {n: load_sealed(path).get(n) for n in asked} == asked
+            require(same, f"{path}", "is of another service", "choose another folder")
+        save_sealed(path, asked)
+        return 0
