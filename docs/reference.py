@@ -17,7 +17,7 @@ from typing import Any
 
 import score_mia
 from score_mia.attacks import SIGNALS
-from score_mia.auditing import plan
+from score_mia.auditing import plan, sections
 from score_mia.auditing.study import SECTIONS as STUDY
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
@@ -156,10 +156,10 @@ def config_page() -> str:
         "| section | |",
         "|---|---|",
     ]
-    for name in (*plan.REQUIRED, *plan.OPTIONAL):
-        needed = " **Required.**" if name in plan.REQUIRED else ""
+    for name in (*sections.REQUIRED, *sections.OPTIONAL):
+        needed = " **Required.**" if name in sections.REQUIRED else ""
         lines.append(f"| [`{name}`](#{name}) | {SECTIONS[name][0]}{needed} |")
-    for name in (*plan.REQUIRED, *plan.OPTIONAL):
+    for name in (*sections.REQUIRED, *sections.OPTIONAL):
         about, part = SECTIONS[name]
         lines += ["", f"## {name}", "", about[0].upper() + about[1:]]
         lines += _part(part, f"{name}")

@@ -10,7 +10,7 @@ from runpy import run_path
 import pytest
 
 import score_mia
-from score_mia.auditing import plan
+from score_mia.auditing import sections
 
 ROOT = Path(__file__).parents[1]
 MAKER = run_path(str(ROOT / "docs" / "reference.py"))
@@ -26,7 +26,7 @@ def test_every_field_is_explained():
     page = MAKER["config_page"]()
     unexplained = [row for row in page.splitlines() if row.endswith("|  |")]
     assert not unexplained
-    for section in (*plan.REQUIRED, *plan.OPTIONAL):
+    for section in (*sections.REQUIRED, *sections.OPTIONAL):
         assert f"\n## {section}\n" in page
 
 

@@ -165,7 +165,7 @@ def _plan(target: Any, source: Any, split: Any, config: dict[str, Any]) -> Plan:
     config |= _sections(model, images.shape) if isinstance(model, Target) else model
     plan = planned(config)
     if isinstance(model, Target):
-        kind = dataclasses.replace(plan.model, networks=Held(model))
+        kind = dataclasses.replace(plan.known, networks=Held(model))
         given |= {"target": InMemory.of(model), "model": kind}
     return dataclasses.replace(plan, **given)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from score_mia.auditing.plan import REQUIRED, resolve
+from score_mia.auditing.sections import REQUIRED, resolve
 from score_mia.check import UserError
 from score_mia.sde import (
     DDPM,

@@ -1,0 +1,121 @@
+"""A config as plain JSON values, every optional section filled in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from score_mia.check import UserError, did_you_mean, require, within
+from score_mia.fields import check_value
+from score_mia.models import MODELS, Trained
+from score_mia.registry import lookup, make
+from score_mia.sde import SDE, SDES
+
+SEEDS = (0, 2**32 - 1)
+"""The first and the last seed: those of NumPy's RandomState."""
+
+REQUIRED = ("data", "split", "attacks")
+OF_TARGET = ("sde", "network", "train", "parameterisation", "codec", "conditioner")
+"""Sections that belong to the target: within it, or beside it as a shorthand."""
+OPTIONAL = (
+    *("title", "seed", "sampler", "engine", "report", "quality", "target", "signals"),
+    *OF_TARGET,
+)
+
+
+def resolve(config: Any) -> dict[str, Any]:
+    """The config as plain JSON values, with every optional section filled in."""
+    if config is None:
+        raise UserError("config: there is none; give --config=FILE.py")
+    config = _plain(config)
+    for name in config:
+        if name not in (*REQUIRED, *OPTIONAL):
+            remedy = did_you_mean(name, (*REQUIRED, *OPTIONAL))
+            raise UserError(f"config has no section {name!r}; {remedy}")
+    for name, value in config.items():
+        wanted = _LOOSE.get(name, Mapping)
+        check_value("config", name, value, wanted)
+    config = _lifted(config)
+    kind = config["target"].get("name", "trained")
+    needed, alien = _SECTIONS.get(kind, (("sde", "network"), ("train",)))
+    for name in (*REQUIRED, *needed):
+        require(name in config, f"config section {name!r}", "is missing", "add it")
+    for name in alien:
+        require(
+            name not in config,
+            f"config section {name!r}",
+            f"means nothing to target {kind!r}",
+            "leave it out",
+        )
+    resolved: dict[str, Any] = {
+        "title": "Membership privacy audit",
+        "seed": 0,
+        **(_convention(config["sde"]) if "sde" in needed else {}),
+        "sampler": {"name": "ancestral"},
+        "engine": {},
+        "report": {},
+        **config,
+    }
+    within("config: seed", resolved["seed"], *SEEDS)
+    return json.loads(json.dumps(resolved))
+
+
+_SECTIONS = {
+    "trained": (("sde", "network", "train"), ()),
+    "client": ((), (*OF_TARGET, "quality", "sampler")),
+}
+"""Sections that a kind of target needs, and those that mean nothing to it."""
+
+
+def _convention(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that a process's published convention fills in."""
+    process = make("sde", SDES, entry)
+    require(
+        isinstance(process, SDE),
+        f"sde {entry['name']!r}",
+        f"made a {type(process).__name__}",
+        "let it be a score_mia.sde.SDE (docs/extend.md)",
+    )
+    return process.convention.sections(process)
+
+
+def _lifted(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the target's sections beside it: both spellings are one."""
+    target = dict(config.get("target", {}))
+    within_it = {name: target.pop(name) for name in OF_TARGET if name in target}
+    twice = sorted(within_it.keys() & config.keys())
+    require(
+        not twice,
+        f"config sections {twice}",
+        "are given within `target` and beside it",
+        "leave one of them out",
+    )
+    for name, value in within_it.items():
+        check_value("config target", name, value, Mapping)
+    check_value("config", "target.name", target.get("name", "trained"), str)
+    if lookup("target", MODELS, target.get("name", "trained")) is Trained:
+        target.pop("name", None)
+        target = {"snapshot": "last", **target}
+    return {**config, **within_it, "target": target}
+
+
+_LOOSE = {"title": str, "seed": int}
+"""Sections that are no mapping."""
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """The config as JSON values."""
+    try:
+        config = config.to_dict() if hasattr(config, "to_dict") else config
+        plain = json.loads(json.dumps(config))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"config: {error}; use numbers, texts, lists and dictionaries only"
+        ) from error
+    if not isinstance(plain, dict):
+        raise UserError(
+            f"config: is {type(config).__name__}, not a mapping from sections; let "
+            "get_config return a ConfigDict"
+        )
+    return plain
