@@ -270,6 +270,7 @@ class Attack:
 
     @property
     def access(self) -> Access:
-        """The least access that suffices for all of its signals."""
+        """The least access that suffices for all of its signals and what they need."""
         order = get_args(Access)
-        return max((s.access for s in self.signals.values()), key=order.index)
+        every = (p.access for s in self.signals.values() for p in (s, *s.needs))
+        return max(every, key=order.index)
