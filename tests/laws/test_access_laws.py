@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from score_mia.attacks import SIGNALS
+from score_mia.attacks.products import Drawn
 from score_mia.attacks.protocol import Access, Attack, HostQuery, Query
 from score_mia.check import UserError
 from score_mia.engine import Engine, Reader, collect, view
@@ -127,7 +128,11 @@ def test_a_host_signal_looks_at_its_view_alone(name):
     seen = view(SERVICE, signal.access)
     watched = None if seen is None else Only(seen, VIEWS[signal.access])
     columns = signal.columns(watched)
-    values, diagnostics = signal.batch(watched, queries(np.arange(5)), ())
+    asked = queries(np.arange(5))
+    made = tuple(
+        one.batch(Only(SERVICE, VIEWS[one.access]), asked) for one in signal.needs
+    )
+    values, diagnostics = signal.batch(watched, asked, made)
     assert values.shape == (5, len(columns.names))
     assert np.asarray(diagnostics).size == 5 * len(columns.diagnostics)
 
@@ -173,3 +178,14 @@ def test_an_attack_needs_what_the_most_curious_of_its_signals_needs():
         chosen = {name: signals[name] for name in list(order)[:n]}
         attack = Attack("several", chosen, Column())
         assert attack.access == list(order.values())[n - 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(Blind):
+    """A signal that looks at no model, but at what others made of one."""
+
+    needs = (Drawn(1),)
+
+
+def test_what_a_signal_needs_made_is_needed_by_the_attack():
+    assert Attack("told", {"told": Told()}, Column()).access == "samples"

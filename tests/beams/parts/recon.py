@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from score_mia.attacks import Columns, Reading
+from score_mia.attacks.products import Drawn
 from score_mia.check import UserError
 from score_mia.files import json_digest, load_npz, save_npz
 
@@ -35,8 +36,12 @@ class Recon:
     """
 
     access: ClassVar[str] = "samples"
-    needs: ClassVar[tuple] = ()
     draws: int = 3
+
+    @property
+    def needs(self):
+        """The images: whoever compares them otherwise has them drawn only once."""
+        return (Drawn(self.draws),)
 
     def columns(self, model):
         return Columns(
@@ -44,18 +49,10 @@ class Recon:
         )
 
     def batch(self, model, queries, products):
-        # A row's seeds are its own: neighbouring numbers of another row's seed would be
-        # shared by two rows.
-        seeds = np.random.SeedSequence
-        own = [seeds(int(s)).generate_state(self.draws) for s in queries.seeds]
-        prompts = queries.prompts
-        if prompts is not None:
-            prompts = [p for p in prompts for _ in range(self.draws)]
-        drawn = model.draw(prompts, np.concatenate(own).astype(np.int64))
-        drawn = drawn.reshape(len(own), self.draws, *model.shape).astype(np.float64)
+        drawn = products[0]["images"].astype(np.float64) / 255
         error = np.mean((drawn - queries.images[:, None]) ** 2, axis=(2, 3, 4)) ** 0.5
         values = np.stack([-error.mean(axis=1), -error.min(axis=1)], axis=1)
-        return Reading(values, np.full((len(own), 1), self.draws))
+        return Reading(values, np.full((len(drawn), 1), self.draws))
 
 
 @dataclasses.dataclass(frozen=True)
