@@ -35,7 +35,6 @@ OWING: dict[str, set[str]] = {
     },
     "file": set(),
     "asking": {
-        "auditing/plan.py: hasattr(config, 'to_dict')",
         "auditing/ready.py: getattr(result, 'shape', None)",
         "auditing/ready.py: getattr(result, 'shape', type(result).__name__)",
         "auditing/study.py: hasattr(config, 'to_json')",

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from score_mia.check import UserError, did_you_mean, require, within
 from score_mia.fields import check_value
 from score_mia.models import MODELS, Trained
@@ -107,7 +109,7 @@ _LOOSE = {"title": str, "seed": int}
 def _plain(config: Any) -> dict[str, Any]:
     """The config as JSON values."""
     try:
-        config = config.to_dict() if hasattr(config, "to_dict") else config
+        config = config.to_dict() if isinstance(config, ConfigDict) else config
         plain = json.loads(json.dumps(config))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(
