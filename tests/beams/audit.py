@@ -9,6 +9,9 @@ LOGISTIC = dict(name=f"{PARTS}.logistic:Logistic")
 
 
 def get_config(arg: str = "") -> ConfigDict:
+    """The white box; with `:service` the black one."""
+    if arg == "service":
+        return service()
     return ConfigDict(
         dict(
             title="beams",
@@ -73,4 +76,17 @@ def flow() -> ConfigDict:
         ),
         secmi=dict(signal=dict(name=f"{PARTS}.secmi:Secmi", time=0.3, step=0.1)),
     )
+    return config
+
+
+def service() -> ConfigDict:
+    """A black box: of the target there is nothing but an address."""
+    config = get_config()
+    config.unlock()
+    for section in ("sde", "network", "train", "sampler", "signals"):
+        del config[section]
+    config.data = dict(name="tests.beams.service:captioned")
+    config.target = dict(name="client", call=f"{PARTS}.recon:client", prompt="caption")
+    kept = config.attacks.recon, config.attacks.blind
+    config.attacks = dict(zip(("recon", "blind"), kept, strict=True))
     return config

@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 from PIL import Image
 
+from score_mia.data.local import bundled
+from score_mia.data.source import ArraySource
 from score_mia.sampling import as_picture
 
 
@@ -113,3 +115,12 @@ def png(pixels):
         kept, "png"
     )
     return kept.getvalue()
+
+
+def captioned() -> ArraySource:
+    """A hundred digits, each with a caption of its own."""
+    digits = bundled("digits")
+    ids = digits.ids[:100]
+    pixels = as_picture(digits.images(ids))
+    captions = tuple(f"a digit, written by hand, no. {i} & last" for i in ids)
+    return ArraySource("captioned digits", pixels, ids, captions=captions)

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from score_mia import cli
+from score_mia.auditing import plan as build
 from score_mia.check import UserError
 from score_mia.data.source import ArraySource
 from score_mia.engine import Engine, Reader, collect
 from score_mia.hosts import TaskError
+from score_mia.results import AuditResult
 from score_mia.target import Generator
+from tests.beams import audit
 from tests.beams.parts import recon
 from tests.beams.parts.recon import Client, Recon
 from tests.beams.service import Day, Memory, served
@@ -109,3 +113,36 @@ def test_what_is_no_moment_s_fault_is_not_tried_again(tmp_path, pauses):
     assert not list(tmp_path.glob("*.npz"))
     with pytest.raises(UserError, match="ConnectionRefusedError"):
         client.draw(["a"], np.asarray([1]))
+
+
+# --- and all of it through the command line -------------------------------------------
+
+
+def run_audit(workdir):
+    flags = [f"--config={audit.__file__}:service", f"--workdir={workdir}"]
+    return cli.main(["score-mia", "audit", *flags])
+
+
+def test_a_black_box_is_audited_from_the_command_line(tmp_path, monkeypatch, capsys):
+    """It closes on the first day: the other attack goes on; nothing is asked twice."""
+    plan, workdir = build.plan(audit.service()), tmp_path / "run"
+    source = plan.source()
+    members = plan.split(source).members
+    prompts = source.columns(members, ("caption",))["caption"].tolist()
+    learned = dict(zip(prompts, source.images(members), strict=True))
+    memory = Memory(learned, source.shape, noise=0.2)
+    asked = []
+    monkeypatch.setenv("SERVICE_LOG", str(tmp_path / "log"))
+    for closes_after, status in ((130, 1), (None, 0)):
+        day = Day(faults={5: 503, 9: "drop"}, closes_after=closes_after)
+        with served(memory, day) as address:
+            monkeypatch.setenv("SERVICE_ADDRESS", address)
+            assert run_audit(workdir) == status
+        asked += day.answered.elements()
+        result = AuditResult.load(workdir).attacks
+        assert (result["recon"].failed is None) is (closes_after is None)
+        assert result["blind"].failed is None
+    assert "HTTP 503; run again" in capsys.readouterr().err
+    assert len(asked) == len(set(asked)) == 2 * len(source.ids)
+    assert result["recon"].auc.value == 1.0
+    assert result["blind"].auc.low < 0.5 < result["blind"].auc.high

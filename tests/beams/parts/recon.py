@@ -12,6 +12,7 @@ import dataclasses
 import http.client
 import io
 import json
+import os
 import urllib.parse
 from pathlib import Path
 from time import sleep
@@ -136,3 +137,9 @@ class Client:
                 "the shape of its images"
             )
         return pixels.reshape(self.shape)
+
+
+def client() -> Client:
+    """The service of SERVICE_ADDRESS, digits, with its log in SERVICE_LOG."""
+    address, log = (os.environ[f"SERVICE_{what}"] for what in ("ADDRESS", "LOG"))
+    return Client(address, log, (8, 8, 1))
