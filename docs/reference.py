@@ -21,6 +21,7 @@ from score_mia.auditing import plan, sections
 from score_mia.auditing.study import SECTIONS as STUDY
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
+from score_mia.data.shadows import Shadows
 from score_mia.encoders import ENCODERS
 from score_mia.engine import Engine
 from score_mia.models import MODELS
@@ -117,6 +118,11 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     "quality": (
         "how the quality of samples is measured; without it, it is not.",
         plan.QualityConfig,
+    ),
+    "shadows": (
+        "models trained beside the target, for attacks that know them; without it, "
+        "there are none.",
+        Shadows,
     ),
     "engine": ("how to compute, never what.", Engine),
     "report": ("what the report shows.", plan.ReportConfig),

@@ -58,11 +58,16 @@ class TrainingState(NamedTuple):
 # --- digests -----------------------------------------------------------------------
 
 
-def target_digest(target: Target) -> str:
-    """What a record of signals says it was read off: parameters and meaning."""
+def target_digest(target: Target, params: str | None = None) -> str:
+    """What a record of signals says it was read off: parameters and meaning.
+
+    Args:
+      target: the target; without parameters if their digest is given.
+      params: digest of its parameters, as its `target.json` has it.
+    """
     meaning = repr((target.sde, target.parameterisation, target.codec))
     learned = (tree_digest(target.codec),) if jax.tree.leaves(target.codec) else ()
-    return digest(tree_digest(target.params), meaning, *learned)
+    return digest(params or tree_digest(target.params), meaning, *learned)
 
 
 def tree_digest(tree: Any) -> str:

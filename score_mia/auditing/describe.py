@@ -74,6 +74,10 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
             lines.append(f"{attack.name:10s} cost not known beforehand")
             continue
         costs[attack.name] = count * len(split.ids)
+    if plan.shadows is not None:
+        reads = (a.name for a in plan.attacks if a.knows == "shadows")
+        each = costs.get("train", 0.0) + sum(costs.get(name, 0.0) for name in reads)
+        costs["shadows"] = plan.shadows.count * each
     for name, passes in costs.items():
         hours = passes * forward / rate / 3600
         lines.append(

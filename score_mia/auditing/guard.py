@@ -35,7 +35,7 @@ def require_same_split(path: Path, kept: Split, wanted: Split) -> None:
     Raises:
       UserError: a role differs; the line names the field of the config, if it is one.
     """
-    names = ("ids", "member", "reference")
+    names = ("ids", "member", "reference", "auxiliary")
     if all(np.array_equal(getattr(kept, n), getattr(wanted, n)) for n in names):
         return
     changes = differences(kept.recipe, wanted.recipe, "split")

@@ -20,6 +20,7 @@ from score_mia.check import (
     within,
 )
 from score_mia.data import SOURCES, SPLITS
+from score_mia.data.shadows import Shadows
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
@@ -112,6 +113,7 @@ class Plan:
       target: where the target comes from.
       attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
+      shadows: which models are trained beside the target, or None.
     """
 
     config: Mapping[str, Any]
@@ -126,6 +128,7 @@ class Plan:
     engine: Engine
     report: ReportConfig
     quality: QualityConfig | None = None
+    shadows: Shadows | None = None
 
     @property
     def trained(self) -> Trained | None:
@@ -211,7 +214,11 @@ def plan(config: Any) -> Plan:
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
         quality=_quality(config["quality"]) if "quality" in config else None,
+        shadows=_section(Shadows, "shadows", config["shadows"])
+        if "shadows" in config
+        else None,
     )
+    _check_shadows(result)
     _check_devices(result.engine)
     if result.trained is not None:
         within("train.seed", result.trained.train.seed, *SEEDS)
@@ -263,6 +270,21 @@ def _quality(fields: Mapping[str, Any]) -> QualityConfig:
     require_has("quality.encoder", encoder, needed)
     rest = {k: v for k, v in fields.items() if k != "encoder"}
     return section("config section", "quality", QualityConfig, rest, encoder=encoder)
+
+
+def _check_shadows(plan: Plan) -> None:
+    """Require shadow models that can be trained where an attack wants them."""
+    for attack in plan.attacks:
+        require(
+            attack.knows != "shadows"
+            or (plan.shadows is not None and plan.trained is not None),
+            f"attacks.{attack.name}.knows='shadows'",
+            "needs shadow models, trained like a target that is trained here",
+            "add shadows=dict(count=4)",
+        )
+    base = None if plan.shadows is None else plan.shadows.base
+    for field in base if isinstance(base, Mapping) else ():
+        one_of("shadows.base field", field, FAMILIES)
 
 
 def _check_devices(engine: Engine) -> None:

@@ -148,20 +148,36 @@ def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
         )
         for name, signal in attack.signals.items()
     }
-    readings = joined(made)
-    if len(split.ids) * len(readings.names) > _MOST:
+    readings, others = joined(made), ()
+    if attack.knows == "shadows":
+        others = _made_up_shadows(readings.names, plan, split)
+    if len(split.ids) * len(readings.names) * (1 + len(others)) > _MOST:
         return
     quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
     rehearsed = dataclasses.replace(plan, report=quick)
     attack = dataclasses.replace(attack, scheme=attack.scheme.quick())
     try:
-        assess(attack, Evidence(readings), split, rehearsed)
+        assess(attack, Evidence(readings, others), split, rehearsed)
     except UserError as error:
         raise UserError(f"attacks.{attack.name}: {error}") from error
     except Exception:
         # A user's own rule may expect numbers of its own signal; if it fails on these
         # too, the attack is reported as failed and the others are whole.
         return
+
+
+def _made_up_shadows(
+    names: tuple[str, ...], plan: Plan, split: Split
+) -> tuple[Readings, ...]:
+    """Random numbers of every shadow model, as if it were of the target's family."""
+    assert plan.shadows is not None
+    made = []
+    for number in range(plan.shadows.count):
+        own = plan.shadows.split(split, number, plan.seed)
+        random = np.random.RandomState(1 + number)
+        values = random.standard_normal((len(own.ids), len(names)))
+        made.append(Readings.of(values.astype(np.float32), own.ids, names, own.member))
+    return tuple(made)
 
 
 def _made_up(reader: Reader, split: Split) -> Readings:

@@ -22,6 +22,7 @@ OF_TARGET = ("sde", "network", "train", "parameterisation", "codec", "conditione
 """Sections that belong to the target: within it, or beside it as a shorthand."""
 OPTIONAL = (
     *("title", "seed", "sampler", "engine", "report", "quality", "target", "signals"),
+    "shadows",
     *OF_TARGET,
 )
 

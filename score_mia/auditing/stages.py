@@ -21,6 +21,7 @@ from score_mia.auditing.content import attack_title, leave
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.quality import choose, measure, samples
+from score_mia.auditing.shadows import others
 from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError
 from score_mia.check import workdir as check_workdir
@@ -237,7 +238,8 @@ def _devices(work: Work) -> tuple[str, ...]:
 
 def _evidence(work: Work, one: Attack) -> Evidence:
     """What one attack's rule may see, computed or read."""
-    return Evidence(joined({name: work.collect(name) for name in one.signals}))
+    readings = joined({name: work.collect(name) for name in one.signals})
+    return Evidence(readings, others(work, one, _train))
 
 
 def _require_some(results: Mapping[str, Assessment | Failure]) -> None:

@@ -38,6 +38,8 @@ class Split:
       reference: [N] bool, True for what a rule may see with its label.
       digest: of the source that the ids belong to.
       recipe: how the split was made, JSON values only.
+      auxiliary: [A] int64, ids of further images of the source: of the same kind, in
+        nobody's training set and judged nowhere, for whoever trains models of his own.
     """
 
     ids: Int[np.ndarray, " n"]
@@ -45,6 +47,9 @@ class Split:
     reference: Bool[np.ndarray, " n"]
     digest: str
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    auxiliary: Int[np.ndarray, " a"] = dataclasses.field(
+        default_factory=lambda: np.zeros(0, np.int64)
+    )
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -55,6 +60,12 @@ class Split:
             "split",
             "ids are not strictly ascending",
             "sort them and give each image once",
+        )
+        require(
+            not np.isin(self.auxiliary, self.ids).any(),
+            "split",
+            "has auxiliary images that are members or non-members",
+            "remove them from one of the two",
         )
         for what, count in self.counts.items():
             require(
@@ -95,7 +106,9 @@ class Split:
     def fingerprint(self) -> str:
         """Digest of the whole split: roles, data and recipe."""
         recipe = json.dumps(dict(self.recipe), sort_keys=True)
-        return digest(self.ids, self.member, self.reference, self.digest, recipe)
+        further = (self.auxiliary,) if len(self.auxiliary) else ()
+        roles = (self.ids, self.member, self.reference)
+        return digest(*roles, self.digest, recipe, *further)
 
     def check(self, source: Source) -> None:
         """Refuse a source other than the one the split was made for."""
@@ -116,14 +129,17 @@ class Split:
             reference=self.reference,
             digest=np.asarray(self.digest),
             recipe=np.asarray(json.dumps(dict(self.recipe), sort_keys=True)),
+            **({"auxiliary": self.auxiliary} if len(self.auxiliary) else {}),
         )
 
     @staticmethod
     def load(path: str | Path) -> Split:
         """Read a split written by `save`; `UserError` if it is missing or damaged."""
         remedy = "delete it and run again: it is made again as the config says"
-        keys = ("ids", "member", "reference", "digest", "recipe")
-        fields = load_npz(path, keys, remedy=remedy)
+        keys = {"ids", "member", "reference", "digest", "recipe"}
+        fields = load_npz(path, None, remedy=remedy)
+        whole = keys <= fields.keys() <= keys | {"auxiliary"}
+        require(whole, f"{path}", f"holds {sorted(fields)}, no split", remedy)
         text = str(fields.pop("recipe"))
         recipe = parse_json(str(path), text, dict, remedy=remedy)
         kinds = [fields[k].dtype.kind for k in ("ids", "member", "reference")]
@@ -137,6 +153,7 @@ def shuffled(
     nonmembers: int | None = None,
     reference: float = 0.5,
     seed: int = 2022,
+    auxiliary: int = 0,
 ) -> Split:
     """The paper's split: shuffle the ids, the first `members` are the training set.
 
@@ -150,13 +167,15 @@ def shuffled(
       reference: share of each class set aside for fits, drawn by a generator of its
         own, so that it does not move the members.
       seed: of both generators.
+      auxiliary: how many of the images after these are kept for shadow models.
     """
     at_least("members", members, 1)
+    at_least("auxiliary", auxiliary, 0)
     within("seed", seed, 0, _SEED_MAX)
     total = len(source.ids)
-    nonmembers = total - members if nonmembers is None else nonmembers
+    nonmembers = total - members - auxiliary if nonmembers is None else nonmembers
     require(
-        nonmembers >= 1 and members + nonmembers <= total,
+        nonmembers >= 1 and members + nonmembers + auxiliary <= total,
         f"members={members}, nonmembers={nonmembers}",
         f"do not fit {total} images",
         f"leave at least one non-member, and ask for at most {total} together",
@@ -166,7 +185,9 @@ def shuffled(
     rows = order[: members + nonmembers]
     member = np.arange(len(rows)) < members
     recipe = {"name": "shuffled", "members": members, "nonmembers": nonmembers}
-    return _split(source, source.ids[rows], member, reference, seed, recipe)
+    made = _split(source, source.ids[rows], member, reference, seed, recipe)
+    further = np.sort(source.ids[order[len(rows) : len(rows) + auxiliary]])
+    return dataclasses.replace(made, auxiliary=further)
 
 
 def coin(

@@ -6,8 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from score_mia.check import one_of
+from score_mia.checkpoint import load_target
 from score_mia.models.protocol import Order
 from score_mia.models.reading import origin
+from score_mia.spec import names
 from score_mia.train.config import TrainConfig
 from score_mia.train.loop import train
 
@@ -23,10 +25,13 @@ class Trained:
       snapshot: "last"; the training step of a snapshot; or that whose samples come
         closest to the members: "best_kid", "best_fd" (by the Fréchet distance) or
         "best_fid" (by that of FID's own encoder, as Hu & Pang 2023 chose theirs).
+      start: workdir, or a target's own folder, whose parameters training begins with:
+        fine-tuning; None for fresh ones.
     """
 
     train: TrainConfig
     snapshot: str | int = "last"
+    start: str | None = None
 
     def __post_init__(self) -> None:
         if not str(self.snapshot).isdigit():
@@ -52,6 +57,11 @@ class Trained:
     def make(self, folder: Path, order: Order) -> int:
         """Train it, or go on; one that was imported into the folder stays."""
         if origin(folder) is None:
+            start = None
+            if self.start is not None:
+                inner = Path(self.start) / "target"
+                place = inner if inner.is_dir() else Path(self.start)
+                start = load_target(place, allow=names(order.spec)).params
             train(
                 order.spec,
                 order.images(),
@@ -59,5 +69,6 @@ class Trained:
                 folder,
                 conditions=order.conditions(),
                 provenance=order.provenance,
+                start=start,
             )
         return self.train.steps

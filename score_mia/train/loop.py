@@ -26,6 +26,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from score_mia import device
+from score_mia.arrays import Params
 from score_mia.check import UserError, finite, require
 from score_mia.checkpoint import (
     describe,
@@ -72,6 +73,7 @@ def train(
     conditions: Any = None,
     provenance: Mapping[str, Any] | None = None,
     devices: int | None = None,
+    start: Params | None = None,
 ) -> Target:
     """Train a target, or go on where an earlier call was stopped.
 
@@ -84,6 +86,7 @@ def train(
       conditions: pytree of integer arrays [n, ...], for a conditional network.
       provenance: JSON values to keep with the target (config and split digests, ...).
       devices: devices to spread a batch over; None for as many as divide it.
+      start: parameters to begin with; None for fresh ones.
 
     Returns:
       The finished target, with averaged parameters.
@@ -97,7 +100,8 @@ def train(
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, conditions, p.shape)
     config.check_shape(p.shape)
-    identity = run_identity(spec, config, p.sde, images, conditions)
+    given = images if start is None else (images, start)
+    identity = run_identity(spec, config, p.sde, given, conditions)
     about = {
         **(provenance or {}),
         "train": config.record(p.sde.clock),
@@ -107,6 +111,8 @@ def train(
     if _is_done(folder, spec, config, about):
         return load_target(folder, allow=trusted)
     run = _Run.prepare(p, config, images, conditions, devices)
+    if start is not None:
+        run = run.started(start)
     state, seconds = run.resume(folder, identity)
     start = int(state.step)
     log.truncate(folder / "train.jsonl", start)
@@ -172,6 +178,7 @@ class _Run:
     indexed: bool
     chunk: int
     mechanism: Mechanism | None
+    start: Any = None
 
     @staticmethod
     def prepare(
@@ -215,6 +222,21 @@ class _Run:
             mechanism=private,
         )
 
+    def started(self, start: Params) -> _Run:
+        """The run from these parameters on; refused if they are another network's."""
+        shapes = jax.eval_shape(self.network.init, jax.random.key(0))
+        mine, given = (
+            [(str(path), leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)]
+            for tree in (shapes, start)
+        )
+        require(
+            mine == given,
+            "training",
+            "is to start from parameters of another network",
+            "start from a target with the same network entry",
+        )
+        return dataclasses.replace(self, start=start)
+
     def put(self, value: Any, *spec: str | None) -> Any:
         """On the run's devices: whole on each, or an axis spread over them."""
         return jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*spec)))
@@ -224,7 +246,10 @@ class _Run:
         # 0x1217 is 4,631, so that step 4,631 draws its noise with this very key. It
         # stays: another key is another training, and every committed number another.
         key = jax.random.fold_in(jax.random.key(self.config.seed), 0x1217)
-        params = device.jit(lambda k: self.layout.ravel(self.network.init(k)))(key)
+        if self.start is None:
+            params = device.jit(lambda k: self.layout.ravel(self.network.init(k)))(key)
+        else:
+            params = device.jit(self.layout.ravel)(self.start)
         fresh = State(
             params, params, self.optimiser.init(params), jnp.zeros((), jnp.int32)
         )
@@ -385,13 +410,14 @@ def run_identity(
     spec: Mapping[str, Any],
     config: TrainConfig,
     sde: SDE,
-    images: np.ndarray,
+    images: Any,
     conditions: Any,
 ) -> str:
-    """Digest of everything that decides the result."""
+    """Digest of everything that decides the result; `images` may be several arrays."""
     science = config.science(sde.clock)
     told = json.dumps([spec, science], sort_keys=True, default=dict)
-    return digest(told, images, *map(np.asarray, jax.tree.leaves(conditions)))
+    given = jax.tree.leaves((images, conditions))
+    return digest(told, *map(np.asarray, given))
 
 
 def _require_same_run(folder: Path, found: Any, identity: str) -> None:

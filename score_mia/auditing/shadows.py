@@ -1,0 +1,141 @@
+"""Shadow models of an audit: trained like its target, read like it, on other members.
+
+    shadows/03-1a2b3c4d5e6f/    a workdir in miniature, under what decides it:
+        split.npz               who is in its training set
+        target/                 as the target's own; resumable
+        signals/, products/     what is read off it
+
+Another `shadows` section trains others beside these; a larger count goes on with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+from score_mia.attacks.protocol import Attack
+from score_mia.auditing.plan import Plan, plan
+from score_mia.auditing.ready import abstract_target
+from score_mia.auditing.sections import SEEDS
+from score_mia.auditing.work import Work
+from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
+from score_mia.files import json_digest
+from score_mia.models import Trained
+from score_mia.readings import Readings, joined
+from score_mia.rows import is_whole
+from score_mia.target import Target
+
+
+class Shadow(Work):
+    """A shadow model's workdir: its plan and its split are its own."""
+
+    @cached_property
+    def target(self) -> Target:
+        """The shadow; its shapes alone where its weights were not to be kept."""
+        if self.is_kept:
+            return self.load(self.step)
+        return abstract_target(self.plan, self.source.shape)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the shadow, with its weights or without."""
+        params = describe(self.target_folder)["digest"]["ema"]
+        meaning = self.plan.known.at(self.source.shape).target(None)
+        return target_digest(meaning, params)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is trained and its weights are there."""
+        return self.is_trained and has_arrays(self.target_folder)
+
+    def is_read(self, names: Sequence[str]) -> bool:
+        """Whether these signals were read off it."""
+        if not self.is_trained:
+            return False
+        return all(is_whole(self.signal_folder(self.reader(name))) for name in names)
+
+    def prepare(self) -> None:
+        """Write who is in it, and forget a description whose weights are gone."""
+        self.split.save(self.folder / "split.npz")
+        gone = self.is_trained and not self.is_kept
+        if gone and not has_state(self.target_folder):
+            (self.target_folder / "target.json").unlink()
+
+    def forget(self) -> None:
+        """Remove its weights; what was read off it stays."""
+        for pattern in ("ema-*", "params-*", "state"):
+            for path in self.target_folder.glob(pattern):
+                shutil.rmtree(path)
+
+
+def others(
+    work: Work, attack: Attack, train: Callable[[Work], None]
+) -> tuple[Readings, ...]:
+    """Labelled readings of every shadow model, for an attack that knows them.
+
+    Args:
+      work: the audit.
+      attack: whose signals are read; one that knows no shadows gets none.
+      train: brings the target of a workdir into it, or goes on with that.
+    """
+    config = work.plan.shadows
+    if attack.knows != "shadows" or config is None:
+        return ()
+    read = [_read(shadow(work, k), attack, train) for k in range(config.count)]
+    return tuple(read)
+
+
+def shadow(work: Work, number: int) -> Shadow:
+    """One of the shadow models of an audit, trained or not."""
+    config, trained = work.plan.shadows, work.plan.trained
+    assert config is not None
+    assert trained is not None
+    split = config.split(work.split, number, work.plan.seed)
+    seed = (trained.train.seed + 1 + number) % (1 + SEEDS[1])
+    settings = dataclasses.replace(trained.train, seed=seed, snapshot_every=None)
+    start = config.base if isinstance(config.base, str) else trained.start
+    own = dataclasses.replace(_kind(work.plan), target=Trained(settings, start=start))
+    made = {
+        "spec": own.spec(work.source.shape),
+        "train": settings.science(own.known.sde.clock),
+        "steps": settings.steps,
+        "start": start,
+        "split": split.fingerprint,
+    }
+    name = f"{number:02d}-{json_digest(made)[:12]}"
+    return Shadow(own, work.folder / "shadows" / name, work.source, split, work.host)
+
+
+def _kind(target: Plan) -> Plan:
+    """The plan with the shadows' own family of models."""
+    assert target.shadows is not None
+    base = target.shadows.base
+    if not isinstance(base, Mapping):
+        return target
+    # Conventions are the process's, unless they are given.
+    left = ("parameterisation", "codec") if "sde" in base else ()
+    config = {k: v for k, v in target.config.items() if k not in left}
+    return plan({**config, **base})
+
+
+def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Readings:
+    """An attack's signals off one shadow, trained for that if need be."""
+    config, names = one.plan.shadows, [*attack.signals]
+    assert config is not None
+    if not one.is_read(names):
+        if one.host.first:
+            one.prepare()
+            train(one)
+        else:
+            # Its weights may be gone again by now.
+            one.host.wait_for(
+                f"shadow {one.folder.name}", lambda: one.is_kept or one.is_read(names)
+            )
+        one = dataclasses.replace(one)  # what was known of it before is outdated
+    readings = joined({name: one.collect(name) for name in names})
+    every = {n for a in one.plan.attacks if a.knows == "shadows" for n in a.signals}
+    if one.host.first and not config.weights and one.is_read([*every]):
+        one.forget()
+    return dataclasses.replace(readings, member=one.split.member)

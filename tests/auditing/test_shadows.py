@@ -1,0 +1,256 @@
+"""Shadow models: who is in them, what is read off them, and that they are resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from score_mia import auditing
+from score_mia.auditing import stages
+from score_mia.auditing.shadows import others, shadow
+from score_mia.auditing.work import open_work
+from score_mia.check import UserError
+from score_mia.checkpoint import describe, has_arrays, load_target
+from score_mia.data.shadows import Shadows
+from score_mia.data.source import ArraySource
+from score_mia.data.split import Split, shuffled
+from score_mia.train import log
+from tests.defects.tiny_work import plan
+
+# --- who is in them ----------------------------------------------------------------
+
+
+def a_split(members=20, nonmembers=40, auxiliary=12, reference=0.5):
+    pixels = np.zeros((100, 2, 2, 1), np.uint8)
+    source = ArraySource("noughts", pixels, 3 * np.arange(100))
+    return shuffled(source, members, nonmembers, reference, auxiliary=auxiliary)
+
+
+def members(config, split, count, seed=0):
+    return [set(config.split(split, k, seed).members.tolist()) for k in range(count)]
+
+
+def test_candidates_are_drawn_without_a_look_at_the_labels():
+    split = a_split()
+    swapped = dataclasses.replace(
+        split, member=split.member[::-1], reference=split.reference[::-1]
+    )
+    for config in (Shadows(), Shadows(overlap=0.5)):
+        assert members(config, split, 4) == members(config, swapped, 4)
+        assert members(config, split, 4) != members(config, split, 4, seed=1)
+    assert all(len(one) == 20 for one in members(Shadows(), split, 5))
+    assert not set().union(*members(Shadows(), split, 5)) & {*split.auxiliary.tolist()}
+
+
+@pytest.mark.parametrize("overlap", [0.5, 0.25, None])
+def test_each_candidate_is_in_as_many_shadows_as_any_other(overlap):
+    split, config = a_split(), Shadows(overlap=overlap)
+    share = 20 / 60 if overlap is None else overlap
+    drawn = members(config, split, round(2 / share))
+    times = [sum(int(i) in one for one in drawn) for i in split.ids]
+    assert set(times) == {2}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_the_auxiliary_pool_is_known_images_in_the_share_that_was_asked(share):
+    split, config = a_split(), Shadows(pool="auxiliary", overlap=share)
+    judged = set(split.ids[~split.reference].tolist())
+    drawn = members(config, split, 6)
+    for one in drawn:
+        inside = len(one & set(split.members.tolist()))
+        assert not one & judged
+        assert inside == round(share * len(one))
+        assert len(one) >= 10
+    assert share == 1.0 or drawn[0] != drawn[1]
+    if share == 0.0:
+        assert set().union(*drawn) & {*split.auxiliary.tolist()}
+
+
+def test_a_shadow_is_asked_about_every_image():
+    split = a_split()
+    own = Shadows().split(split, 0, 0)
+    np.testing.assert_array_equal(own.ids, np.union1d(split.ids, split.auxiliary))
+    for share in (0.0, 1.0):
+        with pytest.raises(UserError, match=r"trains a shadow on (0|60) of 60 images"):
+            Shadows(overlap=share).split(a_split(auxiliary=0), 0, 0)
+
+
+def test_auxiliary_images_are_kept_with_the_split(tmp_path):
+    split = a_split()
+    split.save(tmp_path / "split.npz")
+    assert Split.load(tmp_path / "split.npz") == split
+    assert split != dataclasses.replace(split, auxiliary=split.auxiliary[1:])
+    for other in (a_split(auxiliary=0), a_split(auxiliary=40)):
+        np.testing.assert_array_equal(other.ids, split.ids)  # nobody else moves
+    with pytest.raises(UserError, match="auxiliary images that are members"):
+        dataclasses.replace(split, auxiliary=split.ids[:1])
+
+
+# --- in an audit -------------------------------------------------------------------
+
+
+def an_audit(attacks=None, **shadows):
+    signal = {"name": "loss", "times": 2}
+    lira = {"name": "tests.beams.parts.lira:Lira", "column": "loss@0"}
+    made = {"lira": {"signal": signal, "rule": lira, "knows": "shadows"}}
+    return plan(
+        split__nonmembers=24,
+        split__reference=0.25,
+        attacks={**made, **(attacks or {})},
+        shadows={"count": 3, **shadows},
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    auditing.train(an_audit(), folder)
+    auditing.attack(an_audit(), folder)
+    return folder
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run")
+
+
+def shadows_of(folder):
+    """Name of each trained shadow -> when its target was written."""
+    return {
+        path.parts[-3]: path.stat().st_mtime_ns
+        for path in sorted(folder.glob("shadows/*/target/target.json"))
+    }
+
+
+def read(audit, folder, train=stages._train):
+    work = open_work(audit, folder)
+    return others(work, audit.attacks[0], train)
+
+
+def never(work):
+    raise AssertionError("there is nothing to train")
+
+
+def test_each_shadow_knows_its_own_members(whole):
+    audit = an_audit()
+    work = open_work(audit, whole)
+    found = read(audit, whole, never)
+    for number, readings in enumerate(found):
+        one = shadow(work, number)
+        kept = Split.load(one.folder / "split.npz")
+        assert kept == one.split
+        about = describe(one.folder / "target")["provenance"]
+        assert about["members"] == int(readings.member.sum()) == len(kept.members)
+        np.testing.assert_array_equal(readings.ids[readings.member], kept.members)
+        assert one.digest == shadow(work, number).digest != work.digest
+    first, second, _ = found
+    assert not (first.member & second.member).any()
+    assert (first.matrix() != second.matrix()).all()
+    assert audit.attacks[0].name in (whole / "metrics.json").read_text()
+
+
+def test_what_is_there_is_kept_and_only_what_is_new_is_trained(copied):
+    before = shadows_of(copied)
+    auditing.attack(an_audit(), copied)
+    assert shadows_of(copied) == before
+    auditing.attack(an_audit(count=4), copied)
+    more = shadows_of(copied)
+    assert len(more) == 4
+    assert {name: more[name] for name in before} == before
+    read(an_audit(overlap=0.25), copied)
+    assert {name: shadows_of(copied)[name] for name in more} == more
+    assert len(shadows_of(copied)) == 7
+
+
+def test_a_training_that_is_stopped_goes_on_to_the_same_shadow(
+    whole, copied, monkeypatch
+):
+    (folder, *_) = sorted(copied.glob("shadows/00-*"))
+    shutil.rmtree(folder)
+    append = log.append
+
+    def stop(path, line):
+        append(path, line)
+        if line["step"] == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "append", stop)
+        with pytest.raises(KeyboardInterrupt):
+            read(an_audit(), copied)
+    assert (folder / "target" / "state" / "step-00000010.json").exists()
+    again = read(an_audit(), copied)[0]
+    np.testing.assert_array_equal(again.matrix(), read(an_audit(), whole)[0].matrix())
+
+
+def test_weights_may_go_once_they_are_read_and_come_again_when_they_are_missed(copied):
+    audit = an_audit(weights=False)
+    before = read(audit, copied, never)
+    for path in copied.glob("shadows/*/target"):
+        assert not has_arrays(path)
+        assert not (path / "state").exists()
+    for readings, kept in zip(read(audit, copied, never), before, strict=True):
+        np.testing.assert_array_equal(readings.matrix(), kept.matrix())
+    digests = [describe(p)["digest"] for p in sorted(copied.glob("shadows/*/target"))]
+    wanted = {"signal": {"name": "loss", "times": 3}, "knows": "shadows"}
+    wanted["rule"] = {"name": "tests.beams.parts.lira:Lira", "column": "loss@0"}
+    auditing.attack(an_audit({"more": wanted}, weights=False), copied)
+    again = [describe(p)["digest"] for p in sorted(copied.glob("shadows/*/target"))]
+    assert again == digests
+    assert not any(map(has_arrays, copied.glob("shadows/*/target")))
+
+
+def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied):
+    audit = an_audit(count=1, base=str(whole))
+    # The first step is made at learning rate 0, as published.
+    trained = dataclasses.replace(
+        audit.trained, train=dataclasses.replace(audit.train, steps=1, warmup=5)
+    )
+    audit = dataclasses.replace(audit, target=trained)
+    one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=audit), 0)
+    stages._train(one)
+    base = load_target(whole / "target")
+    jax.tree.map(np.testing.assert_array_equal, one.target.params, base.params)
+    other = an_audit(count=1, base=str(whole))
+    spec = {**other.config["network"], "features": 16}
+    wrong = dataclasses.replace(other, config={**other.config, "network": spec})
+    one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=wrong), 0)
+    with pytest.raises(UserError, match="parameters of another network"):
+        stages._train(one)
+
+
+def test_shadows_may_be_of_another_family(copied):
+    base = {"sde": {"name": "vp"}, "network": {"name": "mlp", "features": 16}}
+    audit = an_audit(base=base)
+    work = open_work(audit, copied)
+    one = shadow(work, 0)
+    (readings, *_) = read(audit, copied)
+    assert one.target.sde != work.target.sde
+    assert one.plan.model.parameterisation != work.plan.model.parameterisation
+    assert readings.names != work.collect("lira").names
+    np.testing.assert_array_equal(readings.ids[readings.member], one.split.members)
+
+
+def test_an_attack_that_knows_shadows_needs_some():
+    audit = an_audit()
+    config = {k: v for k, v in audit.config.items() if k != "shadows"}
+    with pytest.raises(UserError, match=r"attacks.lira.knows='shadows'.*add shadows="):
+        auditing.plan.plan(config)
+    with pytest.raises(UserError, match=r"shadows\.base field.*'networks'"):
+        an_audit(base={"networks": {}})
+
+
+def test_a_dry_run_tells_what_shadows_cost():
+    cost = {}
+    for count in (3, 6):
+        (line,) = (
+            line
+            for line in auditing.describe(an_audit(count=count)).splitlines()
+            if line.startswith("shadows ")
+        )
+        cost[count] = float(line.split()[1].replace(",", ""))
+    assert cost[6] == 2 * cost[3] > 0
