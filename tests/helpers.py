@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
+import numpy as np
+
 from score_mia.attacks.protocol import OWN, Query
 from score_mia.engine import view
+from score_mia.rows import tiled
+from score_mia.sampling.draw import draw_rows, require_finite
 
 
 def ask(signal, target, image, key, condition=None):
@@ -19,3 +24,30 @@ def signal_folder(workdir: Path, name: str) -> Path:
     """The folder of a signal, whatever decided its numbers; there must be one."""
     (folder,) = (workdir / "signals").glob(f"{name}-" + "[0-9a-f]" * 12)
     return folder
+
+
+def generate(
+    model,
+    seed,
+    count,
+    shape,
+    sampler,
+    *,
+    first=0,
+    batch=64,
+    conditions=None,
+    clip=True,
+    devices=None,
+):
+    """Images first ... first + count, float32 [count, h, w, c], in memory."""
+    rows = len(jax.local_devices()[:devices]) * batch
+
+    def draw(ids):
+        own = jax.tree.map(lambda a: np.asarray(a)[ids - first], conditions)
+        return draw_rows(
+            model, seed, ids, shape, sampler, devices=devices, conditions=own
+        )
+
+    images = tiled(draw, np.arange(first, first + count), rows)
+    require_finite(images)
+    return np.clip(images, 0.0, 1.0) if clip else images

@@ -11,8 +11,10 @@ import pytest
 
 from score_mia.check import UserError
 from score_mia.likelihood import (
+    EXACT,
     METHODS,
     Adaptive,
+    Divergence,
     FixedGrid,
     bits_per_dim,
     grid_error,
@@ -50,7 +52,7 @@ def exact(target):
 )
 def test_gaussian_within_a_thousandth_of_a_nat(name, solver):
     target = gaussian_target(SDES[name], MEAN, COVARIANCE)
-    found = solved(target, divergence="exact", solver=solver)
+    found = solved(target, divergence=EXACT, solver=solver)
     np.testing.assert_allclose(found.log_prob, exact(target), atol=1e-3)
     assert np.all(np.asarray(found.standard_error) == 0)
 
@@ -58,7 +60,7 @@ def test_gaussian_within_a_thousandth_of_a_nat(name, solver):
 @pytest.mark.parametrize("name", ["ddpm", "smld"])
 def test_discrete_models_between_their_steps(name):
     target = gaussian_target(SDES[name], MEAN, COVARIANCE)
-    found = solved(target, divergence="exact", solver=FixedGrid(144))
+    found = solved(target, divergence=EXACT, solver=FixedGrid(144))
     np.testing.assert_allclose(found.log_prob, exact(target), atol=5e-3)
 
 
@@ -73,7 +75,7 @@ def test_density_does_not_depend_on_conventions(parameterisation, codec):
         VP(), scale * MEAN + shift, scale**2 * COVARIANCE, parameterisation, codec
     )
     plain = gaussian_target(VP(), MEAN, COVARIANCE)
-    found = solved(target, divergence="exact", solver=FixedGrid(192)).log_prob
+    found = solved(target, divergence=EXACT, solver=FixedGrid(192)).log_prob
     np.testing.assert_allclose(found, exact(target), atol=1e-3)
     np.testing.assert_allclose(exact(target), exact(plain), atol=1e-2)  # t0 > 0
 
@@ -85,7 +87,7 @@ def test_order_of_convergence(method):
     coarse, fine = {"rk4": (16, 32), "dopri5": (18, 36)}.get(method, (24, 48))
     errors = [
         np.abs(
-            solved(target, divergence="exact", solver=FixedGrid(n, method)).log_prob
+            solved(target, divergence=EXACT, solver=FixedGrid(n, method)).log_prob
             - exact(target)
         ).mean()
         for n in (coarse, fine)
@@ -95,40 +97,41 @@ def test_order_of_convergence(method):
 
 def test_adams_tells_about_what_a_lower_order_would_change():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
-    found = solved(target, divergence="exact", solver=FixedGrid(16))
+    found = solved(target, divergence=EXACT, solver=FixedGrid(16))
     error = np.abs(np.asarray(found.log_prob) - exact(target))
     doubt = np.abs(np.asarray(found.grid_error))
     assert np.all(doubt > 0.3 * error)
     assert np.all(doubt < 100 * error.max())
-    other = solved(target, divergence="exact", solver=FixedGrid(24, "heun")).grid_error
+    other = solved(target, divergence=EXACT, solver=FixedGrid(24, "heun")).grid_error
     assert np.all(np.isnan(np.asarray(other)))
 
 
 @pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
 def test_hutchinson_is_unbiased_and_knows_its_error(probe):
     target = gaussian_target(VP(), MEAN, COVARIANCE)
-    found = solved(target, probes=256, probe=probe)
+    found = solved(target, divergence=Divergence(probes=256, probe=probe))
     error = np.asarray(found.standard_error)
-    trace = solved(target, divergence="exact").log_prob
+    trace = solved(target, divergence=EXACT).log_prob
     z = (np.asarray(found.log_prob) - np.asarray(trace)) / error
     assert np.abs(z).max() < 4
-    few = np.asarray(solved(target, probes=16, probe=probe).standard_error)
+    fewer = Divergence(probes=16, probe=probe)
+    few = np.asarray(solved(target, divergence=fewer).standard_error)
     np.testing.assert_allclose(few.mean() / error.mean(), 4.0, rtol=0.35)
 
 
 def test_both_clocks_and_any_method_agree():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     tight = {"rtol": 1e-6, "atol": 1e-6}
-    want = solved(target, divergence="exact", solver=Adaptive(**tight)).log_prob
+    want = solved(target, divergence=EXACT, solver=Adaptive(**tight)).log_prob
     for solver in (Adaptive("dopri5", **tight), Adaptive(clock="time", **tight)):
-        found = solved(target, divergence="exact", solver=solver)
+        found = solved(target, divergence=EXACT, solver=solver)
         np.testing.assert_allclose(found.log_prob, want, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", SDES)
 def test_default_grid_is_good_to_a_hundredth_of_a_bit(name):
     target = gaussian_target(SDES[name], MEAN, COVARIANCE)
-    found = solved(target, divergence="exact").log_prob
+    found = solved(target, divergence=EXACT).log_prob
     nats = np.abs(np.asarray(found) - exact(target)).max()
     assert nats / (IMAGES[0].size * np.log(2)) < 0.01
 

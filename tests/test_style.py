@@ -29,10 +29,7 @@ OWING: dict[str, set[str]] = {
     "long": {
         "metrics/intervals.py: evaluate",
     },
-    "parameters": {
-        "likelihood/density.py: log_prob",
-        "sampling/draw.py: generate",
-    },
+    "parameters": set(),
     "file": set(),
     "asking": {
         "auditing/ready.py: getattr(result, 'shape', None)",

@@ -25,11 +25,10 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.check import at_least, one_of
+from score_mia.check import one_of
 from score_mia.likelihood import (
-    DIVERGENCES,
-    PROBES,
     Adaptive,
+    Divergence,
     FixedGrid,
     Solver,
     Still,
@@ -80,9 +79,7 @@ class Likelihood:
     needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
-        at_least("probes", self.probes, 1)
-        one_of("probe", self.probe, PROBES)
-        one_of("divergence", self.divergence, DIVERGENCES)
+        _ = Divergence(self.divergence, self.probes, self.probe)
         self.integrator()
 
     def integrator(self) -> Solver:
@@ -117,9 +114,7 @@ class Likelihood:
             model.denoiser,
             image,
             query.key,
-            probes=self.probes,
-            probe=self.probe,
-            divergence=self.divergence,
+            divergence=Divergence(self.divergence, self.probes, self.probe),
             solver=self.integrator(),
             dequantise=self.dequantise,
             condition=query.condition,

@@ -16,7 +16,9 @@ Everything here is for one image; callers `vmap`.
 
 from score_mia.likelihood.density import (
     DIVERGENCES,
+    EXACT,
     PROBES,
+    Divergence,
     GridError,
     LogProb,
     Prior,
@@ -37,10 +39,12 @@ from score_mia.likelihood.methods import (
 __all__ = [
     "CLOCKS",
     "DIVERGENCES",
+    "EXACT",
     "METHODS",
     "PROBES",
     "TABLEAUS",
     "Adaptive",
+    "Divergence",
     "FixedGrid",
     "GridError",
     "LogProb",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,14 +44,45 @@ class LogProb(NamedTuple):
     grid_error: Scalar
 
 
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """How the divergence of the flow is had.
+
+    Attributes:
+      kind: "hutchinson", or "exact" for the trace itself: d derivatives per
+        evaluation, for small d only.
+      probes: directions v whose mean v' J v estimates it (Hutchinson 1990). One
+        direction serves the whole path, as in FFJORD (1810.01367).
+      probe: law of the directions, "rademacher" or "gaussian".
+    """
+
+    kind: str = "hutchinson"
+    probes: int = 1
+    probe: str = "rademacher"
+
+    def __post_init__(self) -> None:
+        at_least("probes", self.probes, 1)
+        one_of("probe", self.probe, PROBES)
+        one_of("divergence", self.kind, DIVERGENCES)
+
+    def directions(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "p ..."]:
+        """The directions in x of this shape."""
+        size = math.prod(shape)
+        if self.kind == "exact":
+            return jnp.eye(size).reshape(size, *shape)
+        draw = jax.random.normal if self.probe == "gaussian" else jax.random.rademacher
+        return draw(key, (self.probes, *shape), jnp.float32)
+
+
+EXACT = Divergence("exact")
+
+
 def log_prob(
     model: Denoiser,
     image: Image,
     key: Key,
     *,
-    probes: int = 1,
-    probe: str = "rademacher",
-    divergence: str = "hutchinson",
+    divergence: Divergence = Divergence(),
     solver: Solver | None = None,
     dequantise: bool = False,
     prior: Prior | None = None,
@@ -61,11 +94,7 @@ def log_prob(
       model: whose outputs are asked for.
       image: [h, w, c] in [0, 1].
       key: draws the probes and, if asked for, the dequantisation noise.
-      probes: directions v whose mean v' J v estimates the divergence (Hutchinson
-        1990). One direction serves the whole path, as in FFJORD (1810.01367).
-      probe: law of the directions, "rademacher" or "gaussian".
-      divergence: "hutchinson", or "exact" for the trace itself: d derivatives per
-        evaluation, for small d only.
+      divergence: how that of the flow is had.
       solver: `FixedGrid()` unless told: 64 evaluations.
       dequantise: spread the 8-bit image evenly over its grey levels, (255 image +
         u)/256, so that a density on pixels bounds a probability of bytes.
@@ -78,22 +107,14 @@ def log_prob(
     Raises:
       UserError: an argument is out of bounds or unknown.
     """
-    at_least("probes", probes, 1)
-    one_of("probe", probe, PROBES)
-    one_of("divergence", divergence, DIVERGENCES)
     solver = FixedGrid() if solver is None else solver
     prior = model.sde.prior_log_prob if prior is None else prior
     probe_key, noise_key = jax.random.split(key)
     if dequantise:
         noise = jax.random.uniform(noise_key, image.shape)
         image = (255.0 * image + noise) / 256.0
-    x, exact = model.codec.encode(image), divergence == "exact"
-    if exact:
-        directions = jnp.eye(x.size).reshape(x.size, *x.shape)
-    else:
-        draw = getattr(jax.random, {"gaussian": "normal"}.get(probe, probe))
-        directions = draw(probe_key, (probes, *x.shape), jnp.float32)
-
+    x, exact = model.codec.encode(image), divergence.kind == "exact"
+    directions = divergence.directions(probe_key, x.shape)
     end = solve(solver, model, x, directions, condition)
     gain = jnp.sum(end.gains) if exact else jnp.mean(end.gains)
     scale = model.codec.log_scale or 0.0  # none: a density on the model's own space

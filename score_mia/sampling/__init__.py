@@ -3,7 +3,7 @@
 A sampler is a frozen dataclass that says on which times it stands and what one move
 does to the state; the loop, the observer of intermediate states and the final
 denoising are shared. Everything is written for one image and any process, from
-`alpha(t)` and `std(t)` alone; callers `vmap`, and `generate` does so for many.
+`alpha(t)` and `std(t)` alone; callers `vmap`; `Samples` are many.
 
 A run is given x and the times to go over, so that the front doors differ in these two
 alone: `sample` starts from noise at t1, `vary` from a noised image at a lower time,
@@ -25,7 +25,6 @@ from score_mia.sampling.base import Observer, Row, Sampler, moves
 from score_mia.sampling.draw import (
     decode,
     encode,
-    generate,
     sample,
     times_from,
     trajectory,
@@ -62,7 +61,6 @@ __all__ = [
     "as_picture",
     "decode",
     "encode",
-    "generate",
     "moves",
     "sample",
     "times_from",

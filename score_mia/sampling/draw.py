@@ -16,7 +16,6 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from score_mia.arrays import Image, Key
 from score_mia.check import at_least, positive, require, within
 from score_mia.device import jit, mesh, size
-from score_mia.rows import tiled
 from score_mia.sampling.base import Observer, Sampler
 from score_mia.sampling.samplers import Ddim
 from score_mia.sde import SDE
@@ -208,60 +207,6 @@ class Draw:
         return sample(model, key, self.shape, self.sampler, condition)
 
 
-def generate(
-    model: Denoiser,
-    seed: int,
-    count: int,
-    shape: tuple[int, int, int],
-    sampler: Sampler,
-    *,
-    first: int = 0,
-    batch: int = 64,
-    conditions: Any = None,
-    clip: bool = True,
-    devices: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Float[np.ndarray, "count h w c"]:
-    """Many images, float32 [count, h, w, c] in [0, 1]; image i depends on (seed, i).
-
-    Args:
-      model, shape, sampler: as in `sample`.
-      seed: of all images; image i has the key fold_in(key(seed), i), whatever the
-        batch, the count and the devices (up to float rounding).
-      count: number of images.
-      first: number of the first image.
-      batch: images per device and call.
-      conditions: pytree of arrays [count, ...], or None.
-      clip: to [0, 1].
-      devices: of this process; all by default.
-      progress: called with (images done, count) after each batch.
-
-    Raises:
-      UserError: the network's output stopped being finite.
-    """
-    at_least("count", count, 1)
-    at_least("first", first, 0)
-    at_least("batch", batch, 1)
-    width = len(jax.local_devices()[:devices])
-    rows, done = width * min(batch, -(-count // width)), 0
-
-    def draw(ids: np.ndarray) -> Array:
-        told = jax.tree.map(lambda a: np.asarray(a)[ids - first], conditions)
-        return draw_rows(
-            model, seed, ids, shape, sampler, devices=devices, conditions=told
-        )
-
-    def drawn(images: np.ndarray) -> None:
-        nonlocal done
-        done += len(images)
-        if progress is not None:
-            progress(done, count)
-
-    images = tiled(draw, np.arange(first, first + count), rows, drawn)
-    require_finite(images)
-    return np.clip(images, 0.0, 1.0) if clip else images
-
-
 def draw_rows(
     model: Denoiser,
     seed: int,
@@ -275,7 +220,10 @@ def draw_rows(
     """The images of these numbers, unclipped, by one call that is not waited for.
 
     Args:
-      model, seed, shape, sampler, devices: as in `generate`.
+      model, shape, sampler: as in `sample`.
+      seed: of all images; image i has the key fold_in(key(seed), i), whatever the
+        call and the devices (up to float rounding).
+      devices: of this process; all by default.
       ids: numbers of the images, a multiple of the number of devices of them.
       conditions: pytree of arrays [n, ...], or None.
     """

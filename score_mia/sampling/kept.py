@@ -32,7 +32,7 @@ class Samples:
     """Images drawn from a model, 8 bits a colour, by their numbers: a row task.
 
     Attributes:
-      model, sampler, seed: as in `generate`.
+      model, sampler, seed: as in `draw_rows`.
       shape: (h, w, c).
       made_of: JSON values that identify the model, above all its digest.
       conditions: from numbers [n] to a pytree of arrays [n, ...]; None for a network

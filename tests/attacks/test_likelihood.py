@@ -9,7 +9,7 @@ import pytest
 
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.check import UserError
-from score_mia.likelihood import Adaptive, FixedGrid, log_prob
+from score_mia.likelihood import Adaptive, Divergence, FixedGrid, log_prob
 from score_mia.sde import VP
 from tests.helpers import ask
 from tests.oracles import gaussian_target, random_gaussian
@@ -23,7 +23,8 @@ KEY = jax.random.key(3)
 def test_row_is_log_prob_then_what_it_cost():
     signal = Likelihood(probes=3, evaluations=30)
     value, evaluations, width, grid, bits = map(float, ask(signal, TARGET, IMAGE, KEY))
-    found = log_prob(TARGET.denoiser, IMAGE, KEY, probes=3, solver=FixedGrid(30))
+    how = dict(divergence=Divergence(probes=3), solver=FixedGrid(30))
+    found = log_prob(TARGET.denoiser, IMAGE, KEY, **how)
     assert value == pytest.approx(float(found.log_prob), rel=1e-6)
     assert evaluations == 30.0
     unit = IMAGE.size * np.log(2)

@@ -17,10 +17,10 @@ from score_mia.data.split import Split
 from score_mia.encoders import Pixels, encode
 from score_mia.files import save_sealed
 from score_mia.metrics.image import frechet_distance, kid
-from score_mia.sampling import Ddim, generate
+from score_mia.sampling import Ddim
 from score_mia.sde import DDPM
 from score_mia.typed import to_json
-from tests.helpers import signal_folder
+from tests.helpers import generate, signal_folder
 from tests.oracles import memorising_target
 
 HEAD = """from ml_collections import ConfigDict

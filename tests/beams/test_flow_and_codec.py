@@ -17,7 +17,7 @@ from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.checkpoint import target_digest
 from score_mia.engine import collect
-from score_mia.likelihood import FixedGrid, log_prob
+from score_mia.likelihood import EXACT, FixedGrid, log_prob
 from score_mia.results import AuditResult
 from score_mia.target import Codec
 from tests.beams import audit
@@ -38,7 +38,7 @@ def test_the_density_of_a_gaussian_along_the_flow():
     def one(image, key):
         solver = FixedGrid(192)
         return log_prob(
-            target.denoiser, image, key, divergence="exact", prior=last, solver=solver
+            target.denoiser, image, key, divergence=EXACT, prior=last, solver=solver
         ).log_prob
 
     keys = jax.random.split(jax.random.key(0), 6)

@@ -19,7 +19,7 @@ from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.protocol import GRID_ERROR
 from score_mia.auditing import plan as build
 from score_mia.auditing.assess import assess
-from score_mia.likelihood import FixedGrid, Still, log_prob
+from score_mia.likelihood import EXACT, FixedGrid, Still, log_prob
 from score_mia.readings import Evidence, Readings
 from score_mia.results import GridError
 from score_mia.sde import SDES, VP
@@ -81,7 +81,7 @@ def program(sde, solver):
         prior = mixture_log_prob(target, sde.t1)
         key = jax.random.key(0)  # of no effect: the divergence is exact
         return log_prob(
-            target.denoiser, image, key, divergence="exact", prior=prior, solver=solver
+            target.denoiser, image, key, divergence=EXACT, prior=prior, solver=solver
         )
 
     return jax.jit(jax.vmap(one, (None, 0)))

@@ -20,6 +20,7 @@ from score_mia.registry import make
 from score_mia.sampling import Ddim, draw
 from score_mia.sde import DDPM, VP
 from score_mia.target import Target
+from tests.helpers import generate
 from tests.oracles import gaussian_target
 
 SHAPE = (8, 8, 1)
@@ -36,7 +37,7 @@ def test_the_sampler_tells_the_size_of_the_network(monkeypatch):
     monkeypatch.setattr(draw, "jit", jit)
     draw._program.cache_clear()
     target = gaussian_target(VP(), np.zeros((1, 2, 1)), np.eye(2))
-    draw.generate(target.denoiser, 0, 2, (1, 2, 1), Ddim(steps=3), devices=1)
+    generate(target.denoiser, 0, 2, (1, 2, 1), Ddim(steps=3), devices=1)
     assert sizes == [device.size(target.params)]
 
 

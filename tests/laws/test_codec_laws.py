@@ -13,12 +13,13 @@ from score_mia.attacks import Likelihood
 from score_mia.check import UserError
 from score_mia.checkpoint import target_digest
 from score_mia.device import size
-from score_mia.likelihood import log_prob
-from score_mia.sampling import Ddim, Heun, generate, vary
+from score_mia.likelihood import EXACT, log_prob
+from score_mia.sampling import Ddim, Heun, vary
 from score_mia.sde import VP
 from score_mia.target import CODECS, Affine, Codec, Guidance
 from score_mia.train.loss import Objective
 from tests.beams.parts.codec import patches
+from tests.helpers import generate
 from tests.oracles import gaussian_target
 
 IMAGE = (4, 4, 1)
@@ -83,9 +84,9 @@ def test_sampling_and_training_see_images_through_the_codec():
 def test_a_latent_likelihood_is_the_density_on_the_latent_space():
     """Rotations keep volume: on pixels it gains log 2 for each of 16 numbers."""
     image, key = IMAGES[0], jax.random.key(0)
-    latent = log_prob(latent_target().denoiser, image, key, divergence="exact")
+    latent = log_prob(latent_target().denoiser, image, key, divergence=EXACT)
     on_pixels = latent_target(patches(log_scale=float(np.log(2.0))))
-    pixels = log_prob(on_pixels.denoiser, image, key, divergence="exact")
+    pixels = log_prob(on_pixels.denoiser, image, key, divergence=EXACT)
     named = [Likelihood().columns(m) for m in (latent_target(), on_pixels)]
     assert [c.names for c in named] == [("latent_log_prob",), ("log_prob",)]
     assert [c.title for c in named] == ["Latent likelihood", "Likelihood"]
