@@ -67,8 +67,7 @@ class Distance:
     Attributes:
       value: the estimate; KID may fall below 0, being unbiased.
       low, high: limits of its interval, None where there is none.
-      n: how many images either set had.
-      features: how many numbers the encoder gives for one.
+      n, features: images in either set; numbers that the encoder gives for one.
     """
 
     value: float
@@ -84,8 +83,7 @@ class FixedThreshold:
 
     Attributes:
       threshold: member means strictly above.
-      tpr, fpr: the rates on the images under evaluation.
-      nominal_fpr: the rate that the threshold was set for.
+      tpr, fpr, nominal_fpr: on the images under evaluation; what it was set for.
     """
 
     threshold: float
@@ -123,15 +121,22 @@ class AsPublished:
 
 
 @dataclasses.dataclass(frozen=True)
+class SetFinding:
+    """What a test of sets says of some non-members, whom it must not accuse."""
+
+    images: int
+    p_value: float | None = None
+    share: Estimate | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class AttackResult:
     """One attack's numbers, or why it has none.
 
     Attributes:
-      access: the least access that suffices.
-      knows: what its rule was fitted on.
-      title: how people call it.
+      access, title: the least access that suffices; how people call it.
+      knows, chosen: what its rule was fitted on; what the fit settled on.
       kind: what it says something about: one "image" after the other, or a "set".
-      chosen: what its fit settled on.
       failed: why there are no numbers; None for an attack that worked.
       members, nonmembers: on how many images it was judged.
       non_finite: images left out because a value was not finite.
@@ -141,8 +146,12 @@ class AttackResult:
       mirrored: TPRs of the negated scores, where the AUC's interval lies below 0.5.
       at_fixed_threshold, epsilon_lower_bound, accuracy, as_published: where it has one.
       network_evaluations_per_image: its cost; None if unknown.
+      excess: of cross-fitted scores, their variance over that of independent ones.
       margin: its AUC less that of the blind control, paired.
-      p_value, share: of an attack on a set: a test's p-value, an estimated share.
+      permuted, untrained: its AUC with shuffled labels, and before training.
+      generated: share of the target's own images above the fixed threshold.
+      p_value, share, innocent: of a test of sets, for members, and for non-members;
+        `nonmembers` is how many they were held against.
     """
 
     access: str = ""
@@ -166,9 +175,14 @@ class AttackResult:
     accuracy: GridError | None = None
     as_published: AsPublished | None = None
     network_evaluations_per_image: float | None = None
+    excess: float | None = None
     margin: Estimate | None = None
+    permuted: Estimate | None = None
+    untrained: Estimate | None = None
+    generated: Estimate | None = None
     p_value: float | None = None
     share: Estimate | None = None
+    innocent: SetFinding | None = None
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -258,8 +272,7 @@ class Quality:
       network_evaluations_per_sample: None for an adaptive one.
       members, nonmembers: samples to these.
       members_to_nonmembers: what perfect samples would reach.
-      level: coverage of the intervals.
-      fingerprint, samples, reference, seed: what decided it, besides.
+      level: of the intervals; fingerprint to seed: what decided it, besides.
     """
 
     encoder: str
@@ -375,12 +388,9 @@ class AuditResult:
     """All numbers of one audit.
 
     Attributes:
-      title: of the audit.
-      config: digest of the config that was run.
-      target: the model under attack.
-      split: how many images.
+      title, config, seed: of the audit; the config's digest.
+      target, split: the model under attack; how many images.
       level: coverage of the intervals.
-      seed: of the audit.
       attacks: by name, in the config's order.
       controls: what stands beside them.
       timings: of this run of it; not part of the result, and not compared.
@@ -398,8 +408,17 @@ class AuditResult:
 
     @property
     def scored(self) -> dict[str, AttackResult]:
-        """The attacks that gave numbers."""
-        return {n: a for n, a in self.attacks.items() if a.failed is None}
+        """The attacks that gave numbers of single images."""
+        return self._worked("image")
+
+    @property
+    def sets(self) -> dict[str, AttackResult]:
+        """The tests of whole sets that gave numbers."""
+        return self._worked("set")
+
+    def _worked(self, kind: str) -> dict[str, AttackResult]:
+        attacks = self.attacks.items()
+        return {n: a for n, a in attacks if a.failed is None and a.kind == kind}
 
     @property
     def failures(self) -> dict[str, str]:

@@ -27,9 +27,16 @@ from score_mia.hosts import TaskError
 from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
 from score_mia.metrics.intervals import evaluate
 from score_mia.readings import Evidence, Readings
-from score_mia.results import AsPublished, AttackResult, EpsilonBound, GridError
-from score_mia.rules.protocol import Rule, Scorer
-from score_mia.rules.scheme import Folded, Known, Scored
+from score_mia.results import (
+    AsPublished,
+    AttackResult,
+    EpsilonBound,
+    Estimate,
+    GridError,
+    SetFinding,
+)
+from score_mia.rules.protocol import Rule, Scorer, SetEstimate, SetTest, TestResult
+from score_mia.rules.scheme import Folded, Known, Scored, half
 from score_mia.typed import from_json
 
 DELTA = 1e-5
@@ -47,6 +54,7 @@ class Assessment:
       scores: [n] their membership scores.
       entry: the attack's part of metrics.json.
       dropped: ids of rows left out because a value was not finite.
+      known: what the scheme dealt out.
     """
 
     attack: Attack
@@ -55,6 +63,7 @@ class Assessment:
     scores: np.ndarray
     entry: AttackResult
     dropped: np.ndarray
+    known: Known
 
     def held_against(self, measured: GridError | None) -> Assessment:
         """With a measured error of the signal's grid where it is above the own one."""
@@ -63,6 +72,19 @@ class Assessment:
             return self
         entry = dataclasses.replace(self.entry, accuracy=measured)
         return dataclasses.replace(self, entry=entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class SetAssessment:
+    """One attack on a whole set, which scores no image.
+
+    Attributes:
+      attack: which.
+      entry: the attack's part of the audit's result.
+    """
+
+    attack: Attack
+    entry: AttackResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,10 +160,8 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
       split: who is a member, and who is reference data.
       plan: the seed and the report's settings.
     """
-    finite = evidence.target.finite()
-    dropped = evidence.target.ids[~finite]
-    roles = (split.member[finite], split.reference[finite])
-    known = Known(evidence.select(finite), *roles, attack.knows, plan.seed)
+    known = _known(attack, evidence, split, plan)
+    assert isinstance(attack.rule, Rule)
     judged = attack.scheme.judged(known)
     member = known.member[judged]
     for group, what in ((True, "members"), (False, "non-members")):
@@ -151,10 +171,10 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
             f"has no {what} with finite signals to evaluate on",
             "check the target, or give a larger split",
         )
-    assert isinstance(attack.rule, Rule)
     scored = attack.scheme.score(attack.rule, known)
     scorer, scores = scored.scorer, scored.scores
     evaluation = known.evidence.select(judged)
+    dropped = np.setdiff1d(evidence.target.ids, known.evidence.target.ids)
     numbers = evaluate(
         scores,
         member,
@@ -180,8 +200,69 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
         accuracy=_accuracy(readings),
         as_published=_counted(attack, scores, member),
         network_evaluations_per_image=_evaluations(readings),
+        excess=scored.excess if isinstance(scorer, Folded) else None,
     )
-    return Assessment(attack, scorer, readings, scores, entry, dropped)
+    return Assessment(attack, scorer, readings, scores, entry, dropped, known)
+
+
+def assess_set(
+    attack: Attack, evidence: Evidence, split: Split, plan: Plan
+) -> SetAssessment:
+    """Let a test of sets judge the evaluation members, and non-members in their place.
+
+    Half of the evaluation non-members are these; all other non-members are those that
+    were surely not trained on. Arguments as of `assess`.
+
+    Raises:
+      UserError: one of the three sets is empty.
+    """
+    known = _known(attack, evidence, split, plan)
+    test, rows = attack.rule, known.evidence.unlabelled()
+    assert isinstance(test, SetTest)
+    members = known.member & ~known.reference
+    innocent = half(rows.target.ids, ~known.member & ~known.reference)
+    unseen = ~known.member & ~innocent
+    for group, what in ((members, "members"), (innocent, "non-members to accuse")):
+        require(
+            bool(group.any()),
+            f"attack {attack.name!r}",
+            f"has no {what} with finite signals",
+            "check the target, or give a larger split",
+        )
+    found, false = (
+        test.judge(rows.select(group), rows.select(unseen), plan.seed)
+        for group in (members, innocent)
+    )
+    entry = AttackResult(
+        kind="set",
+        access=attack.access,
+        knows=attack.knows,
+        chosen=found.about,
+        members=int(members.sum()),
+        nonmembers=int(unseen.sum()),
+        non_finite=len(evidence.target.ids) - len(rows.target.ids),
+        level=plan.report.level,
+        network_evaluations_per_image=_evaluations(rows.target),
+        innocent=SetFinding(int(innocent.sum()), *_finding(false)),
+    )
+    p_value, share = _finding(found)
+    return SetAssessment(
+        attack, dataclasses.replace(entry, p_value=p_value, share=share)
+    )
+
+
+def _finding(found: TestResult | SetEstimate) -> tuple[float | None, Estimate | None]:
+    """The p-value or the share, whichever it is."""
+    if isinstance(found, SetEstimate):
+        return None, Estimate(found.value, found.low, found.high)
+    return found.p_value, None
+
+
+def _known(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Known:
+    """The rows whose values are finite, and their roles."""
+    finite = evidence.target.finite()
+    roles = (split.member[finite], split.reference[finite])
+    return Known(evidence.select(finite), *roles, attack.knows, plan.seed)
 
 
 def _counted(

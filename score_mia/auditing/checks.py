@@ -28,11 +28,20 @@ from score_mia.registry import make
 from score_mia.results import Controls, GridError
 from score_mia.typed import from_json, to_json
 
-VERSION = 3
+VERSION = 4
 """Of the checks themselves: those of an older version are made anew."""
 
 _SHIFT_IMAGES = 2000
 """Most images of either group whose distance is measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BlindScores:
+    """The blind classifier's cross-fitted scores, and the excess of their variance."""
+
+    ids: tuple[int, ...]
+    scores: tuple[float, ...]
+    excess: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +52,13 @@ class Checks:
       notes: attack name -> lines about its own accuracy.
       controls: what so few images cannot show is left out.
       accuracy: attack name -> its grid's error against a tight solve.
+      blind: scores of the blind classifier, if there is one.
     """
 
     notes: dict[str, tuple[str, ...]]
     controls: Controls
     accuracy: dict[str, GridError]
+    blind: BlindScores | None = None
 
 
 def checks(work: Work) -> Checks:
@@ -68,7 +79,10 @@ def checks(work: Work) -> Checks:
         for name, error in kept["grid"].items()
         if error["mean"] is not None
     }
-    return Checks(notes, from_json(Controls, kept, str(path)), accuracy)
+    controls, blind = from_json(Controls, kept, str(path)), kept.get("blind")
+    if blind is not None:
+        blind = from_json(BlindScores, blind, str(path))
+    return Checks(notes, controls, accuracy, blind)
 
 
 def _facts(work: Work) -> dict[str, Any]:
@@ -84,6 +98,7 @@ def _facts(work: Work) -> dict[str, Any]:
         "near_duplicates": report.near_duplicates,
         "grid": [repr(signal) for signal in _gridded(work).values()],
         "grid_check": report.grid_check,
+        "blind": "blind" in work.plan.controls,
     }
 
 
@@ -102,7 +117,8 @@ def _run(work: Work) -> dict[str, Any]:
 
 def _blind(work: Work) -> dict[str, Any] | None:
     """The classifier on all images of the split; None if a class has one image."""
-    if min(len(work.split.members), len(work.split.nonmembers)) < 2:
+    few = min(len(work.split.members), len(work.split.nonmembers)) < 2
+    if few or "blind" not in work.plan.controls:
         return None
     features = blind_features(work.source, work.split, seed=work.plan.seed)
     member = features.member
@@ -118,6 +134,9 @@ def _blind(work: Work) -> dict[str, Any] | None:
         "p_value": result.p_value,
         "members": int(member.sum()),
         "nonmembers": int((~member).sum()),
+        "ids": features.ids.tolist(),
+        "scores": result.standardised.tolist(),
+        "excess": result.excess,
     }
 
 

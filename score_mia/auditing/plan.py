@@ -10,7 +10,7 @@ import jax
 
 from score_mia.attacks import SIGNALS
 from score_mia.attacks.protocol import Access, AnySignal, Attack, HostSignal
-from score_mia.auditing.sections import SEEDS, resolve
+from score_mia.auditing.sections import CONTROLS, SEEDS, resolve
 from score_mia.check import (
     UserError,
     at_least,
@@ -114,6 +114,7 @@ class Plan:
       attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
       shadows: which models are trained beside the target, or None.
+      controls: which of `CONTROLS` stand beside the attacks.
     """
 
     config: Mapping[str, Any]
@@ -129,6 +130,7 @@ class Plan:
     report: ReportConfig
     quality: QualityConfig | None = None
     shadows: Shadows | None = None
+    controls: tuple[str, ...] = CONTROLS[:2]
 
     @property
     def trained(self) -> Trained | None:
@@ -217,8 +219,10 @@ def plan(config: Any) -> Plan:
         shadows=_section(Shadows, "shadows", config["shadows"])
         if "shadows" in config
         else None,
+        controls=tuple(config.get("controls", CONTROLS[:2])),
     )
     _check_shadows(result)
+    _check_controls(result)
     _check_devices(result.engine)
     if result.trained is not None:
         within("train.seed", result.trained.train.seed, *SEEDS)
@@ -428,3 +432,19 @@ def _check_scheme(name: str, scheme: Scheme, knows: Knowledge) -> None:
         f"has nothing to fit where the rule knows {knows!r}",
         "say knows='split' or 'population', or leave the scheme out",
     )
+
+
+def _check_controls(plan: Plan) -> None:
+    for name in plan.controls:
+        one_of("controls", name, CONTROLS)
+    told = plan.model is None or plan.model.conditioner is not None
+    for name, there, remedy in (
+        ("untrained", plan.model is not None, "a network"),
+        ("generated", not told and plan.shown > 0, "no conditioner, and samples"),
+    ):
+        require(
+            there or name not in plan.controls,
+            f"controls: {name!r}",
+            f"cannot be had of this target: it needs {remedy}",
+            "leave it out (or raise report.samples)",
+        )

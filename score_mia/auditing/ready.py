@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.protocol import Attack
-from score_mia.auditing.assess import assess
+from score_mia.auditing.assess import assess, assess_set
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, require
 from score_mia.conditions import OWN, gather
@@ -25,6 +25,7 @@ from score_mia.data.split import Split
 from score_mia.engine import Reader
 from score_mia.networks.network import with_dropout
 from score_mia.readings import Evidence, Readings, joined
+from score_mia.rules.protocol import SetTest
 from score_mia.spec import Parts
 from score_mia.target import Target
 from score_mia.train import dp
@@ -157,7 +158,8 @@ def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
     rehearsed = dataclasses.replace(plan, report=quick)
     attack = dataclasses.replace(attack, scheme=attack.scheme.quick())
     try:
-        assess(attack, Evidence(readings, others), split, rehearsed)
+        judge = assess_set if isinstance(attack.rule, SetTest) else assess
+        judge(attack, Evidence(readings, others), split, rehearsed)
     except UserError as error:
         raise UserError(f"attacks.{attack.name}: {error}") from error
     except Exception:

@@ -23,8 +23,12 @@ OF_TARGET = ("sde", "network", "train", "parameterisation", "codec", "conditione
 OPTIONAL = (
     *("title", "seed", "sampler", "engine", "report", "quality", "target", "signals"),
     "shadows",
+    "controls",
     *OF_TARGET,
 )
+
+CONTROLS = ("blind", "permuted", "untrained", "generated")
+"""What may stand beside the attacks; the first two always do, unless left out."""
 
 
 def resolve(config: Any) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def _lifted(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **within_it, "target": target}
 
 
-_LOOSE = {"title": str, "seed": int}
+_LOOSE = {"title": str, "seed": int, "controls": list[str]}
 """Sections that are no mapping."""
 
 

@@ -15,9 +15,17 @@ import numpy as np
 
 from score_mia import device
 from score_mia.attacks.protocol import Attack
-from score_mia.auditing.assess import Assessment, Failure, assess, attempt
+from score_mia.auditing.assess import (
+    Assessment,
+    Failure,
+    SetAssessment,
+    assess,
+    assess_set,
+    attempt,
+)
 from score_mia.auditing.checks import Checks, checks
 from score_mia.auditing.content import attack_title, leave
+from score_mia.auditing.controls import controlled
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.quality import choose, measure, samples
@@ -43,7 +51,10 @@ from score_mia.results import (
     Timings,
 )
 from score_mia.rows import devices, seconds
+from score_mia.rules.protocol import SetTest
 from score_mia.typed import from_json
+
+Judged = Assessment | SetAssessment | Failure
 
 
 @contextlib.contextmanager
@@ -162,14 +173,15 @@ def _attack(work: Work) -> AuditResult:
     """Signals of every attack, their numbers, metrics.json, and what a page shows."""
     plan, split = work.plan, work.split
     selection = choose(work)
-    results: dict[str, Assessment | Failure] = {}
+    results: dict[str, Judged] = {}
     for one in plan.attacks:
         read = functools.partial(_evidence, work, one)
-        judge = functools.partial(assess, one, split=split, plan=plan)
+        by = assess_set if isinstance(one.rule, SetTest) else assess
+        judge = functools.partial(by, one, split=split, plan=plan)
         results[one.name] = attempt(one, read, judge, _trace(work, one))
     _require_some(results)
     checked = checks(work)
-    results = {n: _held_against(r, checked) for n, r in results.items()}
+    results = {n: _held_against(work, r, checked) for n, r in results.items()}
     target, training_seconds = _target_facts(work, selection)
     result = AuditResult(
         title=plan.title,
@@ -195,16 +207,15 @@ def _attack(work: Work) -> AuditResult:
     return result
 
 
-def _held_against(
-    result: Assessment | Failure, checked: Checks
-) -> Assessment | Failure:
-    """The attack with the error of its grid that the checks measured."""
-    if isinstance(result, Failure):
+def _held_against(work: Work, result: Judged, checked: Checks) -> Judged:
+    """The attack with the controls, and the error of its grid that was measured."""
+    if not isinstance(result, Assessment):
         return result
+    result = controlled(work, result, checked)
     return result.held_against(checked.accuracy.get(result.attack.name))
 
 
-def _titled(work: Work, result: Assessment | Failure) -> AttackResult:
+def _titled(work: Work, result: Judged) -> AttackResult:
     """The attack's numbers, with what people call it."""
     title = attack_title(work.columns(result.attack), result.attack)
     return dataclasses.replace(result.entry, title=title)
@@ -242,7 +253,7 @@ def _evidence(work: Work, one: Attack) -> Evidence:
     return Evidence(readings, others(work, one, _train))
 
 
-def _require_some(results: Mapping[str, Assessment | Failure]) -> None:
+def _require_some(results: Mapping[str, Judged]) -> None:
     """Without any numbers there is nothing to write."""
     failures = {n: r.reason for n, r in results.items() if isinstance(r, Failure)}
     if failures and len(failures) == len(results):

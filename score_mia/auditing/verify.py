@@ -60,7 +60,7 @@ def verify(workdir: str | Path) -> Verdict:
     replicates = config.get("report", {}).get("replicates", 1000)
     attacks = {
         name: attack
-        if attack.failed
+        if attack.failed or attack.kind == "set"
         else _again(folder, name, attack, result, replicates)
         for name, attack in result.attacks.items()
     }
@@ -91,7 +91,11 @@ def _again(
         replicates=replicates,
         seed=result.seed,
         threshold=None if fixed is None else fixed.threshold,
+        excess=attack.excess or 1.0,
     )
+    if attack.excess is not None:
+        # Each fold has a threshold of its own, which is not kept.
+        return dataclasses.replace(numbers, at_fixed_threshold=fixed)
     if fixed is not None and numbers.at_fixed_threshold is not None:
         again = dataclasses.replace(
             numbers.at_fixed_threshold, nominal_fpr=fixed.nominal_fpr

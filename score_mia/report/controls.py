@@ -1,17 +1,26 @@
 """What stands beside the attacks in every report: is it the model that tells them?
 
-A classifier that never saw the model, images that stand on both sides of the split, and
-how far the two groups are apart in an encoder's eyes.
+A classifier that never saw the model, images that stand on both sides of the split, how
+far the two groups are apart in an encoder's eyes, and what attacks say where there is
+nothing to find. Tests of whole sets stand here as well: they have no AUC.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from score_mia.report.text import SPACE, estimate, p_text
-from score_mia.results import Blind, Controls, NearDuplicates, Shift
+from score_mia.report.text import DASH, SPACE, estimate, p_text, share, span
+from score_mia.results import (
+    AttackResult,
+    AuditResult,
+    Blind,
+    Controls,
+    Estimate,
+    NearDuplicates,
+    Shift,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,22 +64,104 @@ _MEANING = {
         "Distance of the two groups without any model; near 0 for groups drawn from "
         "one source."
     ),
+    "Beyond the blind classifier": (
+        "AUC of each attack less that of the blind classifier on the same images: what "
+        "the model adds. An interval that holds 0 shows nothing of the model."
+    ),
+    "Shuffled labels": (
+        "AUC of each attack fitted and judged with shuffled labels; away from 0.5 it "
+        "sees labels that it must not."
+    ),
+    "Untrained network": (
+        "AUC of each attack on the target's network before training; away from 0.5 it "
+        "shows the images and not the model."
+    ),
+    "The model's own images": (
+        "Share of the images that the model draws which each attack's fixed threshold "
+        "accuses, though nobody trained on them."
+    ),
+    "Sets of images": (
+        "Whether the training images as a set are told from images that nobody trained "
+        "on; a set of such images must not be."
+    ),
 }
 
 
-def rows(controls: Controls) -> tuple[Control, ...]:
-    """The three controls; those that were not measured say so."""
-    nothing = ("not measured", "")
+def rows(result: AuditResult) -> tuple[Control, ...]:
+    """The three controls of a split, which may be "not measured"; then the attacks'."""
+    nothing, controls = ("not measured", ""), result.controls
     blind, near, shift = controls.blind, controls.near_duplicates, controls.shift
-    made = (
+    made = [
         (BLIND, nothing if blind is None else _blind(blind)),
         (DUPLICATES, nothing if near is None else _duplicates(near)),
         (SHIFT, nothing if shift is None else _shift(shift)),
-    )
+    ]
+    names = [name for name in _MEANING if name not in (BLIND, DUPLICATES, SHIFT)]
+    for name, words in zip(names, _OF_ATTACKS, strict=True):
+        said = [f"{n}: {text}" for n, a in result.attacks.items() if (text := words(a))]
+        made += [(name, ("; ".join(said), ""))] if said else []
     return tuple(
         Control(name, *words, _MEANING[name], words is not nothing)
         for name, words in made
     )
+
+
+def margin(a: AttackResult) -> str:
+    """An attack's margin over the blind classifier, as a sentence; empty without."""
+    if a.margin is None:
+        return ""
+    value, low, high = a.margin.interval
+    shown = f"{value:+.3f} (95{SPACE}% interval {low:+.3f} to {high:+.3f})"
+    if low > 0:
+        return (
+            " What a classifier that never saw the model finds in the same images does "
+            f"not explain this: the attack's AUC differs from its by {shown}."
+        )
+    return (
+        " That it finds more than a classifier that never saw the model is not shown: "
+        f"its AUC differs from that one's by {shown}."
+    )
+
+
+def finding(a: AttackResult) -> str:
+    """What a test of sets says of the members, and of non-members in their place."""
+    if a.kind != "set" or a.innocent is None:
+        return ""
+    other = a.innocent
+    return (
+        f"{_judged(a.p_value, a.share)} for {a.members:,} training images held against "
+        f"{a.nonmembers:,} others, {_judged(other.p_value, other.share)} for "
+        f"{other.images:,} others in their place"
+    )
+
+
+def _judged(p_value: float | None, part: Estimate | None) -> str:
+    if part is None or not part.known:
+        return "no finding" if p_value is None else p_text(p_value)
+    value, low, high = part.interval
+    within = f"95{SPACE}% interval {share(low)}{DASH}{share(high)}"
+    return f"a share of {share(value)} ({within})"
+
+
+def _words(control: Estimate | None, percent: bool = False) -> str:
+    return "" if control is None else " ".join(estimate(control, None, percent))
+
+
+def _margin(a: AttackResult) -> str:
+    if a.margin is None:
+        return ""
+    value, low, high = a.margin.interval
+    return f"{value:+.3f} {span(low, high, False)}"
+
+
+_OF_ATTACKS: tuple[Callable[[AttackResult], str], ...] = (
+    _margin,
+    lambda a: _words(a.permuted),
+    lambda a: _words(a.untrained),
+    lambda a: _words(a.generated, True),
+    finding,
+)
+"""What the last controls of `_MEANING` say of an attack, in its order."""
 
 
 def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:

@@ -265,7 +265,11 @@ def load(folder: str | Path) -> ReportContent:
     )
     return ReportContent(
         result,
-        tuple(load_attack(folder, name, result) for name in result.attacks),
+        tuple(
+            load_attack(folder, name, result)
+            for name in result.attacks
+            if name not in result.sets
+        ),
         training=log.read(folder / "target" / "train.jsonl"),
         facts={name: dict(items) for name, items in kept["facts"]},
         warnings=tuple(kept["warnings"]),

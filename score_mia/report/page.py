@@ -122,7 +122,7 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         "warnings": _warnings(content),
         "labels": _labels(attacks),
         "marks": mark_lines(result, titles),
-        "controls": controls.rows(result.controls),
+        "controls": controls.rows(result),
         "attacks": attacks,
         "remarks": [r for a in content.attacks if (r := _remarks(content, a))],
         "separation": shown("separation"),

@@ -81,7 +81,7 @@ def table_text(result: AuditResult, width: int = 80) -> str:
 
 def _control_lines(result: AuditResult, width: int) -> list[str]:
     """The controls, names to the left of wrapped words."""
-    shown = controls.rows(result.controls)
+    shown = controls.rows(result)
     left = max(len(row.name) for row in shown) + 2
     out = []
     for row in shown:
@@ -176,8 +176,12 @@ def attacks_csv(result: AuditResult) -> str:
 def _plain_measures(
     entry: AttackResult, seconds: float | None
 ) -> dict[str, float | None]:
-    """What has no interval: bounds, measured errors, costs."""
+    """What has no interval: bounds, measured errors, costs, p-values."""
     made: dict[str, float | None] = {}
+    if entry.p_value is not None:
+        made["p_value"] = entry.p_value
+    if entry.innocent is not None and entry.innocent.p_value is not None:
+        made["p_value_of_nonmembers"] = entry.innocent.p_value
     shown, error = entry.epsilon_lower_bound, entry.accuracy
     if shown is not None:
         made["epsilon_lower_bound"] = shown.value
@@ -192,6 +196,18 @@ def _plain_measures(
 
 def measures(entry: AttackResult) -> Iterable[tuple[str, str, Estimate]]:
     """(measure, FPR or "", estimate) of every estimate of an attack."""
+    innocent = entry.innocent
+    further = {
+        "margin": entry.margin,
+        "auc_of_shuffled_labels": entry.permuted,
+        "auc_of_untrained": entry.untrained,
+        "share_of_generated": entry.generated,
+        "share": entry.share,
+        "share_of_nonmembers": None if innocent is None else innocent.share,
+    }
+    yield from ((n, "", e) for n, e in further.items() if e is not None)
+    if entry.kind == "set":
+        return
     yield "auc", "", entry.auc
     yield "balanced_accuracy", "", entry.balanced_accuracy
     yield "tpr_at_zero_fp", "", entry.tpr_at_zero_fp
@@ -322,6 +338,8 @@ def attacks_tex(result: AuditResult, titles: Mapping[str, str]) -> str:
     labels = labels or [""]  # of failed attacks only: room for their reasons
     body: list[Sequence[str]] = []
     for name, entry in result.attacks.items():
+        if name in result.sets:
+            continue  # no AUC: below, among the controls
         body += _tex_rows(entry, latex(titles.get(name, name)), labels)
     errors = [
         f"{titles.get(name, name)}: measured error {grid_error(entry)}"
@@ -330,7 +348,7 @@ def attacks_tex(result: AuditResult, titles: Mapping[str, str]) -> str:
     ]
     for line in (*mark_lines(result, titles), *errors):
         body.append(["", _across(line, len(labels))])
-    for row in controls.rows(result.controls):
+    for row in controls.rows(result):
         if row.measured:
             body.append([latex(row.name), _across(row.text, len(labels))])
     note = (

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Literal
 
+from score_mia.report import controls
 from score_mia.report.text import DASH, SPACE, level, share, unit
 from score_mia.results import AttackResult, AuditResult, Estimate
 
@@ -145,10 +146,12 @@ def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Ver
     """The verdict on an audit's numbers; titles by attack name, if known."""
     cases = _cases(result, titles or {})
     if not cases:
+        none = "No attack gave a result, so nothing can be said about this model."
+        if result.sets:
+            none = "No attack told single images apart, and none claims to."
         return Verdict(
             "unclear",
-            "No attack gave a result, so nothing can be said about this model."
-            + _failed(result),
+            none + _sets(result) + _failed(result),
             "Run the audit with at least one attack before deciding anything.",
         )
     kind = _kind([*cases.values()])
@@ -160,7 +163,10 @@ def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Ver
         "chance": _chance,
         "unclear": _unclear,
     }
-    finding = words[kind](case) + _failed(result)
+    finding = words[kind](case)
+    if not case.turned and kind != "unclear":
+        finding += controls.margin(result.attacks[name])
+    finding += _sets(result) + _failed(result)
     quoted = None if kind == "unclear" else case.quoted
     meaning = _WRONG_SIGN if case.turned else _MEANING[kind]
     return Verdict(kind, finding, meaning, name, _basis(len(cases)), quoted)
@@ -176,6 +182,12 @@ def reversals(result: AuditResult) -> list[str]:
         for name, case in _cases(result, {}).items()
         if case.turned
     ]
+
+
+def _sets(result: AuditResult) -> str:
+    """What tests of whole sets say, for the end of a finding."""
+    said = [f"{n}: {controls.finding(a)}" for n, a in result.sets.items()]
+    return f" As a set ({'; '.join(said)})." if said else ""
 
 
 def _failed(result: AuditResult) -> str:

@@ -280,7 +280,7 @@ def _held_out(rule: Rule, known: Known) -> tuple[Scorer, np.ndarray]:
         f"wants {known.knows!r} reference data and the split has none",
         "set split.reference above 0, or the attack's knows to 'none'",
     )
-    held_out = _half(known.evidence.target.ids, strangers)
+    held_out = half(known.evidence.target.ids, strangers)
     if allowed(_RATES[-1], int(held_out.sum()) + 1) >= 1:
         try:
             scorer = rule.fit(known.shown(rows & ~held_out))
@@ -292,7 +292,9 @@ def _held_out(rule: Rule, known: Known) -> tuple[Scorer, np.ndarray]:
     return scorer, nobody if scorer.fitted_on else strangers
 
 
-def _half(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def half(
+    ids: Int[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
     """Mask [N] of every other one of the rows, in the order of a hash of their ids.
 
     The same images in every attack, in every run and on every host.

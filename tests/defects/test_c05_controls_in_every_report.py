@@ -118,7 +118,7 @@ def test_another_split_or_target_is_noticed(finished, tmp_path, monkeypatch):
     assert first.controls.blind.members == 50
     made = []
     monkeypatch.setattr(room, "_run", lambda w: made.append(w) or {"grid": {}})
-    monkeypatch.setattr(room, "target_digest", lambda target: "another")
+    monkeypatch.setattr(Work, "digest", "another")
     checks(work(finished, tmp_path, pixels, members=60))  # by the stub above
     assert len(made) == 1
 

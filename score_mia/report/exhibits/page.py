@@ -168,7 +168,7 @@ def _audit(name: str, shown: Shown) -> dict[str, Any]:
         return line | {"kind": "unclear", "word": "Not finished", "said": ""}
     result = shown.finished[name].result
     answer, target = verdict(result, titles_of(result)), result.target
-    rows = [row for row in controls.rows(result.controls) if row.measured]
+    rows = [row for row in controls.rows(result) if row.measured]
     return line | {
         "link": f"{name}/report/index.html",
         "about": f"{target.members:,} training images, {target.steps:,} steps",
