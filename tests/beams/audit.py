@@ -50,12 +50,18 @@ def get_config(arg: str = "") -> ConfigDict:
                     signal=dict(name=f"{PARTS}.recon:Recon", draws=2),
                     rule=dict(name="column", column="nearest"),
                 ),
+                lira=dict(
+                    signals="loss",
+                    rule=dict(name=f"{PARTS}.lira:Lira"),
+                    knows="shadows",
+                ),
                 blind=dict(
                     signal=dict(name=f"{PARTS}.blind:Blind"),
                     rule=LOGISTIC,
                     knows="split",
                 ),
             ),
+            shadows=dict(count=4, overlap=0.5),
             sampler=dict(name="ddim", steps=4),
             engine=dict(tile=10, shard=50, devices=1),
             report=dict(samples=0, replicates=100, grid_check=0),
@@ -69,7 +75,7 @@ def flow() -> ConfigDict:
     config.unlock()
     config.sde = dict(name=f"{PARTS}.flow:Flow")
     config.codec = dict(name=f"{PARTS}.codec:patches", seed=1)
-    del config.signals
+    del config.signals, config.shadows
     config.attacks = dict(
         loss=dict(
             signal=dict(name="loss", times=5), rule=dict(name="best"), knows="split"
@@ -83,7 +89,7 @@ def service() -> ConfigDict:
     """A black box: of the target there is nothing but an address."""
     config = get_config()
     config.unlock()
-    for section in ("sde", "network", "train", "sampler", "signals"):
+    for section in ("sde", "network", "train", "sampler", "signals", "shadows"):
         del config[section]
     config.data = dict(name="tests.beams.service:captioned")
     config.target = dict(name="client", call=f"{PARTS}.recon:client", prompt="caption")

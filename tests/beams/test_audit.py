@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from score_mia.auditing import plan as build
+from score_mia.auditing.exposed import load
+from score_mia.auditing.shadows import others
 from score_mia.auditing.work import open_work
 from score_mia.engine import collect, row_key
+from score_mia.readings import Evidence
 from score_mia.results import AuditResult
 from tests.beams import audit
+from tests.beams.test_rules import naive
 from tests.helpers import ask
 
 ACCESS = {
@@ -19,10 +23,11 @@ ACCESS = {
     "pia": "scores",
     "both": "scores",
     "gsa": "gradients",
+    "lira": "scores",
     "recon": "samples",
     "blind": "none",
 }
-EVALUATIONS = {"secmi": 6.0, "pia": 2.0, "both": 3.0, "gsa": 4.0}
+EVALUATIONS = {"secmi": 6.0, "pia": 2.0, "both": 3.0, "gsa": 4.0, "lira": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def test_columns_are_named_by_the_networks_layers(work):
 def test_a_rule_reads_two_signals_that_are_kept_apart(work, results):
     assert results["both"].chosen.startswith("2 columns, weighed on ")
     folders = {p.name.rsplit("-", 1)[0] for p in (work.folder / "signals").iterdir()}
-    assert folders == {*(ACCESS.keys() - {"both"}), "loss"}
+    assert folders == {*(ACCESS.keys() - {"both", "lira"}), "loss"}
 
 
 def test_images_are_drawn_by_the_target_for_who_sees_nothing_else(work):
@@ -91,3 +96,18 @@ def test_blind_finds_nothing_where_members_are_drawn_at_random(work, results):
     rows, images = kept(work, "blind"), work.source.images(work.split.ids)
     means = images.astype(np.float64).mean(axis=(1, 2, 3)).astype(np.float32)
     np.testing.assert_array_equal(rows.column("mean_image"), means)
+
+
+def test_an_attack_on_shadow_models_is_what_their_readings_say(work):
+    """Four were trained, each on half of the images: an image is in two of them."""
+    lira = next(one for one in work.plan.attacks if one.name == "lira")
+
+    def never(work):
+        raise AssertionError("a finished shadow is trained again")
+
+    shadows = others(work, lira, never)
+    assert (np.sum([shadow.member for shadow in shadows], axis=0) == 2).all()
+    ids, _, scores = load(work.folder, "lira")
+    expected = naive(Evidence(kept(work, "loss"), shadows))
+    judged = np.isin(work.split.ids, ids)
+    np.testing.assert_allclose(scores, expected[judged], rtol=1e-6, atol=1e-9)
