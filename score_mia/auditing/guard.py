@@ -74,6 +74,8 @@ def require_same_target(
         clock = plan.known.sde.clock
         now = plan.train.science(clock)
         changes += differences(_science(about, clock), now, "train")
+        begun = None if plan.trained is None else plan.trained.begins_with
+        changes += differences(about.get("start"), begun, "target.start")
     if changes:
         raise UserError(
             f"{folder}: holds a target that differs in {_told(changes)}; {ELSEWHERE}, "

@@ -96,12 +96,13 @@ def shadow(work: Work, number: int) -> Shadow:
     seed = (trained.train.seed + 1 + number) % (1 + SEEDS[1])
     settings = dataclasses.replace(trained.train, seed=seed, snapshot_every=None)
     start = config.base if isinstance(config.base, str) else trained.start
-    own = dataclasses.replace(_kind(work.plan), target=Trained(settings, start=start))
+    model = Trained(settings, start=start)
+    own = dataclasses.replace(_kind(work.plan), target=model)
     made = {
         "spec": own.spec(work.source.shape),
         "train": settings.science(own.known.sde.clock),
         "steps": settings.steps,
-        "start": start,
+        "start": model.begins_with,
         "split": split.fingerprint,
     }
     name = f"{number:02d}-{json_digest(made)[:12]}"

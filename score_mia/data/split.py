@@ -185,6 +185,7 @@ def shuffled(
     rows = order[: members + nonmembers]
     member = np.arange(len(rows)) < members
     recipe = {"name": "shuffled", "members": members, "nonmembers": nonmembers}
+    recipe |= {"auxiliary": auxiliary} if auxiliary else {}
     made = _split(source, source.ids[rows], member, reference, seed, recipe)
     further = np.sort(source.ids[order[len(rows) : len(rows) + auxiliary]])
     return dataclasses.replace(made, auxiliary=further)
@@ -196,6 +197,7 @@ def coin(
     probability: float = 0.5,
     reference: float = 0.5,
     seed: int = 2022,
+    auxiliary: int = 0,
 ) -> Split:
     """Each image is a member by its own coin, as one-run privacy audits require.
 
@@ -208,13 +210,15 @@ def coin(
       probability: of being a member.
       reference: share of the images set aside for fits.
       seed: of all three generators.
+      auxiliary: how many of the other images are kept for shadow models.
     """
+    at_least("auxiliary", auxiliary, 0)
     within("probability", probability, 0.0, 1.0)
     within("seed", seed, 0, _SEED_MAX)
     within("reference", reference, 0.0, 1.0)
     total = len(source.ids)
-    size = total if size is None else size
-    within("size", size, 2, total)
+    size = total - auxiliary if size is None else size
+    within("size", size, 2, total - auxiliary)
     order = np.arange(total)
     np.random.RandomState(seed).shuffle(order)
     ids = source.ids[np.sort(order[:size])]
@@ -230,7 +234,9 @@ def coin(
         "seed": seed,
         "independent": True,
     }
-    return Split(ids, member, mask, source.digest, recipe)
+    recipe |= {"auxiliary": auxiliary} if auxiliary else {}
+    further = np.sort(source.ids[order[size : size + auxiliary]])
+    return Split(ids, member, mask, source.digest, recipe, further)
 
 
 Listed: TypeAlias = str | Path | tuple[int | str, ...]
@@ -245,6 +251,7 @@ def files(
     reference_members: Listed | None = None,
     reference_nonmembers: Listed | None = None,
     seed: int = 2022,
+    auxiliary: Listed | None = None,
 ) -> Split:
     """A split given by lists of ids or of file names.
 
@@ -263,6 +270,7 @@ def files(
       reference_members: known members (listed in `members` too, or not).
       reference_nonmembers: known non-members, likewise.
       seed: of the draw of the reference share.
+      auxiliary: further images, for shadow models.
 
     Raises:
       UserError: a damaged list, an image twice, in both classes, or not in the source.
@@ -281,11 +289,17 @@ def files(
     member = np.arange(len(ids)) < len(inside)
     lists = [_shown(p) for p in (members, nonmembers) if p is not None]
     recipe = {"name": "files", "lists": lists}
+    further = np.zeros(0, np.int64)
+    if auxiliary is not None:
+        further = _ids(auxiliary, "nonmembers", source)
+        _both(ids, further, source)
     if not listed:
-        return _split(source, ids, member, reference, seed, recipe)
+        made = _split(source, ids, member, reference, seed, recipe)
+        return dataclasses.replace(made, auxiliary=further)
     order = np.argsort(ids)
     mask = np.isin(ids, np.concatenate(listed))
-    return Split(ids[order], member[order], mask[order], source.digest, recipe)
+    roles = (ids[order], member[order], mask[order])
+    return Split(*roles, source.digest, recipe, further)
 
 
 def _both(

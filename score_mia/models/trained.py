@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from score_mia.check import one_of
-from score_mia.checkpoint import load_target
+from score_mia.checkpoint import describe, load_target
 from score_mia.models.protocol import Order
 from score_mia.models.reading import origin
 from score_mia.spec import names
@@ -38,6 +38,13 @@ class Trained:
             one_of("target.snapshot", str(self.snapshot), ("last", *_METRICS))
 
     @property
+    def begins_with(self) -> str | None:
+        """Digest of the parameters that training begins with; None for fresh ones."""
+        if self.start is None:
+            return None
+        return describe(_place(self.start))["digest"]["ema"]
+
+    @property
     def metric(self) -> str | None:
         """The distance by which a snapshot is chosen, if one is."""
         return _METRICS.get(str(self.snapshot))
@@ -57,18 +64,23 @@ class Trained:
     def make(self, folder: Path, order: Order) -> int:
         """Train it, or go on; one that was imported into the folder stays."""
         if origin(folder) is None:
-            start = None
+            start, about = None, order.provenance
             if self.start is not None:
-                inner = Path(self.start) / "target"
-                place = inner if inner.is_dir() else Path(self.start)
-                start = load_target(place, allow=names(order.spec)).params
+                start = load_target(_place(self.start), allow=names(order.spec)).params
+                about = {**about, "start": self.begins_with}
             train(
                 order.spec,
                 order.images(),
                 self.train,
                 folder,
                 conditions=order.conditions(),
-                provenance=order.provenance,
+                provenance=about,
                 start=start,
             )
         return self.train.steps
+
+
+def _place(start: str) -> Path:
+    """The folder of a target: that of a workdir, or the one given."""
+    inner = Path(start) / "target"
+    return inner if inner.is_dir() else Path(start)

@@ -17,17 +17,20 @@ from score_mia.check import UserError
 from score_mia.checkpoint import describe, has_arrays, load_target
 from score_mia.data.shadows import Shadows
 from score_mia.data.source import ArraySource
-from score_mia.data.split import Split, shuffled
+from score_mia.data.split import Split, coin, files, shuffled
+from score_mia.hosts import Host
+from score_mia.lease import lease
 from score_mia.train import log
 from tests.defects.tiny_work import plan
 
 # --- who is in them ----------------------------------------------------------------
 
 
+SOURCE = ArraySource("noughts", np.zeros((100, 2, 2, 1), np.uint8), 3 * np.arange(100))
+
+
 def a_split(members=20, nonmembers=40, auxiliary=12, reference=0.5):
-    pixels = np.zeros((100, 2, 2, 1), np.uint8)
-    source = ArraySource("noughts", pixels, 3 * np.arange(100))
-    return shuffled(source, members, nonmembers, reference, auxiliary=auxiliary)
+    return shuffled(SOURCE, members, nonmembers, reference, auxiliary=auxiliary)
 
 
 def members(config, split, count, seed=0):
@@ -84,6 +87,15 @@ def test_auxiliary_images_are_kept_with_the_split(tmp_path):
     split.save(tmp_path / "split.npz")
     assert Split.load(tmp_path / "split.npz") == split
     assert split != dataclasses.replace(split, auxiliary=split.auxiliary[1:])
+    drawn = coin(SOURCE, 60, auxiliary=12)
+    np.testing.assert_array_equal(drawn.ids, coin(SOURCE, 60).ids)
+    listed = [tuple(x.tolist()) for x in (split.members, split.nonmembers)]
+    given = files(SOURCE, *listed, auxiliary=tuple(split.auxiliary.tolist()))
+    for one in (drawn, given):
+        assert len(one.auxiliary) == 12
+        assert not set(one.auxiliary.tolist()) & set(one.ids.tolist())
+    with pytest.raises(UserError, match="are member and non-member"):
+        files(SOURCE, *listed, auxiliary=listed[0])
     for other in (a_split(auxiliary=0), a_split(auxiliary=40)):
         np.testing.assert_array_equal(other.ids, split.ids)  # nobody else moves
     with pytest.raises(UserError, match="auxiliary images that are members"):
@@ -221,6 +233,37 @@ def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied)
     one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=wrong), 0)
     with pytest.raises(UserError, match="parameters of another network"):
         stages._train(one)
+
+
+def test_a_target_that_was_fine_tuned_is_not_taken_for_a_fresh_one(whole, tmp_path):
+    tuned = an_audit()
+    tuned = dataclasses.replace(
+        tuned, target=dataclasses.replace(tuned.trained, start=str(whole / "target"))
+    )
+    auditing.train(tuned, tmp_path)
+    auditing.train(tuned, tmp_path)
+    about = describe(tmp_path / "target")
+    assert about["digest"] != describe(whole / "target")["digest"]
+    assert about["provenance"]["start"] == describe(whole / "target")["digest"]["ema"]
+    with pytest.raises(UserError, match=r"differs in target\.start"):
+        auditing.attack(an_audit(), tmp_path)
+
+
+def test_a_host_that_shares_the_rows_trains_nothing(whole, copied):
+    audit = an_audit()
+    for folder in copied.glob("shadows/*/signals"):
+        shutil.rmtree(folder)
+    work = dataclasses.replace(open_work(audit, copied), host=Host(1, 2, copied))
+    for mine, first in zip(
+        others(work, audit.attacks[0], never), read(audit, whole, never), strict=True
+    ):
+        np.testing.assert_array_equal(mine.matrix(), first.matrix())
+    (folder,) = copied.glob("shadows/02-*")
+    (folder / "target" / "target.json").unlink()
+    with lease(copied, 0):
+        Host(0, 2, copied).tell(copied, UserError("the disk is full"))
+    with pytest.raises(UserError, match="host 0 of 2 failed: the disk is full"):
+        others(work, audit.attacks[0], never)
 
 
 def test_shadows_may_be_of_another_family(copied):
