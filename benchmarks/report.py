@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from score_mia.metrics.intervals import evaluate
+from score_mia.readings import Readings
 from score_mia.report import AttackContent, Stepped
 from score_mia.report.curves import measure
 from score_mia.report.files import save_attack, save_facts, save_pictures
@@ -44,9 +45,9 @@ def leave(folder: Path, rows: int, columns: int) -> None:
     gain = 2.0 * np.exp(-0.5 * ((np.arange(columns) - columns / 3) / 5) ** 2)
     values = rng.normal(size=(rows, columns)) + np.outer(member, gain)
     best = int(gain.argmax())
-    curves = measure(values, member)
-    assert curves is not None
     names = tuple(f"loss@{k}" for k in range(columns))
+    curves = measure(Readings.of(values, np.arange(rows), names, member))
+    assert curves is not None
     time_, log_snr = np.arange(columns) * 20.0, np.linspace(9, -10, columns)
     numbers = evaluate(values[:, best], member)
     content = AttackContent(

@@ -110,10 +110,10 @@ def attack_title(columns: Columns, attack: Attack) -> str:
 def _stepped(work: Work, a: Assessment) -> Stepped | None:
     """Per-time curves, for a signal that tells the time of each of its columns."""
     columns, kind = work.columns(a.attack), work.plan.model
-    names, member = a.signals.names, a.signals.member
-    if columns.times is None or kind is None or len(names) < 2 or member is None:
+    names = a.signals.names
+    if columns.times is None or kind is None or len(names) < 2:
         return None
-    curves = measure(a.signals.matrix().astype(np.float64), member)
+    curves = measure(a.signals)
     if curves is None:
         return None
     times = np.asarray(columns.times, np.float64)

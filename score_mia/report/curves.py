@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from score_mia.metrics.intervals import (
-    auc_limits,
-    delong,
-    roc_band,
-    tpr_interval,
-)
+from score_mia.metrics.intervals import auc_limits, delong, roc_band, tpr_interval
 from score_mia.metrics.roc import column_curves, resolvable, tally
+from score_mia.readings import Readings
 
 POINTS = 120
 """False-positive rates at which a ROC is drawn and tabulated, at most."""
@@ -46,27 +42,35 @@ class ColumnCurves:
     members: int
     nonmembers: int
 
-    def spread(self, usable: Bool[np.ndarray, " k"]) -> ColumnCurves:
-        """The same with NaN in the columns that had no finite value to measure."""
 
-        def wide(curve: np.ndarray) -> np.ndarray:
-            out = np.full((3, len(usable)), np.nan)
-            out[:, usable] = curve
-            return out
+def measure(readings: Readings) -> ColumnCurves | None:
+    """AUC and TPRs of every column of labelled readings, a few columns at a time.
 
-        tpr = {f: None if c is None else wide(c) for f, c in self.tpr.items()}
-        return dataclasses.replace(self, auc=wide(self.auc), tpr=tpr)
-
-
-def measure(
-    values: Float[np.ndarray, "n k"], member: Bool[np.ndarray, " n"]
-) -> ColumnCurves | None:
-    """`curves_of` of the rows and columns with finite values; None without any."""
-    usable = np.asarray(np.isfinite(values).any(axis=0))
-    keep = np.isfinite(values[:, usable]).all(axis=1)
-    if not usable.any() or not both(member[keep]):
+    A row counts if all of its values are finite; columns without any finite value are
+    left out of that, and are NaN. None if no row of either group is left.
+    """
+    member = readings.member
+    assert member is not None
+    usable, keep = [], np.ones(len(readings), bool)
+    for _, values in readings.matrices():
+        there = np.isfinite(values)
+        usable.append(there.any(axis=0))
+        keep &= there[:, usable[-1]].all(axis=1)
+    if not any(map(np.any, usable)) or not both(member[keep]):
         return None
-    return curves_of(values[keep][:, usable], member[keep]).spread(usable)
+    member = member[keep]
+    members = int(np.count_nonzero(member))
+    nonmembers = len(member) - members
+    seen = tuple(f for f in RATES if resolvable(f, nonmembers))
+    parts = [np.empty((1 + len(seen), 3, 0))]
+    for some, (_, values) in zip(usable, readings.matrices(), strict=True):
+        part = np.full((1 + len(seen), 3, len(some)), np.nan)
+        for k in np.flatnonzero(some):
+            part[..., k] = _curve(values[keep, k].astype(np.float64), member, seen)
+        parts.append(part)
+    auc, *tpr = np.concatenate(parts, axis=-1)
+    known = dict(zip(seen, tpr, strict=True))
+    return ColumnCurves(auc, {f: known.get(f) for f in RATES}, members, nonmembers)
 
 
 def finite_roc(
@@ -98,24 +102,20 @@ def roc_curve(
     return RocCurve(band.fpr, band.tpr, band.low, band.high, members, nonmembers)
 
 
-def curves_of(
-    values: Float[np.ndarray, "n k"], member: Bool[np.ndarray, " n"]
-) -> ColumnCurves:
-    """AUC and TPRs of every column of finite signals, with pointwise intervals."""
-    members = int(np.count_nonzero(member))
-    nonmembers = len(member) - members
-    found = column_curves(values, member, RATES)
-    seen = tuple(f for f in RATES if resolvable(f, nonmembers))
-    auc = np.empty((3, values.shape[1]))
-    tpr = {f: np.empty((3, values.shape[1])) for f in seen}
-    for k, column in enumerate(values.T):
-        auc[:, k] = found["auc"][k], *_auc_interval(column, member)
-        count = tally(column, member)
-        for f in seen:
-            value = found[f"tpr@{f:g}"][k]
-            low, high = tpr_interval(count, f)
-            tpr[f][:, k] = value, min(low, value), max(high, value)
-    return ColumnCurves(auc, {f: tpr.get(f) for f in RATES}, members, nonmembers)
+def _curve(
+    scores: Float[np.ndarray, " n"],
+    member: Bool[np.ndarray, " n"],
+    fprs: Sequence[float],
+) -> list[tuple[float, float, float]]:
+    """Value, low and high end of the AUC of finite scores, and of each TPR."""
+    made = column_curves(scores[:, None], member, tuple(fprs))
+    curve = [(float(made["auc"][0]), *_auc_interval(scores, member))]
+    count = tally(scores, member)
+    for f in fprs:
+        value = float(made[f"tpr@{f:g}"][0])
+        low, high = tpr_interval(count, f)
+        curve.append((value, min(low, value), max(high, value)))
+    return curve
 
 
 def _auc_interval(scores: np.ndarray, member: np.ndarray) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from score_mia.metrics.intervals import evaluate
+from score_mia.readings import Readings
 from score_mia.report import (
     AttackContent,
     PerturbedContent,
@@ -44,11 +45,12 @@ def drawn(shift=2.5, n=(40, 150), seed=0):
 
 def stepped(values, member, chosen=2):
     """What an attack measured at `STEPS`."""
+    names = tuple(f"loss@{t}" for t in STEPS)
     return Stepped(
-        names=tuple(f"loss@{t}" for t in STEPS),
+        names=names,
         time=np.array(STEPS, np.float32),
         log_snr=np.array(LOG_SNR, np.float32),
-        curves=measure(values, member),
+        curves=measure(Readings.of(values, np.arange(len(values)), names, member)),
         chosen=chosen,
         time_label="diffusion step",
     )
