@@ -22,6 +22,11 @@ def result(tmp_path_factory):
     target = memorising_target(DDPM(), images[member], width=0.1)
     config = audit.get_config().to_dict()
     attacks = {name: config["attacks"][name] for name in ("pia", "both", "recon")}
+    attacks["cdi"] = {
+        "signals": ["loss", "pia"],
+        "rule": {"name": f"{audit.PARTS}.cdi:Cdi"},
+        "knows": "population",
+    }
     attacks["secmi"] = {
         "signal": {"name": f"{audit.PARTS}.secmi:Secmi", "time": 60.0, "step": 20.0}
     }
@@ -43,6 +48,14 @@ def result(tmp_path_factory):
 def test_members_are_told_from_others_without_a_mistake(result, name):
     assert result[name].auc.value == 1.0
     assert result[name].tpr_at_zero_fp.value == 1.0
+
+
+def test_the_set_of_the_members_is_told_and_no_other(result):
+    """Twenty of them; half of them train the scorer and half are tested."""
+    found = result["cdi"]
+    assert found.kind == "set"
+    assert found.p_value < 1e-4
+    assert found.innocent.p_value > 0.01
 
 
 def test_images_drawn_at_random_tell_less_of_each(result):
