@@ -99,10 +99,11 @@ def check_network(model: Parts, condition: Any) -> Any:
             f"network: apply cannot be called ({' '.join(str(error).split())}); give "
             "it apply(params, x, label, condition=None, *, dropout_key=None)"
         ) from error
+    one = isinstance(result, jax.ShapeDtypeStruct)
     require(
-        getattr(result, "shape", None) == x.shape,
+        one and result.shape == x.shape,
         "network",
-        f"returns {getattr(result, 'shape', type(result).__name__)} for images of "
+        f"returns {result.shape if one else type(result).__name__} for images of "
         f"shape {x.shape}",
         "let it return one number for each of x",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from score_mia.attacks.protocol import Attack, side_by_side
 from score_mia.auditing import plan as build
@@ -113,7 +114,9 @@ def plan(config: Any) -> Study:
 def _plain(config: Any) -> Any:
     """JSON values in the order written, which a ConfigDict tells by `to_json` alone."""
     try:
-        text = config.to_json() if hasattr(config, "to_json") else json.dumps(config)
+        text = (
+            config.to_json() if isinstance(config, ConfigDict) else json.dumps(config)
+        )
         return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(

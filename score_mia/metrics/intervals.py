@@ -235,22 +235,8 @@ def evaluate(
     mirrored: dict[float, Estimate] = {}
     if area.high is not None and area.high < 0.5:
         turned = tally(-np.asarray(scores), member)
-        draws = bootstrap(turned, FPRS, replicates, seed)[:, 2:]
-        mirrored = _tprs(turned, level, *np.quantile(draws, tails, axis=0))
-    fixed = None
-    if threshold is not None:
-        require(
-            bool(np.all(np.isfinite(threshold))),
-            f"threshold={threshold!r}",
-            "is not finite",
-            "fix it with score_mia.metrics.roc.threshold_at",
-        )
-        inside, outside = classes(np.asarray(scores) - threshold, member)
-        fixed = FixedThreshold(
-            float(np.mean(threshold)),
-            widened(proportion(int((inside > 0).sum()), n1, level), excess),
-            widened(proportion(int((outside > 0).sum()), n0, level), excess),
-        )
+        limits = np.quantile(bootstrap(turned, FPRS, replicates, seed), tails, axis=0)
+        mirrored = _tprs(turned, level, *limits[:, 2:])
 
     def wide(rates: dict[float, Estimate]) -> dict[float, Estimate]:
         return {fpr: widened(rate, excess) for fpr, rate in rates.items()}
@@ -264,8 +250,32 @@ def evaluate(
         tpr_at_fpr=wide(_tprs(count, level, low[2:], high[2:])),
         tpr_at_zero_fp=widened(_zero_fp(count, level), excess),
         mirrored=wide(mirrored),
-        at_fixed_threshold=fixed,
+        at_fixed_threshold=_fixed(scores, member, threshold, level, excess),
     )
+
+
+def _fixed(
+    scores: np.ndarray,
+    member: np.ndarray,
+    threshold: float | np.ndarray | None,
+    level: float,
+    excess: float,
+) -> FixedThreshold | None:
+    """The rates at a threshold, one for all scores or one for each."""
+    if threshold is None:
+        return None
+    require(
+        bool(np.all(np.isfinite(threshold))),
+        f"threshold={threshold!r}",
+        "is not finite",
+        "fix it with score_mia.metrics.roc.threshold_at",
+    )
+    groups = classes(np.asarray(scores) - threshold, member)
+    tpr, fpr = (
+        widened(proportion(int((group > 0).sum()), len(group), level), excess)
+        for group in groups
+    )
+    return FixedThreshold(float(np.mean(threshold)), tpr, fpr)
 
 
 def widened(estimate: Estimate, excess: float) -> Estimate:
