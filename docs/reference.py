@@ -32,6 +32,7 @@ from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import parameters
 from score_mia.report.exhibits import EXHIBITS
 from score_mia.rules import RULES
+from score_mia.rules.scheme import SCHEMES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDES
 from score_mia.target import Affine
@@ -75,6 +76,11 @@ ATTACK = {
         'what the rule is fitted on: `"none"`, `"population"` (known non-members), '
         '`"split"` (known members as well) or `"shadows"` (other models).',
     ),
+    "scheme": (
+        "mapping",
+        '`dict(name="held_out")`',
+        "which images the rule is fitted on, and by which it is judged.",
+    ),
 }
 """Fields of an attack, which no dataclass declares."""
 
@@ -111,6 +117,12 @@ SECTIONS: dict[str, tuple[str, Any]] = {
         "`dict(NAME=dict(name=..., ...))`.",
         None,
     ),
+    "controls": (
+        "what stands beside the attacks, a list of "
+        + ", ".join(f'`"{name}"`' for name in sections.CONTROLS)
+        + ". Default: the first two.",
+        None,
+    ),
     "sampler": (
         'how samples are drawn. Default: `dict(name="ancestral")`.',
         SAMPLERS,
@@ -137,6 +149,7 @@ PARTS = {
             {**SIGNALS, **_paper("PublishedLoss", "PublishedLikelihood")},
         ),
         ("Rules: `attacks.NAME.rule`", "rule", RULES),
+        ("Schemes: `attacks.NAME.scheme`", "scheme", SCHEMES),
     ),
     "train": (("`train.dp`: private training", "dp", Privacy),),
     "quality": (("`quality.encoder`", "encoder", ENCODERS),),

@@ -60,7 +60,7 @@ def faces(count, seed=0):
 
 def judged(pixels, split):
     features = blind_features(source_of(pixels), split)
-    return cross_fitted(features.values, features.member, permutations=199)
+    return cross_fitted(features.matrix(), features.member, permutations=199)
 
 
 CHANGES = {
