@@ -136,7 +136,7 @@ def view(model: Model, access: Access, service: Service | None = None) -> Any:
         if access == "scores":
             return model.denoiser
         if service is not None:
-            return service.of(model.denoiser)
+            return service.of(model.denoiser, observed=access == "observed")
     elif access == "samples" or (access == "observed" and isinstance(model, Observed)):
         return model
     raise UserError(

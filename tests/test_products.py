@@ -19,7 +19,7 @@ from score_mia.attacks.protocol import Columns, HostQuery, Product, Reading
 from score_mia.check import UserError
 from score_mia.engine import Engine, Reader, collect, row_seeds, view
 from score_mia.hosts import TaskError
-from score_mia.sampling import SAMPLERS, Served, Service
+from score_mia.sampling import SAMPLERS, Served, Service, Watched
 from score_mia.sde import VP
 from score_mia.target import Denoiser, Generator, Target
 from tests.defects.tiny_work import plan
@@ -168,7 +168,7 @@ SERVICE = Service(SAMPLERS["ddim"](steps=6), None, SHAPE, 8)
 
 VIEWS = {
     "samples": Served,
-    "observed": Served,
+    "observed": Watched,
     "scores": Denoiser,
     "gradients": Target,
 }
@@ -178,9 +178,10 @@ VIEWS = {
 def test_each_access_is_handed_its_view(target, access, kind):
     model = view(target, access, SERVICE)
     assert type(model) is kind
-    if kind is Served:
+    if kind in (Served, Watched):
         public = {name for name in dir(model) if not name.startswith("_")}
-        assert public == {"shape", "draw", "vary", "trace"}
+        ways = {"shape", "draw", "vary"}
+        assert public == (ways if kind is Served else {*ways, "trace"})
 
 
 @pytest.mark.parametrize("access", ["observed", "scores", "gradients"])

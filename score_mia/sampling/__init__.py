@@ -41,7 +41,7 @@ from score_mia.sampling.samplers import (
     ProbabilityFlow,
     ReverseDiffusion,
 )
-from score_mia.sampling.served import Served, Service
+from score_mia.sampling.served import Served, Service, Watched
 
 __all__ = [
     "SAMPLERS",
@@ -58,6 +58,7 @@ __all__ = [
     "Samples",
     "Served",
     "Service",
+    "Watched",
     "as_picture",
     "decode",
     "encode",

@@ -36,19 +36,19 @@ class Service:
     shape: tuple[int, int, int]
     rows: int = 16
 
-    def of(self, model: Denoiser) -> Served:
-        """The model's images."""
-        return Served(model, self.sampler, self.conditioner, self.shape, self.rows)
+    def of(self, model: Denoiser, *, observed: bool = False) -> Served:
+        """The model's images, and, where they may be observed, those on the way."""
+        kind = Watched if observed else Served
+        return kind(model, self.sampler, self.conditioner, self.shape, self.rows)
 
 
-@final
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """What "samples" and "observed" signals get of a model that runs here.
+    """What "samples" signals get of a model that runs here.
 
-    A `Generator`, `Varying` and `Observed`: its images, and those on the way, are all
-    there is; the network, its process and its times are no part of the view. An image
-    depends on its prompt and its seed (and the image it varies) alone.
+    A `Generator` and `Varying`: its images are all there is; the network, its process
+    and its times are no part of the view. An image depends on its prompt and its seed
+    (and the image it varies) alone.
 
     Attributes:
       shape: (h, w, c) of its images.
@@ -77,20 +77,16 @@ class Served:
         steps: int,
     ) -> Float[np.ndarray, "n h w c"]:
         """Each image noised a share of the way and denoised; see `target.Varying`."""
-        states = self.trace(images, prompts, seeds, strength=strength, steps=steps)
-        return states[:, -1]
-
-    def trace(
-        self,
-        images: Float[np.ndarray, "n h w c"],
-        prompts: Sequence[Any] | None,
-        seeds: Int[np.ndarray, " n"],
-        *,
-        strength: float,
-        steps: int,
-    ) -> Float[np.ndarray, "n steps h w c"]:
-        """`vary` after each of its steps; see `target.Observed`."""
         task = _Trace(self._sampler, strength, steps)
+        return self._states(task, images, prompts, seeds)[:, -1]
+
+    def _states(
+        self,
+        task: _Trace,
+        images: np.ndarray,
+        prompts: Sequence[Any] | None,
+        seeds: np.ndarray,
+    ) -> np.ndarray:
         given = np.asarray(images, np.float32)
         return self._clipped(task, seeds, self._told(prompts), given)
 
@@ -123,6 +119,24 @@ class Served:
 
         count = self._rows * jax.local_device_count()
         return np.clip(tiled(call, np.arange(len(seeds)), count), 0.0, 1.0)
+
+
+@final
+class Watched(Served):
+    """What "observed" signals get: `Served`, and the images on the way."""
+
+    def trace(
+        self,
+        images: Float[np.ndarray, "n h w c"],
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        *,
+        strength: float,
+        steps: int,
+    ) -> Float[np.ndarray, "n steps h w c"]:
+        """`vary` after each of its steps; see `target.Observed`."""
+        task = _Trace(self._sampler, strength, steps)
+        return self._states(task, images, prompts, seeds)
 
 
 def _keys(high: Array, low: Array) -> Array:

@@ -278,6 +278,14 @@ def test_shadows_may_be_of_another_family(copied):
     np.testing.assert_array_equal(readings.ids[readings.member], one.split.members)
 
 
+@pytest.mark.parametrize("spoilt", ["target/target.json", "signals/*/part-00000*"])
+def test_a_damaged_file_of_a_shadow_is_named_with_its_remedy(copied, spoilt):
+    (path,) = copied.glob(f"shadows/01-*/{spoilt}")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(UserError, match=rf"{path.name}.*(delete|restore|run) "):
+        _ = [readings.matrix() for readings in read(an_audit(), copied)]
+
+
 def test_an_attack_that_knows_shadows_needs_some():
     audit = an_audit()
     config = {k: v for k, v in audit.config.items() if k != "shadows"}

@@ -10,7 +10,7 @@ import pytest
 
 from score_mia.check import UserError
 from score_mia.conditions import Label
-from score_mia.sampling import SAMPLERS, Served, times_from, vary
+from score_mia.sampling import SAMPLERS, Watched, times_from, vary
 from score_mia.sde import DDPM, VP
 from score_mia.target import Generator, Observed, Varying
 from tests.oracles import gaussian_target, random_gaussian
@@ -38,13 +38,13 @@ def shifted(sde):
 def plain(name):
     """One that is told nothing, by a registered sampler."""
     model = gaussian_target(VP(), MEAN, COVARIANCE).denoiser
-    return Served(model, SAMPLERS[name](steps=6), None, SHAPE, 1)
+    return Watched(model, SAMPLERS[name](steps=6), None, SHAPE, 1)
 
 
 MADE = {
     **{name: (plain(name), None) for name in ("ddim", "ancestral", "heun")},
     "classes": (
-        Served(shifted(DDPM()), SAMPLERS["ddim"](), Label(3), SHAPE, 1),
+        Watched(shifted(DDPM()), SAMPLERS["ddim"](), Label(3), SHAPE, 1),
         LABELS,
     ),
 }
@@ -109,7 +109,7 @@ def test_what_is_served_is_the_traced_front_doors_image():
     times = times_from(sampler, model.sde, **HOW)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 0), 7)
     image, _ = jax.jit(lambda x: vary(model, x, times, key, sampler))(IMAGES[2])
-    served = Served(model, sampler, None, SHAPE).vary(
+    served = Watched(model, sampler, None, SHAPE).vary(
         IMAGES[2:3], None, SEEDS[2:3], **HOW
     )
     np.testing.assert_allclose(served[0], np.clip(image, 0, 1), atol=1e-5)
