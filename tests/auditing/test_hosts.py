@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -105,11 +104,6 @@ def start(workdir: Path, *flags: str, die_at: str = "") -> subprocess.Popen:
     )
 
 
-def clock_apart(folder: Path) -> str:
-    """metrics.json as it is but for what the clock told."""
-    return json.dumps(numbers(folder), sort_keys=True)
-
-
 def test_two_processes_of_which_one_is_killed_end_with_the_numbers_of_one(tmp_path):
     with start(tmp_path / "one") as one:
         assert one.wait(300) == 0, one.stderr.read()
@@ -122,7 +116,7 @@ def test_two_processes_of_which_one_is_killed_end_with_the_numbers_of_one(tmp_pa
             out, err = left.communicate(timeout=300)
             assert left.returncode == 0, err
     assert f"report: {both / 'report' / 'index.html'}" in out
-    assert clock_apart(both) == clock_apart(tmp_path / "one")
+    assert numbers(both) == numbers(tmp_path / "one")
     (record,) = both.glob("signals/*/seconds-00001.json")
     assert sorted(load_sealed(record)["parts"]) == ["00001", "00003"]
     assert not list(both.glob("signals/*/failed-*"))
@@ -144,4 +138,4 @@ def test_when_the_first_host_is_killed_the_other_goes_on_and_a_new_start_ends_it
     assert not (both / "metrics.json").exists()
     with start(both, "--host=0/2") as again:
         assert again.wait(300) == 0, again.stderr.read()
-    assert clock_apart(both) == clock_apart(tmp_path / "one")
+    assert numbers(both) == numbers(tmp_path / "one")

@@ -115,7 +115,7 @@ def refused(tmp_path, code):
         ("c['attacks']['loss']['rule'] = 'best'", "'best' is no entry; give dict(name"),
         ("c['attacks']['loss']['rule'] = {}", "has no 'name'"),
         ("c['attacks']['loss']['knows'] = ['split']", "knows=['split']"),
-        ("c['attacks']['loss']['signals'] = {}", "did you mean 'signal'"),
+        ("c['attacks']['loss']['signals'] = {}", "needs either signal=dict(...) or"),
         # values of the wrong type
         ("c['attacks']['loss']['signal']['times'] = 'all'",
          "times='all' is a text; give a whole number or a list, each"),
@@ -183,8 +183,8 @@ def refused(tmp_path, code):
         ("c['split']['members'] = 1790", "do not fit 1797 images"),
         ("c['split']['name'] = 'coin'", "has no field 'members'"),
         # rules that could not be fitted, told after training until now
-        ("c['attacks']['loss']['reference'] = 'none'", "attacks.loss: rule 'best'"),
-        ("c['attacks']['loss']['reference'] = 'population'", "rule 'best'"),
+        ("c['attacks']['loss']['knows'] = 'none'", "knows='none'"),
+        ("c['attacks']['loss']['knows'] = 'population'", "give one of split"),
         ("c['attacks']['loss']['rule'] = dict(name='column')", "4 columns and none is"),
         ("c['attacks']['loss']['rule'] = dict(name='column', column='loss@7')",
          "column='loss@7': is unknown"),
