@@ -80,7 +80,6 @@ def flow() -> ConfigDict:
         loss=dict(
             signal=dict(name="loss", times=5), rule=dict(name="best"), knows="split"
         ),
-        secmi=dict(signal=dict(name=f"{PARTS}.secmi:Secmi", time=0.3, step=0.1)),
     )
     return config
 

@@ -66,7 +66,7 @@ def work(workdir):
 def test_it_is_trained_and_attacked_by_one_line_of_the_config(work, workdir):
     result = AuditResult.load(workdir)
     assert result.target.sde == {"name": "tests.beams.parts.flow:Flow"}
-    assert result.attacks.keys() == {"loss", "secmi"}
+    assert result.attacks.keys() == {"loss"}
     assert all(one.failed is None for one in result.attacks.values())
     target = work.target
     assert target.parameterisation == Straight(scale=1000.0)
