@@ -80,12 +80,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Require that `value` is one of the known names."""
     known = list(known)
-    require(
-        value in known,
-        f"{name}={value!r}",
-        "is unknown",
-        did_you_mean(str(value), known),
-    )
+    remedy = did_you_mean(str(value), known)
+    require(value in known, f"{name}={value!r}", "is unknown", remedy)
 
 
 def file_name(what: str, name: str) -> None:
@@ -114,12 +110,9 @@ def workdir(path: str | Path) -> Path:
     require("\0" not in str(path), told, "holds a NUL", "name a folder")
     path = Path(path)
     for part in path.parts:
-        require(
-            len(os.fsencode(part)) <= _LONGEST_PART,
-            told,
-            f"has a part of {len(os.fsencode(part))} bytes",
-            f"give names of at most {_LONGEST_PART}",
-        )
+        ok = len(os.fsencode(part)) <= _LONGEST_PART
+        problem = f"has a part of {len(os.fsencode(part))} bytes"
+        require(ok, told, problem, f"give names of at most {_LONGEST_PART}")
     remedy = "choose a writable folder"
     for folder in (path, *path.absolute().parents):
         try:

@@ -176,12 +176,9 @@ def load_target(
     path = folder / f"{use}-{about['digest'][use]}"
     arrays = load_tree(path, expected, about["files"][use], _remedy(path, about))
     for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
-        require(
-            bool(np.isfinite(leaf).all()),
-            f"target {folder}",
-            f"has NaN or infinite weights in {leaf_name(path)}",
-            "training diverged: train again with a smaller learning_rate",
-        )
+        problem = f"has NaN or infinite weights in {leaf_name(path)}"
+        remedy = "training diverged: train again with a smaller learning_rate"
+        require(bool(np.isfinite(leaf).all()), f"target {folder}", problem, remedy)
     return p.target(jax.tree.map(jnp.asarray, arrays))
 
 
@@ -214,12 +211,9 @@ def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:
     """
     path = Path(folder) / "target.json"
     snapshot = path.parent.parent.name == "snapshots"
-    require(
-        path.is_file(),
-        f"target {folder}",
-        "does not exist (no target.json)",
-        _remedy(path) if snapshot else "train it first, or check the path",
-    )
+    ok = path.is_file()
+    remedy = _remedy(path) if snapshot else "train it first, or check the path"
+    require(ok, f"target {folder}", "does not exist (no target.json)", remedy)
     remedy = _remedy(path)
     about = load_json(path, _DESCRIPTION, remedy=remedy)
     if SEAL in about:

@@ -163,12 +163,10 @@ def _log_snr_ends(sde: Process) -> Float[np.ndarray, " 2"]:
     # Constants of the program, even where it is being traced.
     with jax.ensure_compile_time_eval():
         ends = np.asarray([sde.log_snr(sde.t1), sde.log_snr(sde.t0)], np.float64)
-    require(
-        bool(np.isfinite(ends).all()),
-        f"log-SNR of {type(sde).__name__}",
-        f"is {ends[1]:g} at t0={sde.t0:g} and {ends[0]:g} at t1={sde.t1:g}",
-        "choose ends with some noise and some signal, or state another clock",
-    )
+    ok = bool(np.isfinite(ends).all())
+    problem = f"is {ends[1]:g} at t0={sde.t0:g} and {ends[0]:g} at t1={sde.t1:g}"
+    remedy = "choose ends with some noise and some signal, or state another clock"
+    require(ok, f"log-SNR of {type(sde).__name__}", problem, remedy)
     return ends
 
 

@@ -80,12 +80,10 @@ class Label:
             )
         labels = columns["label"]
         low, high = int(labels.min()), int(labels.max())
-        require(
-            low >= 0 and high < self.classes,
-            f"network.classes={self.classes}",
-            f"do not hold the data set's labels, which run from {low} to {high}",
-            f"set it to {high + 1} or more" if low >= 0 else "count labels from 0",
-        )
+        ok = low >= 0 and high < self.classes
+        problem = f"do not hold the data set's labels, which run from {low} to {high}"
+        remedy = f"set it to {high + 1} or more" if low >= 0 else "count labels from 0"
+        require(ok, f"network.classes={self.classes}", problem, remedy)
         return labels
 
     def null(self) -> np.int32 | None:

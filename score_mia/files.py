@@ -51,6 +51,11 @@ SEAL = "seal"
 
 AGAIN = "delete it and run again"
 
+_NO_SEAL = (
+    "carries no seal, so that changes in it would go unnoticed (it is damaged, or a "
+    "version before 0.2 wrote it)"
+)
+
 
 def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let `write(file)` fill a temporary file, then rename it to `path`.
@@ -176,13 +181,7 @@ def load_npz(
 def _require_sealed(
     path: Path, seal: Any, arrays: Mapping[str, np.ndarray], remedy: str
 ) -> None:
-    require(
-        isinstance(seal, dict),
-        f"{path}",
-        "carries no seal, so that changes in it would go unnoticed (it is damaged, or "
-        "a version before 0.2 wrote it)",
-        remedy,
-    )
+    require(isinstance(seal, dict), f"{path}", _NO_SEAL, remedy)
     for name, array in arrays.items():
         same = seal.get(name) == _array_digest(name, array)
         require(same, f"{path} is damaged", f"array {name!r} has changed", remedy)
@@ -262,13 +261,7 @@ def load_sealed(
     """
     value = load_json(path, dict, remedy=remedy)
     seal = value.pop(SEAL, None)
-    require(
-        seal is not None,
-        f"{path}",
-        "carries no seal, so that changes in it would go unnoticed (it is damaged, or "
-        "a version before 0.2 wrote it)",
-        remedy,
-    )
+    require(seal is not None, f"{path}", _NO_SEAL, remedy)
     try:
         same = seal == json_digest(value)
     except (ValueError, RecursionError):  # an Infinity that nobody wrote

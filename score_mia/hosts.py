@@ -53,12 +53,10 @@ class Host:
     workdir: Path | None = None
 
     def __post_init__(self) -> None:
-        require(
-            0 <= self.number < self.count,
-            f"--host={self.number}/{self.count}",
-            "is no number among so many",
-            "count from 0: 0/2 and 1/2 are two",
-        )
+        ok = 0 <= self.number < self.count
+        problem = "is no number among so many"
+        remedy = "count from 0: 0/2 and 1/2 are two"
+        require(ok, f"--host={self.number}/{self.count}", problem, remedy)
 
     @staticmethod
     def of(text: str) -> Host:
@@ -154,12 +152,9 @@ class Host:
             now = time.monotonic()
             seen = now if self.holder(0) is not None else seen
             self.require_no_failure(self.workdir)
-            require(
-                now - seen < PATIENCE,
-                f"{what} of host 0",
-                f"is not there, and nobody has run as host 0 for {PATIENCE:.0f} s",
-                f"start it with --host=0/{self.count}, then this one again",
-            )
+            problem = f"is not there, and nobody has run as host 0 for {PATIENCE:.0f} s"
+            remedy = f"start it with --host=0/{self.count}, then this one again"
+            require(now - seen < PATIENCE, f"{what} of host 0", problem, remedy)
             if not told:
                 say(self.name, f"waits for {what} of host 0")
                 told = True

@@ -182,12 +182,9 @@ class SDE(abc.ABC):
         if count is None:
             count = steps or 1000
         at_least("times", count, 1)
-        require(
-            steps is None or count <= steps,
-            f"times={count}",
-            f"are more than the model's {steps} discrete steps",
-            f"give {steps} or fewer",
-        )
+        problem = f"are more than the model's {steps} discrete steps"
+        remedy = f"give {steps} or fewer"
+        require(steps is None or count <= steps, f"times={count}", problem, remedy)
         if steps is not None and count == steps:
             return np.arange(steps, dtype=np.float32)
         return spread(self, self.clock, count)
@@ -199,12 +196,10 @@ def _derivative(f: Callable[[Scalar], Scalar], t: ScalarLike) -> Scalar:
 
 
 def _check_bounds(low_name: str, low: float, high_name: str, high: float) -> None:
-    require(
-        0 < low < high,
-        f"{low_name}={low!r}, {high_name}={high!r}",
-        "are no ascending positive pair",
-        f"give 0 < {low_name} < {high_name}",
-    )
+    ok = 0 < low < high
+    problem = "are no ascending positive pair"
+    remedy = f"give 0 < {low_name} < {high_name}"
+    require(ok, f"{low_name}={low!r}, {high_name}={high!r}", problem, remedy)
 
 
 @jax.tree_util.register_static
@@ -391,12 +386,10 @@ class DDPM(SDE):
     def __post_init__(self) -> None:
         _check_bounds("beta_min", self.beta_min, "beta_max", self.beta_max)
         at_least("steps", self.steps, 2)
-        require(
-            self.beta_max < 0.1 * self.steps,
-            f"beta_max={self.beta_max!r}",
-            f"is too much noise a step for steps={self.steps}",
-            "give more steps or a smaller beta_max (below steps / 10)",
-        )
+        ok = self.beta_max < 0.1 * self.steps
+        problem = f"is too much noise a step for steps={self.steps}"
+        remedy = "give more steps or a smaller beta_max (below steps / 10)"
+        require(ok, f"beta_max={self.beta_max!r}", problem, remedy)
 
     @property
     def t0(self) -> float:

@@ -113,12 +113,10 @@ def build(spec: Spec, allow: Collection[str] = ()) -> Kind:
     """Build what a spec describes, but for the shape; see `parts`."""
     known = entries(spec)
     for family, entry in known.items():
-        require(
-            ":" not in entry["name"] or entry["name"] in allow,
-            f"{family} {entry['name']!r}",
-            "would run code from outside score_mia",
-            "if you trust it, name it in the config (or in `allow`)",
-        )
+        ok = ":" not in entry["name"] or entry["name"] in allow
+        problem = "would run code from outside score_mia"
+        remedy = "if you trust it, name it in the config (or in `allow`)"
+        require(ok, f"{family} {entry['name']!r}", problem, remedy)
     made = {f: make(f, _TABLES[f], entry) for f, entry in known.items()}
     for family, needed in _NEED.items():
         if family in made:

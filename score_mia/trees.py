@@ -136,10 +136,8 @@ def _require_same_shapes(kept: Any, like: Any, path: Path, remedy: str) -> None:
 
     found, wanted = listed(kept), listed(like)
     for name in sorted({*found, *wanted}):
-        require(
-            found.get(name) == wanted.get(name),
-            f"{path}",
+        problem = (
             f"array {name!r} has shape {found.get(name, 'none')} where its spec needs "
-            f"{wanted.get(name, 'none')}",
-            remedy,
+            f"{wanted.get(name, 'none')}"
         )
+        require(found.get(name) == wanted.get(name), f"{path}", problem, remedy)

@@ -39,12 +39,9 @@ def to_json(value: Any, where: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [to_json(v, f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, float):
-        require(
-            math.isfinite(value),
-            f"result{where}={value}",
-            "is no finite number",
-            "leave out of it the images that have none",
-        )
+        ok = math.isfinite(value)
+        remedy = "leave out of it the images that have none"
+        require(ok, f"result{where}={value}", "is no finite number", remedy)
     return value
 
 

@@ -263,12 +263,10 @@ def _name(function: Any) -> str:
 
 def _entry(family: str, table: Mapping[str, Any], part: Any) -> dict[str, Any]:
     """The entry of a config that makes this part."""
-    require(
-        dataclasses.is_dataclass(part),
-        f"{family} {type(part).__name__}",
-        "is no dataclass, so that a config cannot name its fields",
-        "make it a frozen dataclass of plain fields",
-    )
+    ok = dataclasses.is_dataclass(part)
+    problem = "is no dataclass, so that a config cannot name its fields"
+    remedy = "make it a frozen dataclass of plain fields"
+    require(ok, f"{family} {type(part).__name__}", problem, remedy)
     names = {kind: name for name, kind in table.items()}
     own = f"{type(part).__module__}:{type(part).__qualname__}"
     return {"name": names.get(type(part), own), **dataclasses.asdict(part)}
@@ -287,12 +285,10 @@ def _lists(split: Array | Split, source: Source) -> dict[str, Any]:
         }
         return {"name": "files", "reference": 0.0, **_plain(lists)}
     member = np.asarray(split)
-    require(
-        member.shape == source.ids.shape and member.dtype == bool,
-        f"split of {member.dtype} {member.shape}",
-        f"is no mask of the {len(source.ids)} images",
-        "give one True or False for each image, True for those trained on",
-    )
+    ok = member.shape == source.ids.shape and member.dtype == bool
+    problem = f"is no mask of the {len(source.ids)} images"
+    remedy = "give one True or False for each image, True for those trained on"
+    require(ok, f"split of {member.dtype} {member.shape}", problem, remedy)
     both = bool(member.any()) and not member.all()
     require(both, "split", "has one class only", "give members and non-members")
     lists = {"members": source.ids[member], "nonmembers": source.ids[~member]}

@@ -84,12 +84,8 @@ def require_same_target(
     same = about.get("members") == len(split.members)
     if "members_digest" in about:
         same = same and about["members_digest"] == members_digest(split)
-    require(
-        same,
-        f"{folder}",
-        f"holds a target of {about.get('members')} other members",
-        f"{ELSEWHERE}, or give the split back",
-    )
+    problem = f"holds a target of {about.get('members')} other members"
+    require(same, f"{folder}", problem, f"{ELSEWHERE}, or give the split back")
     if finished and not imported and plan.train is not None:
         _require_step(folder, about.get("step"), plan.train.steps)
 
@@ -160,9 +156,5 @@ def _require_step(folder: Path, step: Any, wanted: int) -> None:
         return
     more = isinstance(step, int) and step < wanted
     on = ", or delete target.json there to train on from its last state" if more else ""
-    require(
-        step == wanted,
-        f"{folder}",
-        f"holds a target of {step} training steps, now it is train.steps={wanted}",
-        f"{ELSEWHERE}{on}",
-    )
+    problem = f"holds a target of {step} training steps, now it is train.steps={wanted}"
+    require(step == wanted, f"{folder}", problem, f"{ELSEWHERE}{on}")

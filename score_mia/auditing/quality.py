@@ -238,12 +238,10 @@ class _Features:
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         pictures = self.pictures(ids).astype(np.float32) / np.float32(255)
         features = encode(self.encoder, pictures)
-        require(
-            features.ndim == 2 and len(features) == len(ids),
-            f"encoder {self.encoder.name!r}",
-            f"returned features of shape {features.shape} for {len(ids)} images",
-            "let it return one row per image",
-        )
+        ok = features.ndim == 2 and len(features) == len(ids)
+        problem = f"returned features of shape {features.shape} for {len(ids)} images"
+        remedy = "let it return one row per image"
+        require(ok, f"encoder {self.encoder.name!r}", problem, remedy)
         advance(len(ids))
         return {"features": np.asarray(features, np.float32)}
 

@@ -65,12 +65,9 @@ def require_ready(
 def _check_training(train: TrainConfig, source: Source, members: int) -> None:
     """Refuse a training that the images, or so many of them, do not allow."""
     side, cutout = min(source.shape[:2]), train.cutout
-    require(
-        cutout <= side,
-        f"train.cutout={cutout}",
-        f"is larger than the images, whose side is {side}",
-        f"give {side} or less; 0 for none",
-    )
+    problem = f"is larger than the images, whose side is {side}"
+    remedy = f"give {side} or less; 0 for none"
+    require(cutout <= side, f"train.cutout={cutout}", problem, remedy)
     if train.dp is not None:
         dp.mechanism(train, members)
 

@@ -83,12 +83,9 @@ def plan(config: Any) -> Study:
     if config is None:
         raise UserError("config: there is none; give --config=FILE.py")
     config = _plain(config)
-    require(
-        isinstance(config, dict),
-        "config",
-        f"is {type(config).__name__}, not a mapping from sections",
-        "let get_config return a ConfigDict",
-    )
+    ok = isinstance(config, dict)
+    problem = f"is {type(config).__name__}, not a mapping from sections"
+    require(ok, "config", problem, "let get_config return a ConfigDict")
     for name in config:
         if name not in SECTIONS:
             remedy = did_you_mean(name, SECTIONS)
@@ -143,12 +140,9 @@ def _exhibit(name: str, spec: Any, known: Mapping[str, Planned]) -> Exhibit:
     _check_name("exhibit", name)
     try:
         exhibit = make("kind", EXHIBITS, spec)
-        require(
-            isinstance(exhibit, Exhibit),
-            type(exhibit).__name__,
-            "is no exhibit",
-            "derive it from score_mia.report.exhibits.Exhibit",
-        )
+        ok = isinstance(exhibit, Exhibit)
+        remedy = "derive it from score_mia.report.exhibits.Exhibit"
+        require(ok, type(exhibit).__name__, "is no exhibit", remedy)
         exhibit.check(known)
         return exhibit
     except UserError as error:
@@ -158,12 +152,9 @@ def _exhibit(name: str, spec: Any, known: Mapping[str, Planned]) -> Exhibit:
 def _check_name(what: str, name: str) -> None:
     """Names become files and folders."""
     file_name(what, name)
-    require(
-        what != "audit" or name not in _TAKEN,
-        f"{what} {name!r}",
-        "cannot be the name of a folder of a study, which writes it itself",
-        f"take another than {', '.join(_TAKEN)}",
-    )
+    problem = "cannot be the name of a folder of a study, which writes it itself"
+    remedy = f"take another than {', '.join(_TAKEN)}"
+    require(what != "audit" or name not in _TAKEN, f"{what} {name!r}", problem, remedy)
 
 
 def planned(one: Plan) -> Planned:
@@ -224,12 +215,8 @@ def _times(one: Plan, steps: Steps, audit: str) -> list[float]:
         return list(dict.fromkeys(float(round(t)) if whole else t for t in exact))
     times = []
     for time in steps.of(audit):
-        require(
-            not isinstance(time, str),
-            f"times={time!r}",
-            "is no number",
-            "name the times of pictures",
-        )
+        remedy = "name the times of pictures"
+        require(not isinstance(time, str), f"times={time!r}", "is no number", remedy)
         # t0 and t1 may be rounded by float32, and so are the times.
         low, high = float(np.float32(sde.t0)), float(np.float32(sde.t1))
         rounded = float(np.float32(time))

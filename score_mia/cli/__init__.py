@@ -229,12 +229,9 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
         raise UserError(f"{rest[2]!r} is neither a flag nor a command; see --help")
     for name in {name for names in _OWN.values() for name in names}:
         commands = [command for command, names in _OWN.items() if name in names]
-        require(
-            rest[1] in commands or not values[name].present,
-            f"--{name}",
-            f"means nothing to {rest[1]!r}",
-            f"leave it out, or run {' or '.join(map(repr, commands))}",
-        )
+        ok = rest[1] in commands or not values[name].present
+        remedy = f"leave it out, or run {' or '.join(map(repr, commands))}"
+        require(ok, f"--{name}", f"means nothing to {rest[1]!r}", remedy)
     for name in ("config", "workdir"):
         unneeded = "config" if rest[1] == "report" else "workdir" * values.dry_run
         if getattr(values, name) is None and name != unneeded:

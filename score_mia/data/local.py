@@ -199,12 +199,9 @@ def gather(
 
     def put(i: int) -> None:
         image = read(i)
-        require(
-            image.shape == first.shape,
-            f"image {names[i]}",
-            f"has shape {image.shape}, but {names[0]} has {first.shape}",
-            "give size=... (and channels) to make them equal",
-        )
+        problem = f"has shape {image.shape}, but {names[0]} has {first.shape}"
+        remedy = "give size=... (and channels) to make them equal"
+        require(image.shape == first.shape, f"image {names[i]}", problem, remedy)
         pixels[i] = image
 
     with ThreadPoolExecutor() as pool:
@@ -275,12 +272,9 @@ def arrays(
     pixels = _layout(str(path), pixels)
     _check_values(str(path), pixels)
     if labels is not None:
-        require(
-            labels.shape == (len(pixels),) and labels.dtype.kind in "iu",
-            f"{path} labels",
-            f"{labels.dtype} {labels.shape} do not fit {len(pixels)} images",
-            "give one integer per image",
-        )
+        ok = labels.shape == (len(pixels),) and labels.dtype.kind in "iu"
+        problem = f"{labels.dtype} {labels.shape} do not fit {len(pixels)} images"
+        require(ok, f"{path} labels", problem, "give one integer per image")
         labels = labels.astype(np.int64)
     pixels = adapt(pixels, size, channels)
     return ArraySource(f"arrays {path}", pixels, np.arange(len(pixels)), labels)
@@ -323,12 +317,9 @@ def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | Non
                 )
             parts = {k: data[k] for k in {key, "labels"} & set(known)}
             for name, part in parts.items():
-                require(
-                    isinstance(part, np.ndarray),
-                    f"{path} entry {name!r}",
-                    "is no array",
-                    "write the file with np.savez",
-                )
+                ok = isinstance(part, np.ndarray)
+                remedy = "write the file with np.savez"
+                require(ok, f"{path} entry {name!r}", "is no array", remedy)
             return parts[key], parts.get("labels")
     except UserError:
         raise

@@ -125,12 +125,8 @@ def _opened(file: Path | io.BytesIO) -> Picture:
         if width * height > MOST_PIXELS:
             raise _too_large(f"{width} x {height}")
         frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
-        require(
-            frames == 1,
-            "the file",
-            f"holds {frames} frames or pages",
-            "save each as a file of its own",
-        )
+        remedy = "save each as a file of its own"
+        require(frames == 1, "the file", f"holds {frames} frames or pages", remedy)
     except BaseException:
         picture.close()
         raise
@@ -146,12 +142,9 @@ def check_form(size: int | None, channels: int | None) -> None:
     """Require a size of at least one pixel and 1 or 3 channels (None: as they are)."""
     if size is not None:
         at_least("size", size, 1)
-    require(
-        channels in (None, 1, 3),
-        f"channels={channels!r}",
-        "is neither grey nor RGB",
-        "give 1 or 3, or nothing to keep the images' own",
-    )
+    ok = channels in (None, 1, 3)
+    remedy = "give 1 or 3, or nothing to keep the images' own"
+    require(ok, f"channels={channels!r}", "is neither grey nor RGB", remedy)
 
 
 def adapt(
@@ -185,12 +178,8 @@ def _recolour(
     have = pixels.shape[3]
     if channels in (None, have):
         return pixels
-    require(
-        have in (1, 3),
-        f"channels={channels}",
-        f"cannot be made from {have} channels",
-        "give grey or RGB images",
-    )
+    problem = f"cannot be made from {have} channels"
+    require(have in (1, 3), f"channels={channels}", problem, "give grey or RGB images")
     if channels == 3:
         return np.repeat(pixels, 3, axis=3)
     if pixels.dtype != np.uint8:

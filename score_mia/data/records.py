@@ -83,12 +83,8 @@ def _keys(name: str, features: Mapping[str, str], there: Any) -> tuple[str, str]
     for column in features:
         one_of("features", column, ("image", "label"))
     image = features.get("image", "image")
-    require(
-        image in there,
-        name,
-        f"has no feature {image!r}",
-        f"give features=dict(image=...), one of: {', '.join(there)}",
-    )
+    remedy = f"give features=dict(image=...), one of: {', '.join(there)}"
+    require(image in there, name, f"has no feature {image!r}", remedy)
     return image, features.get("label", "label")
 
 
@@ -176,12 +172,9 @@ def _collect(
         image = _decode(f"{name} record {i}", record[image_key], decoder)
         if pixels is None:
             pixels = np.empty((count, *image.shape), np.uint8)
-        require(
-            image.shape == pixels.shape[1:],
-            f"{name} record {i}",
-            f"has shape {image.shape}, but the first has {pixels.shape[1:]}",
-            "give size=... (and channels) to make them equal",
-        )
+        problem = f"has shape {image.shape}, but the first has {pixels.shape[1:]}"
+        remedy = "give size=... (and channels) to make them equal"
+        require(image.shape == pixels.shape[1:], f"{name} record {i}", problem, remedy)
         pixels[i] = image
         for key, values in rows.items():
             values[i] = record[key]

@@ -97,19 +97,12 @@ class ArraySource:
     def __post_init__(self) -> None:
         n = len(self.pixels)
         require(n > 0, self.name, "holds no images", "give at least one")
-        require(
-            len(self.ids) == n and bool(np.all(np.diff(self.ids) > 0)),
-            self.name,
-            f"{len(self.ids)} ids for {n} images are not one ascending id each",
-            "number the images without repeats",
-        )
+        ok = len(self.ids) == n and bool(np.all(np.diff(self.ids) > 0))
+        problem = f"{len(self.ids)} ids for {n} images are not one ascending id each"
+        require(ok, self.name, problem, "number the images without repeats")
         for name, column in self._known.items():
-            require(
-                len(column) == n,
-                self.name,
-                f"{len(column)} {name}s do not fit {n} images",
-                f"give one {name} per image",
-            )
+            problem = f"{len(column)} {name}s do not fit {n} images"
+            require(len(column) == n, self.name, problem, f"give one {name} per image")
 
     @property
     def shape(self) -> tuple[int, int, int]:

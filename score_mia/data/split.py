@@ -68,12 +68,9 @@ class Split:
             "remove them from one of the two",
         )
         for what, count in self.counts.items():
-            require(
-                what == "reference" or count > 0,
-                "split",
-                f"has no {what} left to evaluate on",
-                "give more images, or a smaller reference share",
-            )
+            problem = f"has no {what} left to evaluate on"
+            remedy = "give more images, or a smaller reference share"
+            require(what == "reference" or count > 0, "split", problem, remedy)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Split):
@@ -307,20 +304,13 @@ def _both(
 ) -> Int[np.ndarray, " k"]:
     """Members, then non-members: none of them both, all of them in the source."""
     both = np.intersect1d(inside, outside)
-    require(
-        len(both) == 0,
-        "split files",
-        f"{len(both)} ids are member and non-member (first: {both[:1].tolist()})",
-        "remove them from one list",
-    )
+    problem = f"{len(both)} ids are member and non-member (first: {both[:1].tolist()})"
+    require(len(both) == 0, "split files", problem, "remove them from one list")
     ids = np.concatenate([inside, outside])
     unknown = ids[~np.isin(ids, source.ids)]
-    require(
-        len(unknown) == 0,
-        "split files",
-        f"{len(unknown)} ids are not in the data (first: {unknown[:1].tolist()})",
-        f"give ids from {source.ids[0]} to {source.ids[-1]}",
-    )
+    problem = f"{len(unknown)} ids are not in the data (first: {unknown[:1].tolist()})"
+    remedy = f"give ids from {source.ids[0]} to {source.ids[-1]}"
+    require(len(unknown) == 0, "split files", problem, remedy)
     return ids
 
 
@@ -405,19 +395,12 @@ def _ids(given: Listed, role: str, source: Source) -> Int[np.ndarray, " n"]:
             f"{owner} cannot be read ({error}); give ids or file names of the data: a "
             "list, a text file with one a line, or an npy or npz file of integers"
         ) from error
-    require(
-        values.ndim == 1 and values.dtype.kind in "iu",
-        owner,
-        f"holds {values.dtype} {values.shape}",
-        "give one list of integers",
-    )
+    ok = values.ndim == 1 and values.dtype.kind in "iu"
+    remedy = "give one list of integers"
+    require(ok, owner, f"holds {values.dtype} {values.shape}", remedy)
     require(len(values) > 0, owner, "holds no ids", "list some images")
-    require(
-        int(values.max()) <= _ID_MAX,
-        owner,
-        f"holds the id {int(values.max())}",
-        f"give ids up to {_ID_MAX}",
-    )
+    ok = int(values.max()) <= _ID_MAX
+    require(ok, owner, f"holds the id {int(values.max())}", f"give ids up to {_ID_MAX}")
     ids = np.unique(values).astype(np.int64)
     twice = len(values) - len(ids)
     require(twice == 0, owner, f"repeats {twice} ids", "list each once")
@@ -435,10 +418,6 @@ def _read(given: Path | tuple, role: str, source: Source) -> np.ndarray:
         return _named_ids(lines, "line", source)
     with given.open("rb") as file, np.load(file, allow_pickle=False) as data:
         keys = [k for k in _KEYS[role] if k in data] or list(data)
-        require(
-            len(keys) == 1,
-            f"{given}",
-            f"holds {sorted(data)}",
-            f"name the array with the ids {role!r}",
-        )
+        remedy = f"name the array with the ids {role!r}"
+        require(len(keys) == 1, f"{given}", f"holds {sorted(data)}", remedy)
         return np.asarray(data[keys[0]])

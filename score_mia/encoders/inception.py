@@ -109,12 +109,9 @@ def prepared(x: Batch, half_pixel: bool) -> Batch:
 def weights(state: Mapping[str, np.ndarray]) -> Weights:
     """From a state dict with the names of torchvision's and pytorch-fid's networks."""
     classes = entry(state, "fc.weight").shape[0]
-    require(
-        classes == _CLASSES,
-        "Inception weights",
-        f"tell {classes} classes apart, those of FID {_CLASSES}",
-        "give pt_inception-2015-12-05-6726825d.pth",
-    )
+    problem = f"tell {classes} classes apart, those of FID {_CLASSES}"
+    remedy = "give pt_inception-2015-12-05-6726825d.pth"
+    require(classes == _CLASSES, "Inception weights", problem, remedy)
     return {n: folded(state, f"{n}.conv", f"{n}.bn", _EPSILON) for n in _layers()}
 
 

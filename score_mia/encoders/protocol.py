@@ -87,12 +87,10 @@ def encode(
       UserError: no images, images neither grey nor in colour, or an encoder that has
         no such features.
     """
-    require(
-        images.ndim == 4 and len(images) > 0 and images.shape[-1] in CHANNELS,
-        f"images of shape {images.shape}",
-        "are not [n, h, w, 1] or [n, h, w, 3]",
-        "give at least one grey or colour image",
-    )
+    ok = images.ndim == 4 and len(images) > 0 and images.shape[-1] in CHANNELS
+    problem = "are not [n, h, w, 1] or [n, h, w, 3]"
+    remedy = "give at least one grey or colour image"
+    require(ok, f"images of shape {images.shape}", problem, remedy)
     program, tile = _program(encoder, images.shape[-1], output), encoder.tile
     return tiled(
         lambda rows: program(images[rows].astype(np.float32)),

@@ -103,12 +103,10 @@ def load_score_sde(
 def _network(spec: Mapping[str, Any]) -> DDPMNet | NCSNpp:
     """The network that a specification names: one whose layers theirs have too."""
     network = build(spec).networks
-    require(
-        isinstance(network, DDPMNet | NCSNpp),
-        f"network {spec['network']['name']!r}",
-        "is none of score_sde's",
-        "its checkpoints are of 'ddpm' or 'ncsnpp'",
-    )
+    ok = isinstance(network, DDPMNet | NCSNpp)
+    problem = "is none of score_sde's"
+    remedy = "its checkpoints are of 'ddpm' or 'ncsnpp'"
+    require(ok, f"network {spec['network']['name']!r}", problem, remedy)
     return network
 
 
@@ -122,12 +120,9 @@ def _torch(
     model, ema = _entry(found, "model", dict), _entry(found, "ema", dict)
     averages = _entry(ema, "shadow_params", list)
     for name, array in (*model.items(), *enumerate(averages)):
-        require(
-            isinstance(array, np.ndarray),
-            f"entry {name!r}",
-            "is no tensor",
-            "give a checkpoint of score_sde_pytorch",
-        )
+        ok = isinstance(array, np.ndarray)
+        remedy = "give a checkpoint of score_sde_pytorch"
+        require(ok, f"entry {name!r}", "is no tensor", remedy)
     _check_levels(sde, model.get("module.sigmas", model.get("sigmas")))
     params = params_from_state_dict(network, model, shape)
     average = params_from_state_dict(network, averaged(model, averages), shape)

@@ -86,12 +86,10 @@ def _mapped(config: Mapping[str, Any]) -> dict[str, Any]:
     sde, parameterisation = _process(model, training)
     network = _network(model, side)
     table = network["scale_by_sigma"] and network.get("embedding") != "fourier"
-    require(
-        not (table and bool(training["continuous"])),
-        "model.scale_by_sigma=True",
-        "looks a continuous label up in a table of noise levels",
-        "such a model has no counterpart here",
-    )
+    ok = not (table and bool(training["continuous"]))
+    problem = "looks a continuous label up in a table of noise levels"
+    remedy = "such a model has no counterpart here"
+    require(ok, "model.scale_by_sigma=True", problem, remedy)
     return {
         "network": {**network, "centered": centred},
         "sde": sde,
@@ -150,12 +148,9 @@ def _network(model: Mapping[str, Any], side: int) -> dict[str, Any]:
     one_of("model.name", name, ("ddpm", "ncsnpp"))
     known = _COMMON if name == "ddpm" else {**_COMMON, **_NCSNPP}
     normalisation = model.get("normalization", "GroupNorm")
-    require(
-        normalisation == "GroupNorm",
-        f"model.normalization={normalisation!r}",
-        "has no counterpart here",
-        "only GroupNorm has",
-    )
+    ok = normalisation == "GroupNorm"
+    problem = "has no counterpart here"
+    require(ok, f"model.normalization={normalisation!r}", problem, "only GroupNorm has")
     fields = {ours: _field(model, "model", theirs) for theirs, ours in known.items()}
     # A resolution that no level has is passed over there, and a mistake here.
     levels = {side >> i for i in range(len(fields["multipliers"]))}

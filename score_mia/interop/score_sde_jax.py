@@ -54,12 +54,9 @@ def params_from_flax(
         for path, array in _leaves(waiting[kind].pop(0)):
             state[f"{name}.{_their_name(path)}"] = _their_order(array, path)
     left = [kind for kind, layers in waiting.items() if layers]
-    require(
-        not left,
-        f"its layers {', '.join(left)}",
-        f"have no place in {type(spec).__name__}",
-        "compare the specification with the checkpoint's configuration",
-    )
+    problem = f"have no place in {type(spec).__name__}"
+    remedy = "compare the specification with the checkpoint's configuration"
+    require(not left, f"its layers {', '.join(left)}", problem, remedy)
     return params_from_state_dict(spec, state, hwc)
 
 
@@ -69,12 +66,8 @@ def _by_class(tree: Mapping[str, Any]) -> dict[str, list[Any]]:
     for name, layer in tree.items():
         match = re.fullmatch(r"(\w+)_(\d+)", str(name))
         ok = match is not None and isinstance(layer, Mapping)
-        require(
-            ok,
-            f"its entry {name!r}",
-            "is no layer of score_sde",
-            "give a checkpoint of its DDPM or NCSNpp",
-        )
+        remedy = "give a checkpoint of its DDPM or NCSNpp"
+        require(ok, f"its entry {name!r}", "is no layer of score_sde", remedy)
         assert match is not None
         found.setdefault(match[1], []).append((int(match[2]), layer))
     return {

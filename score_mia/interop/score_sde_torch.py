@@ -46,12 +46,8 @@ def params_from_state_dict(
       UserError: an entry is missing, left over or of another shape, or the table of
         noise levels differs: the specification is not that of the checkpoint.
     """
-    require(
-        spec.classes == 0,
-        f"classes={spec.classes}",
-        "are unknown to score_sde_pytorch",
-        "set classes to 0",
-    )
+    problem = "are unknown to score_sde_pytorch"
+    require(spec.classes == 0, f"classes={spec.classes}", problem, "set classes to 0")
     options = spec.options() if isinstance(spec, DDPMNet) else spec
     state = {k.removeprefix("module."): np.asarray(v) for k, v in state.items()}
     _check_sigmas(options, state.pop("sigmas", None))
@@ -62,12 +58,9 @@ def params_from_state_dict(
     if not options.conditional:
         # Their blocks keep the layers that an unconditional network never calls.
         state = {k: v for k, v in state.items() if ".Dense_0." not in k}
-    require(
-        not state,
-        f"state dict entry {next(iter(state), '')!r}",
-        f"has no place in {type(spec).__name__} ({len(state)} such)",
-        "compare the specification with the checkpoint's configuration",
-    )
+    problem = f"has no place in {type(spec).__name__} ({len(state)} such)"
+    remedy = "compare the specification with the checkpoint's configuration"
+    require(not state, f"state dict entry {next(iter(state), '')!r}", problem, remedy)
     return parameters(module)
 
 
@@ -86,12 +79,10 @@ def averaged(
       UserError: the averages are not as many, or have other shapes.
     """
     trained = [k for k in state if not re.search(r"(^|\.)sigmas$|modules\.\d+\.W$", k)]
-    require(
-        len(trained) == len(averages),
-        f"{len(averages)} moving averages",
-        f"do not fit {len(trained)} trained parameters",
-        "give a checkpoint of score_sde_pytorch",
-    )
+    ok = len(trained) == len(averages)
+    problem = f"do not fit {len(trained)} trained parameters"
+    remedy = "give a checkpoint of score_sde_pytorch"
+    require(ok, f"{len(averages)} moving averages", problem, remedy)
     for name, array in zip(trained, averages, strict=True):
         require(
             np.shape(array) == np.shape(state[name]),
@@ -126,12 +117,9 @@ def _taken(state: dict[str, np.ndarray], weight: _Weight) -> np.ndarray:
     wanted = weight.variable.shape
     if len(wanted) == 2 and array.shape[:-2] == (1, 1):
         array = array[0, 0]  # a 1x1 convolution is a matrix
-    require(
-        array.shape == wanted,
-        f"state dict entry {weight.name!r}",
-        f"has shape {array.shape} (in our order) where {wanted} is expected",
-        "compare the specification with the checkpoint's configuration",
-    )
+    problem = f"has shape {array.shape} (in our order) where {wanted} is expected"
+    remedy = "compare the specification with the checkpoint's configuration"
+    require(array.shape == wanted, f"state dict entry {weight.name!r}", problem, remedy)
     return np.asarray(array, np.float32)
 
 

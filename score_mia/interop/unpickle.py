@@ -57,12 +57,9 @@ def read_torch(path: str | Path, entries: Iterable[str]) -> dict[str, Any]:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
             tree, fetch = _zipped(file) if zipped else _legacy(file)
-            require(
-                isinstance(tree, dict),
-                "what it holds",
-                f"is a {type(tree).__name__} and no dict",
-                "save a dict of state dicts",
-            )
+            problem = f"is a {type(tree).__name__} and no dict"
+            remedy = "save a dict of state dicts"
+            require(isinstance(tree, dict), "what it holds", problem, remedy)
             arrays = _Arrays(fetch, size)
             return {k: arrays.tree(tree[k]) for k in entries if k in tree}
     except UserError as error:
@@ -160,12 +157,9 @@ class _Arrays:
             within = stored.count >= 0 and self.budget >= 0
             require(within, "its tensors", "are larger than the file", _REMEDY)
             data = self.fetch(stored)
-            require(
-                len(data) == stored.nbytes,
-                f"storage {stored.key!r}",
-                f"has {len(data)} bytes where {stored.nbytes} are declared",
-                _REMEDY,
-            )
+            ok = len(data) == stored.nbytes
+            problem = f"has {len(data)} bytes where {stored.nbytes} are declared"
+            require(ok, f"storage {stored.key!r}", problem, _REMEDY)
             self.read[stored] = np.frombuffer(data, stored.dtype.newbyteorder("<"))
         return self.read[stored]
 
@@ -182,12 +176,9 @@ def _zipped(file: BinaryIO) -> tuple[Any, Fetch]:
 
     def member(name: str, most: int) -> bytes:
         info = archive.getinfo(f"{root}{name}")
-        require(
-            info.compress_type == zipfile.ZIP_STORED and info.file_size <= most,
-            f"{name} of {info.file_size} bytes",
-            f"is compressed, or longer than the {most} declared",
-            _REMEDY,
-        )
+        ok = info.compress_type == zipfile.ZIP_STORED and info.file_size <= most
+        problem = f"is compressed, or longer than the {most} declared"
+        require(ok, f"{name} of {info.file_size} bytes", problem, _REMEDY)
         return archive.read(info)  # which checks the CRC
 
     if f"{root}byteorder" in archive.namelist():

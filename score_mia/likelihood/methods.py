@@ -71,12 +71,10 @@ class FixedGrid:
     def __post_init__(self) -> None:
         at_least("evaluations", self.evaluations, 1)
         one_of("method", self.method, METHODS)
-        require(
-            self.evaluations % self.stages == 0,
-            f"evaluations={self.evaluations}",
-            f"make no whole number of steps of {self.method!r}",
-            f"give a multiple of {self.stages}",
-        )
+        ok = self.evaluations % self.stages == 0
+        problem = f"make no whole number of steps of {self.method!r}"
+        remedy = f"give a multiple of {self.stages}"
+        require(ok, f"evaluations={self.evaluations}", problem, remedy)
 
     @property
     def stages(self) -> int:

@@ -37,10 +37,8 @@ class InMemory:
             params = self.model.params
             given = Foreign(dict(order.spec), params, params, 0, about)
             return adopt(folder, order, lambda: given)
-        require(
-            origin(folder) == about and has_arrays(folder),
-            f"target {self.digest}",
-            f"was handed over in memory, and {folder} does not hold it",
-            "call score_mia.audit with it again",
-        )
+        ok = origin(folder) == about and has_arrays(folder)
+        problem = f"was handed over in memory, and {folder} does not hold it"
+        remedy = "call score_mia.audit with it again"
+        require(ok, f"target {self.digest}", problem, remedy)
         return 0

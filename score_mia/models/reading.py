@@ -48,12 +48,10 @@ class Called:
 
         def read() -> Foreign:
             given = function(order.spec)
-            require(
-                isinstance(given, Foreign),
-                f"target.call {self.call!r}",
-                f"returned a {type(given).__name__}",
-                "let it return a score_mia.interop.Foreign",
-            )
+            ok = isinstance(given, Foreign)
+            problem = f"returned a {type(given).__name__}"
+            remedy = "let it return a score_mia.interop.Foreign"
+            require(ok, f"target.call {self.call!r}", problem, remedy)
             return given
 
         return adopt(folder, order, read)
@@ -79,12 +77,8 @@ def adopt(folder: Path, order: Order, read: Callable[[], Foreign]) -> int:
     if same and has_arrays(folder) and not is_unsealed(folder):
         return given.step
     free = not (folder / "target.json").exists() and not (folder / "state").exists()
-    require(
-        free or same,
-        f"{folder}",
-        "holds another target" if before is None else f"holds {before['file']}",
-        "choose another --workdir",
-    )
+    problem = "holds another target" if before is None else f"holds {before['file']}"
+    require(free or same, f"{folder}", problem, "choose another --workdir")
     about = {
         **order.provenance,
         "imported": given.origin,

@@ -113,12 +113,10 @@ class GroupNorm(nnx.Module):
     """
 
     def __init__(self, channels: int, groups: int):
-        require(
-            groups > 0 and channels % groups == 0,
-            f"{channels} channels",
-            f"cannot be normalised in {groups} groups",
-            "choose features and multipliers whose products the groups divide",
-        )
+        ok = groups > 0 and channels % groups == 0
+        problem = f"cannot be normalised in {groups} groups"
+        remedy = "choose features and multipliers whose products the groups divide"
+        require(ok, f"{channels} channels", problem, remedy)
         self.scale = nnx.Param(jnp.ones((channels,)))
         self.bias = nnx.Param(jnp.zeros((channels,)))
         self.groups = groups

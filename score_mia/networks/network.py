@@ -82,12 +82,9 @@ def functional(spec: Spec, shape: Iterable[int]) -> Network:
       UserError: the shape is no triple of positive ints, or the module refuses it.
     """
     sizes = tuple(int(n) for n in shape)
-    require(
-        len(sizes) == 3 and min(sizes) > 0,
-        f"image shape {sizes}",
-        "is no (height, width, channels)",
-        "give three positive whole numbers",
-    )
+    ok = len(sizes) == 3 and min(sizes) > 0
+    remedy = "give three positive whole numbers"
+    require(ok, f"image shape {sizes}", "is no (height, width, channels)", remedy)
     height, width, channels = sizes
     hwc = (height, width, channels)
     abstract(spec, hwc)
@@ -127,12 +124,10 @@ class _Apply:
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "b h w c"]:
-        require(
-            x.shape[1:] == self.shape,
-            f"images of shape {x.shape[1:]}",
-            f"do not fit the network's {self.shape}",
-            "resize them, or build the network for their shape",
-        )
+        ok = x.shape[1:] == self.shape
+        problem = f"do not fit the network's {self.shape}"
+        remedy = "resize them, or build the network for their shape"
+        require(ok, f"images of shape {x.shape[1:]}", problem, remedy)
         module = merged(self.spec, self.shape, params)
         return module(x, label.astype(x.dtype), condition, dropout_key)
 
@@ -154,12 +149,9 @@ def merged(spec: Spec, shape: Shape, params: Params) -> Any:
       UserError: the parameters are of another specification or shape.
     """
     graph, structure = _graph(spec, shape)
-    require(
-        jax.tree.structure(params) == structure,
-        "network parameters",
-        "are not those of this network",
-        "use the specification that they were made with",
-    )
+    ok = jax.tree.structure(params) == structure
+    remedy = "use the specification that they were made with"
+    require(ok, "network parameters", "are not those of this network", remedy)
     return nnx.merge(graph, _renamed(params, _int_if_digits))
 
 

@@ -80,24 +80,19 @@ class Options:
         at_least("classes", self.classes, 0)
         at_least("sigma_steps", self.sigma_steps, 2)
         within("dropout", self.dropout, 0.0, 0.99)
-        require(
-            len(self.multipliers) > 0 and min(self.multipliers) > 0,
-            f"multipliers={self.multipliers}",
-            "are no positive whole numbers",
-            "give one for each level, such as (1, 2, 2)",
-        )
+        ok = len(self.multipliers) > 0 and min(self.multipliers) > 0
+        problem = "are no positive whole numbers"
+        remedy = "give one for each level, such as (1, 2, 2)"
+        require(ok, f"multipliers={self.multipliers}", problem, remedy)
         require(
             0 < self.sigma_min < self.sigma_max,
             f"sigma_min={self.sigma_min!r}, sigma_max={self.sigma_max!r}",
             "are no ascending positive pair",
             "give 0 < sigma_min < sigma_max",
         )
-        require(
-            not self.fir or (len(self.fir_kernel) > 1 and sum(self.fir_kernel) > 0),
-            f"fir_kernel={self.fir_kernel}",
-            "is no filter",
-            "give two taps or more with a positive sum, such as (1, 3, 3, 1)",
-        )
+        ok = not self.fir or (len(self.fir_kernel) > 1 and sum(self.fir_kernel) > 0)
+        remedy = "give two taps or more with a positive sum, such as (1, 3, 3, 1)"
+        require(ok, f"fir_kernel={self.fir_kernel}", "is no filter", remedy)
         for name, known in _CHOICES.items():
             one_of(name, getattr(self, name), known)
 
@@ -147,9 +142,6 @@ def check_shape(o: Options, shape: Shape) -> None:
     )
     levels = [height >> level for level in range(len(o.multipliers))]
     for resolution in o.attention:
-        require(
-            resolution in levels,
-            f"attention at {resolution}",
-            f"names no level; their heights are {levels}",
-            "choose among these, or () for none",
-        )
+        problem = f"names no level; their heights are {levels}"
+        remedy = "choose among these, or () for none"
+        require(resolution in levels, f"attention at {resolution}", problem, remedy)

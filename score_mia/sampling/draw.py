@@ -113,12 +113,9 @@ def times_from(
     whole = dataclasses.replace(sampler, steps=None).times(sde)
     first = (1.0 - strength) * (len(whole) - 1)
     rows = np.unique(np.rint(np.linspace(first, len(whole) - 1, steps)).astype(int))
-    require(
-        len(rows) == steps,
-        f"steps={steps} at strength={strength!r}",
-        f"are more than the {len(whole) - round(first)} times there",
-        "give fewer steps",
-    )
+    ok = len(rows) == steps
+    problem = f"are more than the {len(whole) - round(first)} times there"
+    require(ok, f"steps={steps} at strength={strength!r}", problem, "give fewer steps")
     return whole[rows]
 
 
@@ -150,12 +147,8 @@ def decode(
 
 
 def _deterministic(sampler: Ddim) -> None:
-    require(
-        sampler.eta == 0.0,
-        f"eta={sampler.eta!r}",
-        "adds noise, which no inversion can undo",
-        "give eta=0",
-    )
+    problem = "adds noise, which no inversion can undo"
+    require(sampler.eta == 0.0, f"eta={sampler.eta!r}", problem, "give eta=0")
 
 
 Task = Callable[..., Image]
@@ -236,9 +229,6 @@ def draw_rows(
 def require_finite(images: Float[np.ndarray, "n h w c"]) -> None:
     """Refuse what a diverged target draws."""
     bad = int(np.sum(~np.isfinite(images).all(axis=(1, 2, 3))))
-    require(
-        bad == 0,
-        "samples",
-        f"{bad} of {len(images)} hold NaN or infinite values",
-        "train the target longer, or give the sampler more steps",
-    )
+    problem = f"{bad} of {len(images)} hold NaN or infinite values"
+    remedy = "train the target longer, or give the sampler more steps"
+    require(bad == 0, "samples", problem, remedy)

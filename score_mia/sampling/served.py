@@ -98,12 +98,9 @@ class Served:
             )
             return None
         columns = self._conditioner.columns
-        require(
-            prompts is not None and len(columns) == 1,
-            "prompts",
-            f"are what the model is told, which is made of {columns}",
-            "give one for each seed, to a model whose conditioner reads one column",
-        )
+        problem = f"are what the model is told, which is made of {columns}"
+        remedy = "give one for each seed, to a model whose conditioner reads one column"
+        require(prompts is not None and len(columns) == 1, "prompts", problem, remedy)
         return self._conditioner({columns[0]: np.asarray(prompts)})
 
     def _clipped(self, task: Task, seeds: np.ndarray, *given: Any) -> np.ndarray:

@@ -203,12 +203,9 @@ def _accountant(m: Mechanism, accountant: str) -> Any:
         "add_or_remove": dp.NeighboringRelation.ADD_OR_REMOVE_ONE,
         "replace": dp.NeighboringRelation.REPLACE_ONE,
     }[m.adjacency]
-    require(
-        accountant == "pld" or m.adjacency != "replace",
-        "accountant='rdp'",
-        "does not cover adjacency='replace'",
-        "take accountant='pld'",
-    )
+    ok = accountant == "pld" or m.adjacency != "replace"
+    remedy = "take accountant='pld'"
+    require(ok, "accountant='rdp'", "does not cover adjacency='replace'", remedy)
     if accountant == "rdp":
         return dp.rdp.RdpAccountant(ORDERS, relation)
     # Losses of one step lie within `spread` of 0 but for e^-50; with more than 50,000

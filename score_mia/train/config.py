@@ -72,12 +72,9 @@ class Privacy:
                 positive(f"dp.{name}", getattr(self, name))
         if self.rate is not None:
             within("dp.rate", self.rate, 0.0, 1.0)
-        require(
-            bool(0 < self.delta < 1),
-            f"dp.delta={self.delta!r}",
-            "is not between 0 and 1",
-            "give 1 / (2 members) or less",
-        )
+        ok = bool(0 < self.delta < 1)
+        remedy = "give 1 / (2 members) or less"
+        require(ok, f"dp.delta={self.delta!r}", "is not between 0 and 1", remedy)
         for name in ("capacity", "microbatch"):
             if getattr(self, name) is not None:
                 _whole(f"dp.{name}", getattr(self, name), 1)
@@ -155,12 +152,9 @@ class TrainConfig:
         at_least("weight_decay", self.weight_decay, 0.0)
         if self.clip is not None:
             positive("clip", self.clip)
-        require(
-            self.dp is None or isinstance(self.dp, Privacy),
-            f"dp={self.dp!r}",
-            "is no privacy config",
-            "give dp=dict(epsilon=..., delta=...)",
-        )
+        ok = self.dp is None or isinstance(self.dp, Privacy)
+        remedy = "give dp=dict(epsilon=..., delta=...)"
+        require(ok, f"dp={self.dp!r}", "is no privacy config", remedy)
         _ = self.objective
 
     @staticmethod
@@ -194,12 +188,9 @@ class TrainConfig:
           UserError: a cutout as large as the image leaves nothing of it.
         """
         side = min(shape[:2])
-        require(
-            self.cutout < side,
-            f"train.cutout={self.cutout}",
-            f"covers images of {shape[0]}x{shape[1]} pixels whole",
-            f"give less than {side}, or 0 for none",
-        )
+        problem = f"covers images of {shape[0]}x{shape[1]} pixels whole"
+        remedy = f"give less than {side}, or 0 for none"
+        require(self.cutout < side, f"train.cutout={self.cutout}", problem, remedy)
 
     def record(self, clock: Clock) -> dict[str, Any]:
         """All fields as plain values, with the law of times that was trained by.

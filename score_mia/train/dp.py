@@ -55,21 +55,17 @@ def mechanism(config: TrainConfig, rows: int) -> Mechanism:
     """
     dp = _privacy(config)
     rate = config.batch / rows if dp.rate is None else dp.rate
-    require(
-        rate <= 1,
-        f"batch={config.batch}",
+    problem = (
         f"is larger than the training set of {rows} images, which private training "
-        "samples without replacement",
-        f"give {rows} or less",
+        "samples without replacement"
     )
+    require(rate <= 1, f"batch={config.batch}", problem, f"give {rows} or less")
     least = accounting.capacity(rows, rate)
     capacity = least if dp.capacity is None else dp.capacity
-    require(
-        capacity >= least or dp.accountant == "pld",
-        f"dp.capacity={capacity}",
-        "truncates batches, which accountant='rdp' knows nothing of",
-        f"give {least} or more, or take accountant='pld'",
-    )
+    ok = capacity >= least or dp.accountant == "pld"
+    problem = "truncates batches, which accountant='rdp' knows nothing of"
+    remedy = f"give {least} or more, or take accountant='pld'"
+    require(ok, f"dp.capacity={capacity}", problem, remedy)
     found = Mechanism(rows, rate, capacity, 0.0, config.steps, dp.adjacency)
     return dataclasses.replace(found, noise_multiplier=_noise(dp, found))
 

@@ -269,12 +269,10 @@ class _Run:
         if found is None:
             return self.initial(), 0.0
         _require_same_run(folder, found.record.get("identity"), identity)
-        require(
-            found.step <= self.config.steps,
-            f"steps={self.config.steps}",
-            f"lie behind step {found.step}, which {folder} has reached",
-            "give more steps or a new folder",
-        )
+        ok = found.step <= self.config.steps
+        problem = f"lie behind step {found.step}, which {folder} has reached"
+        remedy = "give more steps or a new folder"
+        require(ok, f"steps={self.config.steps}", problem, remedy)
         state = jax.tree.unflatten(
             jax.tree.structure(shapes), jax.tree.leaves(found.tree)
         )
@@ -365,38 +363,27 @@ def as_tree(state: State) -> dict[str, Any]:
 
 def _float32(shapes: Any) -> Any:
     for leaf in jax.tree.leaves(shapes):
-        require(
-            leaf.dtype == jnp.float32,
-            "network parameters",
-            f"hold {leaf.dtype}",
-            "keep parameters in float32 (compute in what you like)",
-        )
+        ok = leaf.dtype == jnp.float32
+        remedy = "keep parameters in float32 (compute in what you like)"
+        require(ok, "network parameters", f"hold {leaf.dtype}", remedy)
     return shapes
 
 
 def _check_data(
     images: np.ndarray, conditions: Any, shape: tuple[int, int, int]
 ) -> None:
-    require(
-        images.ndim == 4 and images.shape[1:] == shape and len(images) > 0,
-        f"images of shape {images.shape}",
-        f"are not [n, {', '.join(map(str, shape))}]",
-        "give at least one image of the spec's shape",
-    )
-    require(
-        images.dtype == np.float32,
-        f"images of dtype {images.dtype}",
-        "are not float32",
-        "give float32 in [0, 1]",
-    )
+    ok = images.ndim == 4 and images.shape[1:] == shape and len(images) > 0
+    problem = f"are not [n, {', '.join(map(str, shape))}]"
+    remedy = "give at least one image of the spec's shape"
+    require(ok, f"images of shape {images.shape}", problem, remedy)
+    ok = images.dtype == np.float32
+    remedy = "give float32 in [0, 1]"
+    require(ok, f"images of dtype {images.dtype}", "are not float32", remedy)
     finite("images", images)
     low, high = float(images.min()), float(images.max())
-    require(
-        low >= 0.0 and high <= 1.0,
-        f"images in [{low:.4g}, {high:.4g}]",
-        "leave [0, 1]",
-        "divide 8-bit values by 255",
-    )
+    ok = low >= 0.0 and high <= 1.0
+    remedy = "divide 8-bit values by 255"
+    require(ok, f"images in [{low:.4g}, {high:.4g}]", "leave [0, 1]", remedy)
     for leaf in jax.tree.leaves(conditions):
         require(
             leaf.shape[:1] == (len(images),),
@@ -421,12 +408,9 @@ def run_identity(
 
 
 def _require_same_run(folder: Path, found: Any, identity: str) -> None:
-    require(
-        found == identity,
-        f"{folder}",
-        "holds the training of another config or other data",
-        "choose another workdir, or delete that folder to train anew",
-    )
+    problem = "holds the training of another config or other data"
+    remedy = "choose another workdir, or delete that folder to train anew"
+    require(found == identity, f"{folder}", problem, remedy)
 
 
 def _is_done(
@@ -476,12 +460,9 @@ def _seal(
         told = old.get("privacy")
         names = ("noise_multiplier", "rate", "clip", "delta")
         ok = isinstance(told, dict) and all(told.get(n) == privacy[n] for n in names)
-    require(
-        ok,
-        f"{folder / 'target.json'}",
-        "does not say what a training with this config leaves",
-        "restore it from a copy, or train in a new workdir",
-    )
+    problem = "does not say what a training with this config leaves"
+    remedy = "restore it from a copy, or train in a new workdir"
+    require(ok, f"{folder / 'target.json'}", problem, remedy)
     about = {**provenance, "step": step}
     about |= {n: old[n] for n in ("seconds", "config", "versions") if n in old}
     seal_target(

@@ -263,12 +263,9 @@ _FOUR: Mapping[type[SDE], _Process] = {
 
 
 def _four(sde: SDE) -> _Process:
-    require(
-        type(sde) in _FOUR,
-        f"sde {type(sde).__name__}",
-        "is none of the four that the paper attacks",
-        "use the signal 'likelihood'",
-    )
+    problem = "is none of the four that the paper attacks"
+    remedy = "use the signal 'likelihood'"
+    require(type(sde) in _FOUR, f"sde {type(sde).__name__}", problem, remedy)
     return _FOUR[type(sde)]
 
 

@@ -155,12 +155,9 @@ def prepare_drd(
     items = []
     for name in list_images(root):
         stem = Path(name).stem
-        require(
-            stem in levels,
-            f"image {name}",
-            "has no level in the label files",
-            "give every csv, --labels=trainLabels.csv,retinopathy_solution.csv",
-        )
+        ok = stem in levels
+        remedy = "give every csv, --labels=trainLabels.csv,retinopathy_solution.csv"
+        require(ok, f"image {name}", "has no level in the label files", remedy)
         if levels[stem] > 0:
             items.append(Item(root / name, name, levels[stem]))
     require(bool(items), f"folder {root}", "has no image of level > 0", "check labels")
@@ -199,12 +196,9 @@ def _prepare(
     folder = Path(builder.data_dir)
     if folder.exists():
         written = builder.info.splits["train"].num_examples
-        require(
-            written == len(items),
-            f"{folder}",
-            f"already holds {written} images, not these {len(items)}",
-            "delete the folder to prepare it anew",
-        )
+        problem = f"already holds {written} images, not these {len(items)}"
+        remedy = "delete the folder to prepare it anew"
+        require(written == len(items), f"{folder}", problem, remedy)
         return folder
     with tempfile.TemporaryDirectory() as unused:
         try:
