@@ -456,11 +456,4 @@ class EDM(SDE):
         return jnp.asarray(t, jnp.float32)
 
 
-SDES = {
-    "vp": VP,
-    "sub_vp": SubVP,
-    "ve": VE,
-    "ddpm": DDPM,
-    "smld": SMLD,
-    "edm": EDM,
-}
+SDES = {"vp": VP, "sub_vp": SubVP, "ve": VE, "ddpm": DDPM, "smld": SMLD, "edm": EDM}

@@ -13,12 +13,7 @@ import jax.numpy as jnp
 
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import (
-    abstract_target,
-    example,
-    first_row,
-    require_ready,
-)
+from score_mia.auditing.ready import abstract_target, example, first_row, require_ready
 from score_mia.auditing.work import look
 from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source

@@ -20,12 +20,7 @@ from typing import NamedTuple
 from score_mia.check import UserError, one_of, require
 from score_mia.results import UNKNOWN, AttackResult, AuditResult, Estimate
 
-_SIGNS = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+_SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _NUMBERS = ("auc", "balanced_accuracy", "epsilon", "margin", "tpr@FPR")
 _BOUNDS = ("value", "low", "high")
 

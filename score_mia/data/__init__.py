@@ -19,10 +19,4 @@ SOURCES = {
 
 SPLITS = {"shuffled": shuffled, "coin": coin, "files": files}
 
-__all__ = [
-    "SOURCES",
-    "SPLITS",
-    "ArraySource",
-    "Source",
-    "Split",
-]
+__all__ = ["SOURCES", "SPLITS", "ArraySource", "Source", "Split"]

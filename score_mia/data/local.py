@@ -13,14 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from score_mia.check import (
-    UserError,
-    existing,
-    extra,
-    one_of,
-    printable,
-    require,
-)
+from score_mia.check import UserError, existing, extra, one_of, printable, require
 from score_mia.data.captions import captions
 from score_mia.data.pixels import Crop, Decoder, adapt
 from score_mia.data.source import ArraySource
@@ -41,9 +34,7 @@ SUFFIXES = (
 
 
 def bundled(
-    dataset: str = "fashion_mnist",
-    size: int | None = None,
-    channels: int | None = None,
+    dataset: str = "fashion_mnist", size: int | None = None, channels: int | None = None
 ) -> ArraySource:
     """Real images that need no download.
 

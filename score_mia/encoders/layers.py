@@ -33,11 +33,7 @@ def conv(x: Batch, p: Affine, stride: int = 1, pad: Pad | None = None) -> Batch:
     kh, kw = p.kernel.shape[:2]
     pad = ((kh // 2, kh // 2), (kw // 2, kw // 2)) if pad is None else pad
     out = jax.lax.conv_general_dilated(
-        x,
-        p.kernel,
-        (stride, stride),
-        pad,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        x, p.kernel, (stride, stride), pad, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     return out + p.bias[None, None, None]
 

@@ -111,10 +111,7 @@ def _network(spec: Mapping[str, Any]) -> DDPMNet | NCSNpp:
 
 
 def _torch(
-    path: Path,
-    network: DDPMNet | NCSNpp,
-    sde: Mapping[str, Any],
-    shape: Shape,
+    path: Path, network: DDPMNet | NCSNpp, sde: Mapping[str, Any], shape: Shape
 ) -> tuple[Params, Params, int]:
     found = read_torch(path, ("model", "ema", "step"))
     model, ema = _entry(found, "model", dict), _entry(found, "ema", dict)
@@ -130,10 +127,7 @@ def _torch(
 
 
 def _flax(
-    path: Path,
-    network: DDPMNet | NCSNpp,
-    _: Mapping[str, Any],
-    shape: Shape,
+    path: Path, network: DDPMNet | NCSNpp, _: Mapping[str, Any], shape: Shape
 ) -> tuple[Params, Params, int]:
     from flax.serialization import msgpack_restore
 

@@ -80,14 +80,7 @@ class Halve(nnx.Module):
     """Half the resolution, followed by or fused with a 3x3 convolution if `conv`."""
 
     def __init__(
-        self,
-        inp: int,
-        out: int,
-        draws: Draws,
-        *,
-        conv: bool,
-        fir: Kernel,
-        form: Form,
+        self, inp: int, out: int, draws: Draws, *, conv: bool, fir: Kernel, form: Form
     ):
         stride = 2 if conv else 1
         self.conv = Conv(inp, out, draws, stride=stride, form=form) if conv else None
@@ -109,14 +102,7 @@ class Double(nnx.Module):
     """Twice the resolution, followed by or fused with a 3x3 convolution if `conv`."""
 
     def __init__(
-        self,
-        inp: int,
-        out: int,
-        draws: Draws,
-        *,
-        conv: bool,
-        fir: Kernel,
-        form: Form,
+        self, inp: int, out: int, draws: Draws, *, conv: bool, fir: Kernel, form: Form
     ):
         self.conv = Conv(inp, out, draws, form=form) if conv else None
         self.fir = fir

@@ -107,10 +107,7 @@ class Drd(Pictures, skip_registration=True):
 
 
 def prepare_ffhq(
-    images: str | Path,
-    data_dir: str | Path,
-    size: int = 64,
-    crop: Crop = "none",
+    images: str | Path, data_dir: str | Path, size: int = 64, crop: Crop = "none"
 ) -> Path:
     """Write FFHQ as array_record from the folder `thumbnails128x128`.
 

@@ -10,9 +10,7 @@ from score_mia.data.source import ArraySource
 
 
 def ffhq(
-    data_dir: str | Path,
-    size: int = 64,
-    cache: str | Path | None = None,
+    data_dir: str | Path, size: int = 64, cache: str | Path | None = None
 ) -> ArraySource:
     """FFHQ thumbnails. No labels.
 
@@ -31,9 +29,7 @@ def ffhq(
 
 
 def drd(
-    data_dir: str | Path,
-    size: int = 64,
-    cache: str | Path | None = None,
+    data_dir: str | Path, size: int = 64, cache: str | Path | None = None
 ) -> ArraySource:
     """Diabetic retinopathy images, the 23,359 that show the disease (level above 0).
 
