@@ -6,11 +6,12 @@ and exits with a non-zero status, everything else is a bug and keeps its traceba
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ def require(condition: bool, thing: str, problem: str, remedy: str) -> None:
     """Raise `UserError("thing: problem; remedy")` unless the condition holds."""
     if not condition:
         raise UserError(f"{thing}: {problem}; {remedy}")
+
+
+@contextlib.contextmanager
+def refusing(problem: str, remedy: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """Tell errors of these kinds as `UserError("problem (what happened); remedy")`.
+
+    A `UserError` stays as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        raise UserError(f"{problem} ({reason(error)}); {remedy}") from error
 
 
 def at_least(name: str, value: float, low: float) -> None:

@@ -31,7 +31,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from score_mia.check import UserError, existing, reason, require
+from score_mia.check import UserError, existing, reason, refusing, require
 from score_mia.process import this_process
 
 DAMAGED = (
@@ -151,28 +151,20 @@ def load_npz(
         array is not the one that was sealed.
     """
     path = existing(path, "file")
-    try:
-        with (
-            open(path, "rb") as file,
-            warnings.catch_warnings(action="ignore"),
-            np.load(file, allow_pickle=False) as data,
-        ):
-            names = sorted(set(data) - {SEAL})
-            keys = names if keys is None else list(keys)
-            missing = [k for k in keys if k not in data]
-            if missing:
-                raise UserError(
-                    f"{path} has no array {missing[0]!r}; it holds {names}: {remedy}"
-                )
-            arrays = {k: data[k] for k in keys}
-            known = sealed and SEAL in data
-            seal = json.loads(str(data[SEAL])) if known else None
-    except UserError:
-        raise
-    except DAMAGED as error:
-        raise UserError(
-            f"{path} is damaged or no npz file ({reason(error)}); {remedy}"
-        ) from error
+    with (
+        refusing(f"{path} is damaged or no npz file", remedy, *DAMAGED),
+        open(path, "rb") as file,
+        warnings.catch_warnings(action="ignore"),
+        np.load(file, allow_pickle=False) as data,
+    ):
+        names = sorted(set(data) - {SEAL})
+        keys = names if keys is None else list(keys)
+        for key in keys:
+            if key not in data:
+                holds = f"it holds {names}: {remedy}"
+                raise UserError(f"{path} has no array {key!r}; {holds}")
+        arrays = {k: data[k] for k in keys}
+        seal = json.loads(str(data[SEAL])) if sealed and SEAL in data else None
     if sealed:
         _require_sealed(path, seal, arrays, remedy)
     return arrays
@@ -209,10 +201,8 @@ def load_json(path: str | Path, shape: Any = object, *, remedy: str = AGAIN) -> 
       UserError: the file is missing, damaged, or of another shape.
     """
     path = existing(path, "file")
-    try:
+    with refusing(f"{path} is damaged", remedy, OSError, ValueError):
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({reason(error)}); {remedy}") from error
     return parse_json(str(path), text, shape, remedy=remedy)
 
 
@@ -220,10 +210,9 @@ def parse_json(
     thing: str, text: str, shape: Any = object, *, remedy: str = AGAIN
 ) -> Any:
     """A JSON text as `load_json` reads a file; `thing` names it in messages."""
-    try:
+    kinds = (ValueError, RecursionError, MemoryError)
+    with refusing(f"{thing} is damaged", remedy, *kinds):
         value = json.loads(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{thing} is damaged ({reason(error)}); {remedy}") from error
     require_shape(thing, value, shape, remedy)
     return value
 

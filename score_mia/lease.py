@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from score_mia.check import UserError
+from score_mia.check import UserError, refusing
 from score_mia.files import (
     load_sealed,
     remove_orphans,
@@ -116,16 +116,12 @@ def lease(
     """
     folder = Path(folder)
     with contextlib.ExitStack() as stack:
-        try:
+        problem = f"workdir {folder} cannot be used"
+        with refusing(problem, "choose another --workdir", OSError):
             folder.mkdir(parents=True, exist_ok=True)
             locked = _lock(folder, number, clock(), stack)
             if not locked or _is_shared(folder):
                 stack.enter_context(_beating(folder, number, clock))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"workdir {folder} cannot be used ({reason}); choose another --workdir"
-            ) from error
         remove_orphans(folder)
         yield
 

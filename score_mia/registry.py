@@ -44,10 +44,8 @@ def load(path: str, what: str = "object") -> Any:
         return getattr(module, attribute)
     except AttributeError as error:
         names = [n for n in dir(module) if not n.startswith("_")]
-        raise UserError(
-            f"{what} {path!r}: {module_name!r} has no {attribute!r}; "
-            + did_you_mean(attribute, names)
-        ) from error
+        problem = f"{what} {path!r}: {module_name!r} has no {attribute!r}"
+        raise UserError(f"{problem}; {did_you_mean(attribute, names)}") from error
 
 
 def lookup(family: str, table: Mapping[str, Any], name: str) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import assess, assess_set
 from score_mia.auditing.plan import Plan
-from score_mia.check import UserError, require
+from score_mia.check import UserError, refusing, require
 from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
@@ -87,15 +87,11 @@ def check_network(model: Parts, condition: Any) -> Any:
     """
     key, apply = jax.random.key(0), model.network.apply
     params = jax.eval_shape(model.network.init, key)
-    try:
+    remedy = "give it apply(params, x, label, condition=None, *, dropout_key=None)"
+    with refusing("network: apply cannot be called", remedy, TypeError):
         x, label, told = example(model, params, condition)
         jax.eval_shape(apply, params, x, label, told)
         result = jax.eval_shape(with_dropout(apply, key), params, x, label, told)
-    except TypeError as error:
-        raise UserError(
-            f"network: apply cannot be called ({' '.join(str(error).split())}); give "
-            "it apply(params, x, label, condition=None, *, dropout_key=None)"
-        ) from error
     one = isinstance(result, jax.ShapeDtypeStruct)
     require(
         one and result.shape == x.shape,

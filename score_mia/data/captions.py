@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from score_mia.check import UserError, printable, require
+from score_mia.check import refusing, require
 from score_mia.files import DAMAGED
 
 FILES = ("captions.csv", "metadata.jsonl")
@@ -36,7 +36,7 @@ def captions(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
     (path,) = paths
     remedy = "give each image one line with its file and caption, or move it away"
     table: dict[str, str] = {}
-    try:
+    with refusing(f"{path} cannot be read", remedy, csv.Error, *DAMAGED):
         for number, row in enumerate(_rows(path), 1):
             name, text = _entry(row, _FILE), _entry(row, _CAPTION)
             known = isinstance(name, str) and isinstance(text, str)
@@ -44,11 +44,6 @@ def captions(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
             require(known, what, f"has no {' or '.join(_CAPTION)} of a file", remedy)
             require(name not in table, what, f"names {name!r} again", remedy)
             table[name] = text
-    except UserError:
-        raise
-    except (csv.Error, *DAMAGED) as error:
-        what = printable(str(error))
-        raise UserError(f"{path} cannot be read ({what}); {remedy}") from error
     missing = [name for name in names if name not in table]
     require(not missing, f"{path}", f"has no caption of {missing[:1]}", remedy)
     return tuple(table[name] for name in names)

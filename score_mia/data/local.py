@@ -13,7 +13,15 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from score_mia.check import UserError, existing, extra, one_of, printable, require
+from score_mia.check import (
+    UserError,
+    existing,
+    extra,
+    one_of,
+    printable,
+    refusing,
+    require,
+)
 from score_mia.data.captions import captions
 from score_mia.data.pixels import Crop, Decoder, adapt
 from score_mia.data.source import ArraySource
@@ -173,12 +181,9 @@ def _check_entry(path: Path) -> None:
 
 
 def _stat(path: Path) -> os.stat_result:
-    try:
+    problem = f"image {path} cannot be read"
+    with refusing(problem, "repair or remove the file", OSError):
         return path.stat()
-    except OSError as error:
-        raise UserError(
-            f"image {path} cannot be read ({error.strerror}); repair or remove the file"
-        ) from error
 
 
 def gather(
@@ -287,37 +292,30 @@ def in_memory(images: Shaped[np.ndarray, "..."], name: str = "images") -> ArrayS
 
 
 def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
-    try:
+    problem = f"{path} is damaged or no npy file"
+    with refusing(problem, "write it with np.save", *DAMAGED):
         return np.asarray(np.lib.format.open_memmap(path, mode="r"))
-    except DAMAGED as error:
-        raise UserError(
-            f"{path} is damaged or no npy file ({error}); write it with np.save"
-        ) from error
 
 
 def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            known = list(data)
-            if key is None:
-                rest = [k for k in known if k != "labels"]
-                key = rest[0] if len(rest) == 1 else "images"
-            if key not in known:
-                raise UserError(
-                    f"{path} has no array {key!r}; it holds {known}: give key=..."
-                )
-            parts = {k: data[k] for k in {key, "labels"} & set(known)}
-            for name, part in parts.items():
-                ok = isinstance(part, np.ndarray)
-                remedy = "write the file with np.savez"
-                require(ok, f"{path} entry {name!r}", "is no array", remedy)
-            return parts[key], parts.get("labels")
-    except UserError:
-        raise
-    except DAMAGED as error:
-        raise UserError(
-            f"{path} is damaged or no npz file ({error}); write it with np.savez"
-        ) from error
+    remedy = "write it with np.savez"
+    with (
+        refusing(f"{path} is damaged or no npz file", remedy, *DAMAGED),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as data,
+    ):
+        known = list(data)
+        if key is None:
+            rest = [k for k in known if k != "labels"]
+            key = rest[0] if len(rest) == 1 else "images"
+        if key not in known:
+            holds = f"it holds {known}: give key=..."
+            raise UserError(f"{path} has no array {key!r}; {holds}")
+        parts = {k: data[k] for k in {key, "labels"} & set(known)}
+        for name, part in parts.items():
+            ok = isinstance(part, np.ndarray)
+            require(ok, f"{path} entry {name!r}", "is no array", remedy)
+        return parts[key], parts.get("labels")
 
 
 def _layout(name: str, pixels: np.ndarray) -> Shaped[np.ndarray, "n h w c"]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from score_mia.check import UserError, one_of, require
+from score_mia.check import UserError, one_of, refusing, require
 from score_mia.data.local import cached
 from score_mia.data.pixels import Crop, Decoder
 from score_mia.data.source import ArraySource
@@ -95,9 +95,10 @@ def _builder(dataset: str, data_dir: str | Path | None) -> Any:
     where = None if data_dir is None else str(Path(data_dir).expanduser())
     try:
         return library.builder(dataset, data_dir=where)
-    except library.core.DatasetNotFoundError as error:
-        raise UserError(_unprepared(dataset, data_dir, error, None)) from error
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except (
+        *(library.core.DatasetNotFoundError, ValueError),
+        *(OSError, RuntimeError, ImportError),
+    ) as error:
         raise UserError(_unprepared(dataset, data_dir, error, None)) from error
 
 
@@ -187,14 +188,12 @@ def _collect(
 
 
 def _read(name: str, records: Any) -> Iterator[dict[str, Any]]:
+    remedy = "the files are damaged: delete them and prepare the set again"
+    kinds = (ValueError, OSError, RuntimeError, IndexError, SyntaxError)
     for i in range(len(records)):
-        try:
-            yield records[i]
-        except (ValueError, OSError, RuntimeError, IndexError, SyntaxError) as error:
-            raise UserError(
-                f"{name}: record {i} cannot be read ({error}); the files are damaged: "
-                "delete them and prepare the set again"
-            ) from error
+        with refusing(f"{name}: record {i} cannot be read", remedy, *kinds):
+            record = records[i]
+        yield record
 
 
 def _decode(

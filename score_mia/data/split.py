@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int
 
-from score_mia.check import UserError, at_least, existing, require, within
+from score_mia.check import at_least, existing, refusing, require, within
 from score_mia.data.source import Source
 from score_mia.files import DAMAGED, digest, load_npz, parse_json, save_npz
 
@@ -386,15 +386,12 @@ def _ids(given: Listed, role: str, source: Source) -> Int[np.ndarray, " n"]:
     else:
         given = existing(given, f"{role} file")
         owner = f"{role} file {given}"
-    try:
+    remedy = (
+        "give ids or file names of the data: a list, a text file with one a line, or "
+        "an npy or npz file of integers"
+    )
+    with refusing(f"{owner} cannot be read", remedy, *DAMAGED):
         values = _read(given, role, source)
-    except UserError:
-        raise
-    except DAMAGED as error:
-        raise UserError(
-            f"{owner} cannot be read ({error}); give ids or file names of the data: a "
-            "list, a text file with one a line, or an npy or npz file of integers"
-        ) from error
     ok = values.ndim == 1 and values.dtype.kind in "iu"
     remedy = "give one list of integers"
     require(ok, owner, f"holds {values.dtype} {values.shape}", remedy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from score_mia.check import UserError, one_of, require
+from score_mia.check import UserError, one_of, refusing, require
 
 _COMMON = {
     "nf": "features",
@@ -41,6 +41,8 @@ _LOWERED = (
     *("progressive_combine", "embedding_type"),
 )
 
+_REMEDY = "give what get_config().to_dict() says"
+
 
 def from_score_sde_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The specification (`spec.parts`) of a model of score_sde's configuration.
@@ -65,15 +67,9 @@ def from_score_sde_config(config: Mapping[str, Any]) -> dict[str, Any]:
       UserError: a field is missing, unknown or of another type, or the model is of a
         kind that has no counterpart here (named).
     """
-    try:
+    problem = "score_sde configuration: a field has a value of another type"
+    with refusing(problem, _REMEDY, TypeError, AttributeError, ValueError):
         return _mapped(config)
-    except (TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"score_sde configuration: a field has a value of another type ({error}); "
-            "give what get_config().to_dict() says"
-        ) from error
 
 
 def _mapped(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,19 +98,15 @@ def _mapped(config: Mapping[str, Any]) -> dict[str, Any]:
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = config.get(name)
     if not isinstance(section, Mapping):
-        raise UserError(
-            f"score_sde configuration: it has no section {name!r}; give what "
-            "get_config().to_dict() says"
-        )
+        problem = f"score_sde configuration: it has no section {name!r}"
+        raise UserError(f"{problem}; {_REMEDY}")
     return section
 
 
 def _field(section: Mapping[str, Any], path: str, name: str) -> Any:
     if name not in section:
-        raise UserError(
-            f"score_sde configuration: {path}.{name} is missing; give what "
-            "get_config().to_dict() says"
-        )
+        problem = f"score_sde configuration: {path}.{name} is missing"
+        raise UserError(f"{problem}; {_REMEDY}")
     value = section[name]
     return value.lower() if name in _LOWERED else value
 

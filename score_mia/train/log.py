@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from score_mia.check import UserError
+from score_mia.check import UserError, refusing
 from score_mia.files import write_atomic
 
 
@@ -19,17 +19,15 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
     Raises:
       UserError: the file cannot be written.
     """
-    try:
+    remedy = (
+        "free some space or choose a writable folder, then run the same command again"
+    )
+    with refusing(f"cannot write {path}", remedy, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.write(json.dumps(dict(entry)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror}); free some space or choose a "
-            "writable folder, then run the same command again"
-        ) from error
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -61,13 +59,9 @@ def _entries(path: Path) -> list[dict[str, Any] | None]:
     """Each line's entry, None for a line that holds none; [] if there is no file."""
     if not path.exists():
         return []
-    try:
+    remedy = "delete it: only the curve of the training is drawn from it"
+    with refusing(f"{path} cannot be read", remedy, OSError):
         lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); delete it: only the curve of "
-            "the training is drawn from it"
-        ) from error
     return [_entry(line) for line in lines if line.strip()]
 
 

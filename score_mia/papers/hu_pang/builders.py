@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from score_mia.check import UserError, existing, require
+from score_mia.check import existing, refusing, require
 from score_mia.data.local import list_images
 from score_mia.data.pixels import Crop, Decoder
 
@@ -163,14 +163,16 @@ def prepare_drd(
 
 
 def _levels(path: Path) -> dict[str, int]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["image"]: int(row["level"]) for row in csv.DictReader(file)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"label file {path}: needs the columns image and level ({error}); "
-            "give Kaggle's csv files unchanged"
-        ) from error
+    problem = f"label file {path}: needs the columns image and level"
+    remedy, kinds = (
+        "give Kaggle's csv files unchanged",
+        (KeyError, TypeError, ValueError),
+    )
+    with (
+        refusing(problem, remedy, *kinds),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
+        return {row["image"]: int(row["level"]) for row in csv.DictReader(file)}
 
 
 def _warn_count(name: str, have: int, full: int) -> None:
@@ -197,12 +199,12 @@ def _prepare(
         remedy = "delete the folder to prepare it anew"
         require(written == len(items), f"{folder}", problem, remedy)
         return folder
-    with tempfile.TemporaryDirectory() as unused:
-        try:
-            builder.download_and_prepare(download_dir=unused)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {folder} ({error}); free some space or choose another "
-                "data_dir, then run the same command again"
-            ) from error
+    remedy = (
+        "free some space or choose another data_dir, then run the same command again"
+    )
+    with (
+        tempfile.TemporaryDirectory() as unused,
+        refusing(f"cannot write {folder}", remedy, OSError),
+    ):
+        builder.download_and_prepare(download_dir=unused)
     return folder
