@@ -339,10 +339,9 @@ def load_state(folder: str | Path, like: Any) -> TrainingState | None:
             failure = failure or error
         warnings.warn(f"{failure}; trying the state before it", stacklevel=2)
     if failure is not None:
-        raise UserError(
-            f"training state {root}: no state can be read ({failure}); delete that "
-            "folder to train from the start"
-        ) from failure
+        problem = f"training state {root}: no state can be read ({failure})"
+        remedy = "delete that folder to train from the start"
+        raise UserError(f"{problem}; {remedy}") from failure
     return None
 
 

@@ -364,7 +364,6 @@ def _refuse(folder: Path, number: int, holder: Holder | None) -> NoReturn:
     if holder is not None:
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(holder.since))
         who = f"process {holder.process.pid} on {holder.process.host} since {since}"
-    raise UserError(
-        f"workdir {folder} is in use by {who}, as host number {number}; wait until it "
-        "has finished or stop it, or choose another --workdir"
-    )
+    problem = f"workdir {folder} is in use by {who}, as host number {number}"
+    remedy = "wait until it has finished or stop it, or choose another --workdir"
+    raise UserError(f"{problem}; {remedy}")

@@ -110,10 +110,8 @@ def _told(given: str) -> Iterator[None]:
         where = f"{error.filename}, line {error.lineno}"
         raise UserError(f"config {where}: {error.msg}; mend the file") from error
     except SystemExit as error:
-        raise UserError(
-            f"config: the file ends the program (sys.exit({error.code!r})); let "
-            "get_config return the config"
-        ) from error
+        problem = f"config: the file ends the program (sys.exit({error.code!r}))"
+        raise UserError(f"{problem}; let get_config return the config") from error
     except Exception as error:
         what = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(

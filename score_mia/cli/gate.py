@@ -66,10 +66,8 @@ def parse(text: str, attacks: Iterable[str]) -> Condition:
     owner = f"--fail_if={text}"
     found = re.fullmatch(r"(?:([^:]*):)?([^<>=]+)([<>]=?)([^<>=]+)", text.strip())
     if found is None:
-        raise UserError(
-            f"{owner}: is no condition; write [ATTACK:]NUMBER[.BOUND]>LIMIT, such as "
-            "tpr@0.01.low>0.05"
-        )
+        remedy = "write [ATTACK:]NUMBER[.BOUND]>LIMIT, such as tpr@0.01.low>0.05"
+        raise UserError(f"{owner}: is no condition; {remedy}")
     attack, left, sign, right = found.groups()
     if attack is not None:
         one_of(f"{owner}: attack", attack.strip(), attacks)

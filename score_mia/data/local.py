@@ -149,10 +149,8 @@ def list_images(path: Path) -> list[str]:
     """
 
     def refuse(error: OSError) -> NoReturn:
-        raise UserError(
-            f"folder {error.filename} cannot be searched ({error.strerror}); make it "
-            "readable, or move it away"
-        ) from error
+        problem = f"folder {error.filename} cannot be searched ({error.strerror})"
+        raise UserError(f"{problem}; make it readable, or move it away") from error
 
     names = []
     for folder, below, files in os.walk(path, onerror=refuse):
@@ -348,7 +346,6 @@ def _check_values(name: str, pixels: Shaped[np.ndarray, "n h w c"]) -> None:
         if not good.all():
             bad = int(np.argmin(good))
             low, high = float(x[bad].min()), float(x[bad].max())
-            raise UserError(
-                f"{name}: image {start + bad} has values from {low:g} to {high:g}; "
-                "remove NaNs and scale all images to [0, 1], or save uint8"
-            )
+            problem = f"{name}: image {start + bad} has values from {low:g} to {high:g}"
+            remedy = "remove NaNs and scale all images to [0, 1], or save uint8"
+            raise UserError(f"{problem}; {remedy}")

@@ -155,8 +155,6 @@ class ArraySource:
         rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         unknown = ids[self.ids[rows] != ids]
         if len(unknown):
-            raise UserError(
-                f"{self.name} has no image with id {unknown[0]}; its {len(self.ids)} "
-                f"ids run from {self.ids[0]} to {self.ids[-1]}"
-            )
+            remedy = f"its {len(self.ids)} ids run from {self.ids[0]} to {self.ids[-1]}"
+            raise UserError(f"{self.name} has no image with id {unknown[0]}; {remedy}")
         return rows

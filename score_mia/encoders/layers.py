@@ -160,8 +160,6 @@ def affine(kernel: np.ndarray, bias: np.ndarray) -> Affine:
 def entry(state: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """An array of a state dict in float64; `UserError` if it is not there."""
     if not isinstance(state.get(name), np.ndarray):
-        raise UserError(
-            f"encoder weights have no array {name!r}; give the state dict of the "
-            "network that the encoder names"
-        )
+        remedy = "give the state dict of the network that the encoder names"
+        raise UserError(f"encoder weights have no array {name!r}; {remedy}")
     return state[name].astype(np.float64)

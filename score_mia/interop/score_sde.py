@@ -135,10 +135,8 @@ def _flax(
         found: Any = msgpack_restore(path.read_bytes())
     except Exception as error:  # bytes from anywhere: whatever they make it raise
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise UserError(
-            f"it is damaged, or neither torch's nor Flax's ({reason}); copy the file "
-            "again from where it came"
-        ) from error
+        problem = f"it is damaged, or neither torch's nor Flax's ({reason})"
+        raise UserError(f"{problem}; copy the file again from where it came") from error
     require(isinstance(found, dict), "what it holds", "is no dict", _OF_JAX)
     optimiser = _entry(found, "optimizer", dict)
     params = params_from_flax(network, _entry(optimiser, "target", dict), shape)

@@ -108,10 +108,8 @@ def _leaves(layer: Mapping[str, Any]) -> Iterable[tuple[str, np.ndarray]]:
 
 def _array(value: Any, name: str) -> np.ndarray:
     if not isinstance(value, np.ndarray):
-        raise UserError(
-            f"its parameter {name!r} is a {type(value).__name__} and no array; "
-            "give a checkpoint of score_sde's DDPM or NCSNpp"
-        )
+        problem = f"its parameter {name!r} is a {type(value).__name__} and no array"
+        raise UserError(f"{problem}; give a checkpoint of score_sde's DDPM or NCSNpp")
     return value
 
 
