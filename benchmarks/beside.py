@@ -120,7 +120,6 @@ def target_case(folder: str, scratch: str) -> dict[str, Any]:
     from score_mia.checkpoint import load_target
     from score_mia.data.split import Split
     from score_mia.files import load_json
-    from score_mia.interop.score_sde_torch import state_dict_from_params
 
     workdir = Path(folder).parent
     settings = load_json(workdir / "config.json")
@@ -129,7 +128,7 @@ def target_case(folder: str, scratch: str) -> dict[str, Any]:
     ids = np.concatenate([split.members, split.nonmembers])[: _IMAGES.value]
     target = load_target(folder, allow=audit.names)
     spec = target.apply.spec
-    names = state_dict_from_params(spec, target.params, source.shape)
+    names = torch_state(spec, target.params, source.shape)
     np.savez(f"{scratch}/weights.npz", **names)
     np.savez(f"{scratch}/images.npz", images=source.images(ids))
     fields = {k: v for k, v in settings["network"].items() if k != "name"}
@@ -141,6 +140,24 @@ def target_case(folder: str, scratch: str) -> dict[str, Any]:
         "target": str(Path(folder).resolve()),
         "scratch": scratch,
     }
+
+
+def torch_state(spec: Any, params: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """The weights as the state dict of score_sde_pytorch, without "sigmas"."""
+    from score_mia.interop.score_sde_torch import _weights
+    from score_mia.networks.network import merged
+
+    options = spec.options() if hasattr(spec, "options") else spec
+    state = {}
+    for weight in _weights(merged(spec, shape, params), options):
+        array = np.asarray(weight.variable[...])
+        if array.ndim == 4:
+            array = array.transpose(3, 2, 0, 1)
+        elif array.ndim == 2 and weight.name.endswith(".weight"):
+            convolution = weight.name.split(".")[-2].startswith("Conv")
+            array = array.T[:, :, None, None] if convolution else array.T
+        state[weight.name] = array
+    return state
 
 
 def main(argv: list[str]) -> None:

@@ -16,6 +16,7 @@ takes numbers from a folder and never runs code that it names, unless the caller
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import shutil
@@ -73,13 +74,8 @@ def target_digest(target: Target, params: str | None = None) -> str:
 def tree_digest(tree: Any) -> str:
     """Digest of every array of a tree with its path, dtype and shape."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return digest(
-        *(
-            part
-            for path, leaf in leaves
-            for part in (jax.tree_util.keystr(path), np.asarray(leaf))
-        )
-    )
+    pairs = ((jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves)
+    return digest(*itertools.chain.from_iterable(pairs))
 
 
 # --- a target's folder -------------------------------------------------------------

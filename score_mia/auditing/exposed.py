@@ -62,16 +62,11 @@ def exposures(
     confidence = confidences(scores, member)
     order = np.lexsort((ids, -scores, ~member))
     files = source.columns(ids, ("file",)).get("file")
-    return [
-        Exposure(
-            int(ids[i]),
-            "" if files is None else str(files[i]),
-            "member" if member[i] else "non-member",
-            float(scores[i]),
-            float(confidence[i]),
-        )
-        for i in order
-    ]
+    files = np.full(len(ids), "") if files is None else np.asarray(files, str)
+    roles = np.where(member, "member", "non-member")
+    lists = (ids, files, roles, scores.astype(float), confidence)
+    columns = (np.asarray(a)[order].tolist() for a in lists)
+    return [Exposure(*row) for row in zip(*columns, strict=True)]
 
 
 def confidences(

@@ -37,9 +37,8 @@ class Verdict(NamedTuple):
             f"{c.name}: metrics.json says {c.before!r}, the scores {c.now!r}"
             for c in self.differing
         ]
-        rest = f"; taken as recorded: {', '.join(self.unchecked)}" * bool(
-            self.unchecked
-        )
+        recorded = f"; taken as recorded: {', '.join(self.unchecked)}"
+        rest = recorded if self.unchecked else ""
         sum_ = f"{len(self.differing)} of {self.numbers} numbers differ{rest}"
         return "\n".join([*lines, sum_])
 
@@ -67,10 +66,9 @@ def verify(workdir: str | Path) -> Verdict:
     again = dataclasses.replace(result, attacks=attacks)
     unchecked = ["target"]
     if (folder / "split.npz").exists():
-        counts = dataclasses.replace(
-            result.split, **Split.load(folder / "split.npz").counts
-        )
-        again = dataclasses.replace(again, split=counts)
+        counts = Split.load(folder / "split.npz").counts
+        split = dataclasses.replace(result.split, **counts)
+        again = dataclasses.replace(again, split=split)
     else:
         unchecked.append("split")
     unchecked.append("controls")
@@ -81,7 +79,9 @@ def verify(workdir: str | Path) -> Verdict:
 def _again(
     folder: Path, name: str, attack: AttackResult, result: AuditResult, replicates: int
 ) -> AttackResult:
-    """One attack's numbers, from its scores."""
+    """One attack's numbers, from its scores; a failed one has none."""
+    if attack.failed:
+        return attack
     _, member, scores = exposed.load(folder, name)
     fixed, proven = attack.at_fixed_threshold, attack.epsilon_lower_bound
     numbers = evaluate(

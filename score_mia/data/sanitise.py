@@ -58,30 +58,14 @@ class Duplicates:
 
     def listed(self, source: Source, most: int = 1000) -> list[dict[str, Any]]:
         """The closest pairs as JSON: ids, distance, and file names if there are any."""
-
-        def files(**ids: np.int64) -> dict[str, str]:
-            names = source.columns(np.asarray([*ids.values()]), ("file",)).get("file")
-            if names is None:
-                return {}
-            return {
-                f"{role}_file": str(name) for role, name in zip(ids, names, strict=True)
-            }
-
         order = np.lexsort((self.nonmembers, self.members, self.rmse))[:most]
-        return [
-            {
-                "member": int(a),
-                "nonmember": int(b),
-                "rmse": float(rmse),
-                **files(member=a, nonmember=b),
-            }
-            for a, b, rmse in zip(
-                self.members[order],
-                self.nonmembers[order],
-                self.rmse[order],
-                strict=True,
-            )
-        ]
+        groups = {"member": self.members[order], "nonmember": self.nonmembers[order]}
+        columns = {**groups, "rmse": self.rmse[order]}
+        for role, ids in groups.items():
+            if "file" in (known := source.columns(ids, ("file",))):
+                columns[f"{role}_file"] = np.asarray(known["file"], str)
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def near_duplicates(

@@ -157,10 +157,10 @@ def last_map(p: Weights, x: Batch) -> Batch:
     x = unit(x, "Conv2d_3b_1x1")
     x = max_pool(unit(x, "Conv2d_4a_3x3", valid=True), 3, 2)
     for name in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
-        x = _mixed_5(unit, x, name)
+        x = _mixed(unit, x, name, {"5x5": 2, "3x3dbl": 3})
     x = _halve_6(unit, x, "Mixed_6a")
     for name in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
-        x = _mixed_6(unit, x, name)
+        x = _mixed(unit, x, name, {"7x7": 3, "7x7dbl": 5})
     x = _halve_7(unit, x, "Mixed_7a")
     x = _mixed_7(unit, x, "Mixed_7b", mean_pool(x, 3))
     return _mixed_7(unit, x, "Mixed_7c", max_pool(x, 3, 1, 1))
@@ -173,11 +173,10 @@ def _chain(unit: Unit, x: Batch, *names: str, stride: int = 1) -> Batch:
     return unit(x, names[-1], stride)
 
 
-def _mixed_5(unit: Unit, x: Batch, m: str) -> Batch:
+def _mixed(unit: Unit, x: Batch, m: str, chains: Mapping[str, int]) -> Batch:
     return _beside(
         unit(x, f"{m}.branch1x1"),
-        _chain(unit, x, *_steps(f"{m}.branch5x5", 2)),
-        _chain(unit, x, *_steps(f"{m}.branch3x3dbl", 3)),
+        *(_chain(unit, x, *_steps(f"{m}.branch{c}", n)) for c, n in chains.items()),
         unit(mean_pool(x, 3), f"{m}.branch_pool"),
     )
 
@@ -187,15 +186,6 @@ def _halve_6(unit: Unit, x: Batch, m: str) -> Batch:
         unit(x, f"{m}.branch3x3", 2),
         _chain(unit, x, *_steps(f"{m}.branch3x3dbl", 3), stride=2),
         max_pool(x, 3, 2),
-    )
-
-
-def _mixed_6(unit: Unit, x: Batch, m: str) -> Batch:
-    return _beside(
-        unit(x, f"{m}.branch1x1"),
-        _chain(unit, x, *_steps(f"{m}.branch7x7", 3)),
-        _chain(unit, x, *_steps(f"{m}.branch7x7dbl", 5)),
-        unit(mean_pool(x, 3), f"{m}.branch_pool"),
     )
 
 

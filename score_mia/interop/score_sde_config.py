@@ -12,29 +12,16 @@ from typing import Any
 from score_mia.check import UserError, one_of, refusing, require
 
 _COMMON = {
-    "nf": "features",
-    "ch_mult": "multipliers",
-    "num_res_blocks": "blocks",
-    "dropout": "dropout",
-    "resamp_with_conv": "resample_with_conv",
-    "conditional": "conditional",
-    "nonlinearity": "nonlinearity",
-    "scale_by_sigma": "scale_by_sigma",
-    "sigma_min": "sigma_min",
-    "sigma_max": "sigma_max",
-    "num_scales": "sigma_steps",
+    **{"nf": "features", "ch_mult": "multipliers", "num_res_blocks": "blocks"},
+    **{"resamp_with_conv": "resample_with_conv", "num_scales": "sigma_steps"},
+    **{same: same for same in ("dropout", "conditional", "nonlinearity")},
+    **{same: same for same in ("scale_by_sigma", "sigma_min", "sigma_max")},
 }
 _NCSNPP = {
-    "resblock_type": "block",
-    "fir": "fir",
-    "fir_kernel": "fir_kernel",
-    "skip_rescale": "skip_rescale",
-    "progressive": "progressive",
-    "progressive_input": "progressive_input",
-    "progressive_combine": "progressive_combine",
-    "embedding_type": "embedding",
-    "fourier_scale": "fourier_scale",
-    "init_scale": "init_scale",
+    **{"resblock_type": "block", "embedding_type": "embedding"},
+    **{same: same for same in ("progressive", "progressive_input", "fourier_scale")},
+    **{same: same for same in ("progressive_combine", "skip_rescale", "init_scale")},
+    **{same: same for same in ("fir", "fir_kernel")},
 }
 _LOWERED = (
     *("nonlinearity", "resblock_type", "progressive", "progressive_input"),

@@ -15,7 +15,7 @@ from score_mia.arrays import Params
 from score_mia.check import UserError, require
 from score_mia.networks import DDPMNet, NCSNpp
 from score_mia.networks.layers import Attention, Conv, Dense, Fourier, GroupNorm
-from score_mia.networks.network import abstract, merged, parameters
+from score_mia.networks.network import abstract, parameters
 from score_mia.networks.options import Options
 from score_mia.networks.resample import Double, Halve
 from score_mia.networks.unet import Block, Combine, Head
@@ -200,25 +200,3 @@ def _of_leaf(layer: Any, name: str) -> Iterator[_Weight]:
     elif isinstance(layer, Dense | Conv):
         yield _Weight(layer.kernel, f"{name}.weight")
         yield _Weight(layer.bias, f"{name}.bias")
-
-
-def state_dict_from_params(
-    spec: DDPMNet | NCSNpp, params: Params, shape: Iterable[int]
-) -> dict[str, np.ndarray]:
-    """The inverse of `params_from_state_dict`, without the buffer "sigmas"."""
-    options = spec.options() if isinstance(spec, DDPMNet) else spec
-    height, width, channels = shape
-    module = merged(spec, (height, width, channels), params)
-    return {
-        weight.name: _their_order(np.asarray(weight.variable[...]), weight.name)
-        for weight in _weights(module, options)
-    }
-
-
-def _their_order(array: np.ndarray, name: str) -> np.ndarray:
-    if array.ndim == 4:
-        return array.transpose(3, 2, 0, 1)
-    if array.ndim == 2 and name.endswith(".weight"):
-        of_convolution = name.split(".")[-2].startswith("Conv")
-        return array.T[:, :, None, None] if of_convolution else array.T
-    return array

@@ -305,6 +305,10 @@ def _latin(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+_NUMBERS = {
+    **{"Double": "f8", "Float": "f4", "Half": "f2", "Bool": "?"},
+    **{"Long": "i8", "Int": "i4", "Short": "i2", "Char": "i1", "Byte": "u1"},
+}
 _KNOWN: dict[str, Any] = {
     "collections.OrderedDict": dict,
     "torch._utils._rebuild_tensor": _tensor,
@@ -315,13 +319,5 @@ _KNOWN: dict[str, Any] = {
     "numpy.core.multiarray.scalar": _scalar,
     "numpy._core.multiarray.scalar": _scalar,
     "_codecs.encode": _latin,
-    "torch.DoubleStorage": _Kind(np.dtype("f8")),
-    "torch.FloatStorage": _Kind(np.dtype("f4")),
-    "torch.HalfStorage": _Kind(np.dtype("f2")),
-    "torch.LongStorage": _Kind(np.dtype("i8")),
-    "torch.IntStorage": _Kind(np.dtype("i4")),
-    "torch.ShortStorage": _Kind(np.dtype("i2")),
-    "torch.CharStorage": _Kind(np.dtype("i1")),
-    "torch.ByteStorage": _Kind(np.dtype("u1")),
-    "torch.BoolStorage": _Kind(np.dtype("?")),
+    **{f"torch.{n}Storage": _Kind(np.dtype(d)) for n, d in _NUMBERS.items()},
 }

@@ -36,13 +36,7 @@ def _patches(x, kernel, stride, pad):
     x = jnp.pad(x, ((0, 0), pad, pad, (0, 0)))
     height = (x.shape[1] - rows) // stride + 1
     width = (x.shape[2] - cols) // stride + 1
-    taps = [
-        x[
-            :,
-            i : i + stride * (height - 1) + 1 : stride,
-            j : j + stride * (width - 1) + 1 : stride,
-        ]
-        for i in range(rows)
-        for j in range(cols)
-    ]
+    down = [slice(i, i + stride * (height - 1) + 1, stride) for i in range(rows)]
+    across = [slice(j, j + stride * (width - 1) + 1, stride) for j in range(cols)]
+    taps = [x[:, i, j] for i in down for j in across]
     return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, out)

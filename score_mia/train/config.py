@@ -15,10 +15,7 @@ CONTROLS = ("", "clip_only", "noise_only")
 
 # Choices that change how a run is cut up, kept or told about, never what it computes.
 _OPERATIONAL = (
-    "steps",
-    "log_every",
-    "checkpoint_every",
-    "snapshot_every",
+    *("steps", "log_every", "checkpoint_every", "snapshot_every"),
     "steps_per_call",
 )
 # Fields younger than the first kept runs: told where they are set.
@@ -172,14 +169,8 @@ class TrainConfig:
     @property
     def objective(self) -> Objective:
         """The loss that is minimised."""
-        return Objective(
-            weighting=self.weighting,
-            reduce_mean=self.reduce_mean,
-            time_law=self.time_law,
-            flip=self.flip,
-            cutout=self.cutout,
-            draws=self.draws,
-        )
+        names = (field.name for field in dataclasses.fields(Objective))
+        return Objective(**{name: getattr(self, name) for name in names})
 
     def check_shape(self, shape: tuple[int, int, int]) -> None:
         """Refuse what images of this shape (h, w, c) cannot be trained with.
