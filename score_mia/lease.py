@@ -36,6 +36,7 @@ from score_mia.files import (
     temporary_prefix,
 )
 from score_mia.process import Process, this_process
+from score_mia.typed import from_json, to_json
 
 try:
     import fcntl
@@ -54,15 +55,6 @@ _SHARED = (
 )
 """File systems of several machines, on whose locks no two machines need agree."""
 
-_SHAPE = {
-    "host": str,
-    "boot": str,
-    "pid": int,
-    "start": str,
-    "since": float,
-    "expires": float | None,
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
@@ -78,19 +70,10 @@ class Holder:
     since: float
     expires: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """As the lease's file holds it."""
-        process = dataclasses.asdict(self.process)
-        return {**process, "since": self.since, "expires": self.expires}
-
     @staticmethod
     def load(path: Path) -> Holder:
         """Read it back; `UserError` if it cannot be."""
-        fields = load_sealed(path, _SHAPE)
-        since, expires = fields.pop("since"), fields.pop("expires")
-        names = {f.name for f in dataclasses.fields(Process)}
-        process = Process(**{k: v for k, v in fields.items() if k in names})
-        return Holder(process, since, expires)
+        return from_json(Holder, load_sealed(path), f"{path}")
 
     def holds(self, now: float) -> bool:
         """Whether it is to be believed, where there is no lock to tell."""
@@ -171,7 +154,7 @@ def _lock(folder: Path, number: int, now: float, stack: contextlib.ExitStack) ->
             return False
     # The file stays: were it removed, a second start could get the lock of the removed
     # one while a third locks a new one.
-    text = sealed_text(Holder(this_process(), now).to_json()).encode()
+    text = sealed_text(to_json(Holder(this_process(), now))).encode()
     os.ftruncate(handle, 0)
     os.pwrite(handle, text, 0)
     return True
@@ -262,7 +245,7 @@ class Heartbeat:
                 save_sealed(self.path, self._until(None))
 
     def _until(self, expires: float | None) -> dict[str, Any]:
-        return Holder(this_process(), self.since, expires).to_json()
+        return to_json(Holder(this_process(), self.since, expires))
 
 
 def take(folder: Path, number: int, clock: Callable[[], float]) -> Heartbeat:
@@ -299,7 +282,7 @@ def take(folder: Path, number: int, clock: Callable[[], float]) -> Heartbeat:
 
 def _create(path: Path, holder: Holder) -> bool:
     """Write a file that nobody else has made; False if somebody has."""
-    text = sealed_text(holder.to_json()).encode()
+    text = sealed_text(to_json(holder)).encode()
     handle, temporary = tempfile.mkstemp(".tmp", temporary_prefix(), path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

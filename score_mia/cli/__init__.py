@@ -15,16 +15,8 @@ from typing import Any
 
 from absl import flags, logging
 
-from score_mia import __version__
-from score_mia.check import (
-    Incomplete,
-    UserError,
-    one_line,
-    one_of,
-    printable,
-    require,
-    workdir,
-)
+from score_mia import __version__, check
+from score_mia.check import Incomplete, UserError, one_line, one_of, printable, require
 from score_mia.cli import config, gate
 from score_mia.results import AuditResult
 
@@ -50,6 +42,15 @@ _OWN = {
     "generate": ("count", "host"),
     "study": ("only",),
 }
+
+_TEXTS = {
+    "config": "FILE.py, or the name of one of ours; then, after :, a word",
+    "workdir": "folder in which everything of this run is kept",
+    "checkpoint": "the file to import",
+    "host": "I/N: this is process I of N that share the workdir",
+    "cache": "folder of compiled programs",
+}
+"""Flags that are texts."""
 
 _HELP = (
     "Audits the membership privacy of diffusion models.\n\n"
@@ -161,9 +162,8 @@ def _report(values: flags.FlagValues) -> int:
     conditions = []
     if values.fail_if:
         conditions = _conditions(values, AuditResult.load(values.workdir).attacks)
-    return _gated(
-        functools.partial(report.make, values.workdir), conditions, values.workdir
-    )
+    make = functools.partial(report.make, values.workdir)
+    return _gated(make, conditions, values.workdir)
 
 
 def _conditions(
@@ -239,7 +239,7 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
     if rest[1] == "import":
         require(bool(values.checkpoint), "--checkpoint", "is missing", "give the file")
     if values.workdir is not None:
-        workdir(values.workdir)
+        check.workdir(values.workdir)
 
 
 def _study(experiment: Any, values: flags.FlagValues) -> None:
@@ -255,28 +255,14 @@ def _study(experiment: Any, values: flags.FlagValues) -> None:
 def _define_flags() -> flags.FlagValues:
     own = flags.FlagValues()
     known: Any = {"flag_values": own}
-    flags.DEFINE_string(
-        "config",
-        None,
-        "FILE.py, or the name of one of ours; then, after :, a word",
-        **known,
-    )
-    flags.DEFINE_string(
-        "workdir", None, "folder in which everything of this run is kept", **known
-    )
+    for name, what in _TEXTS.items():
+        flags.DEFINE_string(name, None, what, **known)
     flags.DEFINE_bool("dry_run", False, "print config, sizes, cost; no more", **known)
-    flags.DEFINE_integer(
-        "count", 64, "how many samples to draw (64)", lower_bound=1, **known
-    )
-    flags.DEFINE_string("checkpoint", None, "the file to import", **known)
-    flags.DEFINE_string(
-        "host", None, "I/N: this is process I of N that share the workdir", **known
-    )
-    flags.DEFINE_multi_string(
-        "fail_if", [], "end with status 3 if so: [ATTACK:]tpr@0.01.low>0.05", **known
-    )
+    what = "how many samples to draw (64)"
+    flags.DEFINE_integer("count", 64, what, lower_bound=1, **known)
+    what = "end with status 3 if so: [ATTACK:]tpr@0.01.low>0.05"
+    flags.DEFINE_multi_string("fail_if", [], what, **known)
     flags.DEFINE_list("only", [], "names of the study's audits to run (all)", **known)
-    flags.DEFINE_string("cache", None, "folder of compiled programs", **known)
     return own
 
 
