@@ -27,14 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from score_mia import files
 from score_mia.check import UserError, refusing
-from score_mia.files import (
-    load_sealed,
-    remove_orphans,
-    save_sealed,
-    sealed_text,
-    temporary_prefix,
-)
 from score_mia.process import Process, this_process
 from score_mia.typed import from_json, to_json
 
@@ -73,7 +67,7 @@ class Holder:
     @staticmethod
     def load(path: Path) -> Holder:
         """Read it back; `UserError` if it cannot be."""
-        return from_json(Holder, load_sealed(path), f"{path}")
+        return from_json(Holder, files.load_sealed(path), f"{path}")
 
     def holds(self, now: float) -> bool:
         """Whether it is to be believed, where there is no lock to tell."""
@@ -105,7 +99,7 @@ def lease(
             locked = _lock(folder, number, clock(), stack)
             if not locked or _is_shared(folder):
                 stack.enter_context(_beating(folder, number, clock))
-        remove_orphans(folder)
+        files.remove_orphans(folder)
         yield
 
 
@@ -154,7 +148,7 @@ def _lock(folder: Path, number: int, now: float, stack: contextlib.ExitStack) ->
             return False
     # The file stays: were it removed, a second start could get the lock of the removed
     # one while a third locks a new one.
-    text = sealed_text(to_json(Holder(this_process(), now))).encode()
+    text = files.sealed_text(to_json(Holder(this_process(), now))).encode()
     os.ftruncate(handle, 0)
     os.pwrite(handle, text, 0)
     return True
@@ -235,14 +229,14 @@ class Heartbeat:
         with contextlib.suppress(UserError, OSError):
             if _newest(self.path.parent) != self.path:
                 return False
-            save_sealed(self.path, self._until(self.clock() + BELIEVED))
+            files.save_sealed(self.path, self._until(self.clock() + BELIEVED))
         return True
 
     def release(self) -> None:
         """Say that the workdir is free. The file stays, so that numbers only grow."""
         with contextlib.suppress(UserError, OSError):
             if _newest(self.path.parent) == self.path:
-                save_sealed(self.path, self._until(None))
+                files.save_sealed(self.path, self._until(None))
 
     def _until(self, expires: float | None) -> dict[str, Any]:
         return to_json(Holder(this_process(), self.since, expires))
@@ -282,8 +276,8 @@ def take(folder: Path, number: int, clock: Callable[[], float]) -> Heartbeat:
 
 def _create(path: Path, holder: Holder) -> bool:
     """Write a file that nobody else has made; False if somebody has."""
-    text = sealed_text(to_json(holder)).encode()
-    handle, temporary = tempfile.mkstemp(".tmp", temporary_prefix(), path.parent)
+    text = files.sealed_text(to_json(holder)).encode()
+    handle, temporary = tempfile.mkstemp(".tmp", files.temporary_prefix(), path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text)

@@ -23,16 +23,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
+from score_mia import files
 from score_mia.check import require
-from score_mia.files import (
-    digest,
-    json_digest,
-    keep_manifest,
-    load_npz,
-    load_sealed,
-    save_npz,
-    save_sealed,
-)
 from score_mia.hosts import ALONE, POLL, Host, TaskError
 from score_mia.progress import Progress
 
@@ -117,12 +109,12 @@ class Shards:
     @functools.cached_property
     def made(self) -> str:
         """Digest of what decided the rows, as each part holds it."""
-        return json_digest(dict(self.facts))
+        return files.json_digest(dict(self.facts))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the arrays, read off the first part."""
-        arrays = load_npz(self.path(self.parts[0]), None)
+        arrays = files.load_npz(self.path(self.parts[0]), None)
         return tuple(sorted(arrays.keys() - {"ids", "made"}))
 
     @property
@@ -151,7 +143,7 @@ class Shards:
         """
         path, ids = self.path(part), self.of(part)
         remedy = f"delete it and run again: only its {self.what} are computed again"
-        arrays = load_npz(path, ("ids", "made", *names), remedy=remedy)
+        arrays = files.load_npz(path, ("ids", "made", *names), remedy=remedy)
         require(
             str(arrays.pop("made")) == self.made,
             f"{path}",
@@ -238,13 +230,13 @@ def is_whole(folder: str | Path) -> bool:
     path = Path(folder) / "manifest.json"
     if not path.exists():
         return False
-    count = load_sealed(path, {"parts": int})["parts"]
+    count = files.load_sealed(path, {"parts": int})["parts"]
     return all((path.parent / part_name(k, count)).exists() for k in range(count))
 
 
 def folder_of(task: Task, ids: Ids, root: Path) -> Path:
     """Where a task's rows are kept: under its name, and what decides them."""
-    decided = json_digest({**task.facts, "ids": digest(ids)})
+    decided = files.json_digest({**task.facts, "ids": files.digest(ids)})
     return root / f"{task.words.label}-{decided[:12]}"
 
 
@@ -313,7 +305,7 @@ def _times(folder: Path) -> list[dict[str, Any]]:
 def _spent(path: Path) -> dict[str, Any]:
     remedy = "delete it and run again: only the time that was spent is then not known"
     shape = {"parts": {str: {"seconds": float, "device": str}}}
-    return load_sealed(path, shape, remedy=remedy)
+    return files.load_sealed(path, shape, remedy=remedy)
 
 
 # --- the loop ----------------------------------------------------------------------
@@ -331,14 +323,14 @@ def _planned(
     require(not twice, task.words.label, "an id is given twice", "give each image once")
     path = folder / "manifest.json"
     if path.exists():
-        begun = load_sealed(path, {"shard?": int}, remedy=_again(task.words.what))
+        begun = files.load_sealed(path, {"shard?": int}, remedy=_again(task.words.what))
         shard = begun.get("shard", shard)
     facts = json.loads(json.dumps(dict(task.facts)))
     count = None if endless else -(-len(ids) // shard)
     layout: dict[str, Any] = {"shard": shard}
     if not endless:
-        layout |= {"rows": len(ids), "parts": count, "ids": digest(ids)}
-    keep_manifest(
+        layout |= {"rows": len(ids), "parts": count, "ids": files.digest(ids)}
+    files.keep_manifest(
         folder, task.words.what, {**facts, **layout}, remedy=task.words.remedy
     )
     return Shards(folder, ids, shard, count, facts, task.words.what)
@@ -400,5 +392,5 @@ def _fill(
             "return one row for each"
         )
     # The time first: a part without one would stay so.
-    save_sealed(path, {"parts": {**before, f"{part:05d}": took}})
-    save_npz(shards.path(part), ids=ids, made=np.asarray(shards.made), **arrays)
+    files.save_sealed(path, {"parts": {**before, f"{part:05d}": took}})
+    files.save_npz(shards.path(part), ids=ids, made=np.asarray(shards.made), **arrays)

@@ -28,17 +28,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from score_mia import device
 from score_mia.arrays import Params
 from score_mia.check import UserError, finite, require
-from score_mia.checkpoint import (
-    describe,
-    has_arrays,
-    has_state,
-    is_unsealed,
-    load_state,
-    load_target,
-    save_state,
-    save_target,
-    seal_target,
-)
 from score_mia.data.loader import Batches, PoissonBatches
 from score_mia.files import digest
 from score_mia.progress import Progress
@@ -109,7 +98,7 @@ def train(
         "members": len(images),
     }
     if _is_done(folder, spec, config, about):
-        return load_target(folder, allow=trusted)
+        return checkpoint.load_target(folder, allow=trusted)
     run = _Run.prepare(p, config, images, conditions, devices)
     if start is not None:
         run = run.started(start)
@@ -123,7 +112,7 @@ def train(
         if start < config.steps:
             state = _loop(run, state, keeper, progress)
         keeper.save(state, keeper.folder)
-    return load_target(folder, allow=trusted)
+    return checkpoint.load_target(folder, allow=trusted)
 
 
 def _loop(run: _Run, state: State, keeper: _Keeper, progress: Progress) -> State:
@@ -265,7 +254,7 @@ class _Run:
     def resume(self, folder: Path, identity: str) -> tuple[State, float]:
         """The newest state of this very run with its seconds so far, or a new one."""
         shapes = self.abstract()
-        found = load_state(folder, as_tree(shapes))
+        found = checkpoint.load_state(folder, as_tree(shapes))
         if found is None:
             return self.initial(), 0.0
         _require_same_run(folder, found.record.get("identity"), identity)
@@ -337,7 +326,7 @@ class _Keeper:
             self.save(state, self.folder / "snapshots" / f"step-{step:06d}")
         if due:
             about = {**self.description(step), "spec": self.spec}
-            save_state(self.folder, step, as_tree(state), about)
+            checkpoint.save_state(self.folder, step, as_tree(state), about)
             self.kept = step
 
     def description(self, step: int) -> dict[str, Any]:
@@ -352,7 +341,9 @@ class _Keeper:
                 self.run.config, self.run.mechanism, int(state.step)
             )
         unravel = self.run.layout.unravel
-        save_target(folder, self.spec, unravel(state.params), unravel(state.ema), about)
+        checkpoint.save_target(
+            folder, self.spec, unravel(state.params), unravel(state.ema), about
+        )
 
 
 def as_tree(state: State) -> dict[str, Any]:
@@ -423,19 +414,19 @@ def _is_done(
     if not (folder / "target.json").exists():
         return False
     for path in (folder, *sorted((folder / "snapshots").glob("step-*"))):
-        if is_unsealed(path):
+        if checkpoint.is_unsealed(path):
             _seal(path, spec, config, provenance)
-    about = describe(folder)["provenance"]
+    about = checkpoint.describe(folder)["provenance"]
     _require_same_run(folder, about.get("identity"), provenance["identity"])
     if about.get("step") != config.steps:
         return False
     require(
-        has_arrays(folder) or has_state(folder),
+        checkpoint.has_arrays(folder) or checkpoint.has_state(folder),
         f"{folder}",
         "lacks parameters that its target.json speaks of, and has no training state",
         "restore them from a copy, or delete that folder to train anew",
     )
-    return has_arrays(folder)
+    return checkpoint.has_arrays(folder)
 
 
 def _seal(
@@ -449,7 +440,7 @@ def _seal(
     It says that it is of this very run, so all that becomes a number is known here and
     written anew; seconds and versions are taken from it.
     """
-    old = describe(folder, unsealed=True)["provenance"]
+    old = checkpoint.describe(folder, unsealed=True)["provenance"]
     _require_same_run(folder, old.get("identity"), provenance["identity"])
     step, privacy = old.get("step"), None
     ok = isinstance(step, int) and step > 0
@@ -465,7 +456,7 @@ def _seal(
     require(ok, f"{folder / 'target.json'}", problem, remedy)
     about = {**provenance, "step": step}
     about |= {n: old[n] for n in ("seconds", "config", "versions") if n in old}
-    seal_target(
+    checkpoint.seal_target(
         folder, spec, about if privacy is None else {**about, "privacy": privacy}
     )
 

@@ -12,15 +12,8 @@ from typing import Any
 
 from score_mia.check import one_of
 from score_mia.metrics.roc import FPRS
+from score_mia.papers.hu_pang import published
 from score_mia.papers.hu_pang.counting import paper_compatible
-from score_mia.papers.hu_pang.published import (
-    FID_TABLES,
-    PROCESSES,
-    RATE_TABLES,
-    Rate,
-    about_fid,
-    about_rates,
-)
 from score_mia.report.exhibits import Audit, Cell, Extra, RateRow, Row
 from score_mia.report.exhibits.base import NONE
 from score_mia.report.text import SPACE, share
@@ -46,7 +39,7 @@ class Rates:
 
     def __post_init__(self) -> None:
         if self.table is not None:
-            one_of("table", self.table, RATE_TABLES)
+            one_of("table", self.table, published.RATE_TABLES)
 
     def below(self, ours: RateRow) -> Iterator[Extra]:
         """Our row as the paper counts, then the paper's own, where wanted and known."""
@@ -68,19 +61,19 @@ class Rates:
         if rates:
             stepped = any(row.column is not None for row in rows)
             smld = any(r.process == "smld" and r.printed is not None for r in rates)
-            said.append(about_rates(str(self.table), stepped, smld))
+            said.append(published.about_rates(str(self.table), stepped, smld))
         elif self.table is not None:
             said.append(f"{self.table} of the paper has none of these steps.")
         return " ".join(said)
 
-    def _rate(self, ours: RateRow) -> Rate | None:
+    def _rate(self, ours: RateRow) -> published.Rate | None:
         """The paper's row with the same attack, process and step, if it has one."""
         planned = ours.audit.planned
         if self.table is None or planned.discrete_steps not in (None, 1000):
             return None
         if ours.signal != (LIKELIHOOD if ours.column is None else LOSS):
             return None
-        return RATE_TABLES[self.table].find(planned.process, ours.time)
+        return published.RATE_TABLES[self.table].find(planned.process, ours.time)
 
 
 def _counted(ours: RateRow) -> Extra:
@@ -97,9 +90,9 @@ def _counted(ours: RateRow) -> Extra:
     return Extra(Row((*cells, Cell(NONE), Cell(NONE))), tuple(lines))
 
 
-def _printed(name: str, rate: Rate) -> Extra:
+def _printed(name: str, rate: published.Rate) -> Extra:
     stepped = rate.printed is not None
-    data, process = RATE_TABLES[name].data, PROCESSES[rate.process]
+    data, process = published.RATE_TABLES[name].data, published.PROCESSES[rate.process]
     attack = "loss" if stepped else "likelihood"
     said = f"t{SPACE}={SPACE}{rate.time:g} here" if rate.printed != rate.time else ""
     first = (
@@ -130,14 +123,14 @@ class Fids:
     table: str
 
     def __post_init__(self) -> None:
-        one_of("table", self.table, FID_TABLES)
+        one_of("table", self.table, published.FID_TABLES)
 
     def after(self, audits: Sequence[Audit]) -> Iterator[Extra]:
         """A row for each FID."""
         shown = {audit.planned.process for audit in audits}
-        for fid in FID_TABLES[self.table].rows:
+        for fid in published.FID_TABLES[self.table].rows:
             if fid.process in shown:
-                process = PROCESSES[fid.process]
+                process = published.PROCESSES[fid.process]
                 first = (Cell(process, f"published, {fid.data}"), Cell("Inception"))
                 value = Cell(f"{fid.value:.2f}", "FID")
                 row = (*first, *[Cell(NONE)] * 3, value, *[Cell(NONE)] * 2)
@@ -147,7 +140,7 @@ class Fids:
 
     def quality_caption(self) -> str:
         """What a reader must know who looks from the paper's FIDs to ours."""
-        return about_fid(self.table)
+        return published.about_fid(self.table)
 
 
 def _source(name: str, data: str) -> str:
