@@ -171,12 +171,10 @@ def shuffled(
     within("seed", seed, 0, _SEED_MAX)
     total = len(source.ids)
     nonmembers = total - members - auxiliary if nonmembers is None else nonmembers
-    require(
-        nonmembers >= 1 and members + nonmembers + auxiliary <= total,
-        f"members={members}, nonmembers={nonmembers}",
-        f"do not fit {total} images",
-        f"leave at least one non-member, and ask for at most {total} together",
-    )
+    ok = nonmembers >= 1 and members + nonmembers + auxiliary <= total
+    problem = f"do not fit {total} images"
+    remedy = f"leave at least one non-member, and ask for at most {total} together"
+    require(ok, f"members={members}, nonmembers={nonmembers}", problem, remedy)
     order = np.arange(total)
     np.random.RandomState(seed).shuffle(order)
     rows = order[: members + nonmembers]

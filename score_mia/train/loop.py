@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from score_mia import device
+from score_mia import checkpoint, device
 from score_mia.arrays import Params
 from score_mia.check import UserError, finite, require
 from score_mia.data.loader import Batches, PoissonBatches
@@ -218,12 +218,9 @@ class _Run:
             [(str(path), leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)]
             for tree in (shapes, start)
         )
-        require(
-            mine == given,
-            "training",
-            "is to start from parameters of another network",
-            "start from a target with the same network entry",
-        )
+        problem = "is to start from parameters of another network"
+        remedy = "start from a target with the same network entry"
+        require(mine == given, "training", problem, remedy)
         return dataclasses.replace(self, start=start)
 
     def put(self, value: Any, *spec: str | None) -> Any:
