@@ -138,10 +138,16 @@ class Clock:
         return self.now
 
 
+def change(path: Path, **changes: object) -> None:
+    """Make the holder another process."""
+    record = files.load_sealed(path)
+    process = {**record["process"], **changes}
+    files.save_sealed(path, {**record, "process": process})
+
+
 def elsewhere(path: Path, **changes: object) -> None:
     """Make the holder one of another machine."""
-    record = {**files.load_sealed(path), "host": "elsewhere", **changes}
-    files.save_sealed(path, record)
+    change(path, host="elsewhere", **changes)
 
 
 def test_a_silent_holder_on_another_machine_is_believed_for_a_while(tmp_path):
@@ -170,11 +176,10 @@ def test_a_holder_of_this_machine_that_died_is_succeeded_at_once(tmp_path):
     clock = Clock()
     last = lease.take(tmp_path, 0, clock)
     for changes in ({"pid": process.pid}, {"start": "1"}):
-        record = {**files.load_sealed(last.path), **changes}
-        files.save_sealed(last.path, record)
+        change(last.path, **changes)
         last = lease.take(tmp_path, 0, clock)
     # Another start of the machine, or another container: only time can tell.
-    files.save_sealed(last.path, {**files.load_sealed(last.path), "boot": "other"})
+    change(last.path, boot="other")
     with pytest.raises(UserError, match="in use"):
         lease.take(tmp_path, 0, clock)
 
