@@ -24,19 +24,25 @@ from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
 from score_mia.files import json_digest
 from score_mia.models import Trained
 from score_mia.readings import Readings, joined
-from score_mia.rows import is_whole
+from score_mia.rows import is_whole, seconds
 from score_mia.target import Target
 
 
 class Shadow(Work):
-    """A shadow model's workdir: its plan and its split are its own."""
+    """A shadow model's workdir, with a plan and a split of its own, looked at only.
+
+    What was read off it is found by its digest: no weights are loaded for that.
+    """
 
     @cached_property
     def target(self) -> Target:
-        """The shadow; its shapes alone where its weights were not to be kept."""
-        if self.is_kept:
-            return self.load(self.step)
+        """The shapes of the shadow."""
         return abstract_target(self.plan, self.source.shape)
+
+    @property
+    def whole(self) -> Work:
+        """The same workdir, whose target is the trained shadow."""
+        return Work(self.plan, self.folder, self.source, self.split, self.host)
 
     @cached_property
     def digest(self) -> str:
@@ -87,6 +93,19 @@ def others(
     return tuple(read)
 
 
+def spent(work: Work, attack: Attack) -> float:
+    """Seconds that the shadows of an attack took: their training, and its signals."""
+    config, total = work.plan.shadows, 0.0
+    if attack.knows != "shadows" or config is None:
+        return total
+    for one in (shadow(work, k) for k in range(config.count)):
+        if one.is_trained:
+            total += describe(one.target_folder)["provenance"]["seconds"]
+            folders = (one.signal_folder(one.reader(name)) for name in attack.signals)
+            total += sum(map(seconds, folders))
+    return total
+
+
 def shadow(work: Work, number: int) -> Shadow:
     """One of the shadow models of an audit, trained or not."""
     config, trained = work.plan.shadows, work.plan.trained
@@ -125,17 +144,19 @@ def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Reading
     """An attack's signals off one shadow, trained for that if need be."""
     config, names = one.plan.shadows, [*attack.signals]
     assert config is not None
+    place: Work = one
     if not one.is_read(names):
         if one.host.first:
             one.prepare()
-            train(one)
+            train(one.whole)
         else:
             # Its weights may be gone again by now.
             one.host.wait_for(
                 f"shadow {one.folder.name}", lambda: one.is_kept or one.is_read(names)
             )
         one = dataclasses.replace(one)  # what was known of it before is outdated
-    readings = joined({name: one.collect(name) for name in names})
+        place = one.whole
+    readings = joined({name: place.collect(name) for name in names})
     every = {n for a in one.plan.attacks if a.knows == "shadows" for n in a.signals}
     if one.host.first and not config.weights and one.is_read([*every]):
         one.forget()

@@ -29,7 +29,7 @@ from score_mia.auditing.controls import controlled
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.quality import choose, measure, samples
-from score_mia.auditing.shadows import others
+from score_mia.auditing.shadows import others, spent
 from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError
 from score_mia.check import workdir as check_workdir
@@ -222,9 +222,9 @@ def _titled(work: Work, result: Judged) -> AttackResult:
 
 
 def _seconds(work: Work, one: Attack) -> float:
-    """What the signals of an attack took, over all starts and hosts."""
+    """What an attack's signals and shadows took, over all starts and hosts."""
     folders = (work.signal_folder(work.reader(name)) for name in one.signals)
-    return round(sum(map(seconds, folders)), 3)
+    return round(sum(map(seconds, folders)) + spent(work, one), 3)
 
 
 def _kept_result(work: Work) -> AuditResult | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 
 from score_mia import auditing
 from score_mia.auditing import stages
-from score_mia.auditing.shadows import others, shadow
+from score_mia.auditing.shadows import others, shadow, spent
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.checkpoint import describe, has_arrays, load_target
@@ -158,11 +159,16 @@ def test_each_shadow_knows_its_own_members(whole):
         about = describe(one.folder / "target")["provenance"]
         assert about["members"] == int(readings.member.sum()) == len(kept.members)
         np.testing.assert_array_equal(readings.ids[readings.member], kept.members)
-        assert one.digest == shadow(work, number).digest != work.digest
+        assert one.digest == one.whole.digest != work.digest
+        assert one.collect("lira").matrix().tolist() == readings.matrix().tolist()
     first, second, _ = found
     assert not (first.member & second.member).any()
     assert (first.matrix() != second.matrix()).all()
-    assert audit.attacks[0].name in (whole / "metrics.json").read_text()
+    own = sum(
+        json.loads(path.read_text())["parts"]["00000"]["seconds"]
+        for path in whole.glob("signals/*/seconds-*.json")
+    )
+    assert spent(work, audit.attacks[0]) > own > 0
 
 
 def test_what_is_there_is_kept_and_only_what_is_new_is_trained(copied):
@@ -224,15 +230,15 @@ def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied)
     )
     audit = dataclasses.replace(audit, target=trained)
     one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=audit), 0)
-    stages._train(one)
+    stages._train(one.whole)
     base = load_target(whole / "target")
-    jax.tree.map(np.testing.assert_array_equal, one.target.params, base.params)
+    jax.tree.map(np.testing.assert_array_equal, one.whole.target.params, base.params)
     other = an_audit(count=1, base=str(whole))
     spec = {**other.config["network"], "features": 16}
     wrong = dataclasses.replace(other, config={**other.config, "network": spec})
     one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=wrong), 0)
     with pytest.raises(UserError, match="parameters of another network"):
-        stages._train(one)
+        stages._train(one.whole)
 
 
 def test_a_target_that_was_fine_tuned_is_not_taken_for_a_fresh_one(whole, tmp_path):
