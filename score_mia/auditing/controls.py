@@ -9,6 +9,8 @@ target's own images, which nobody trained on.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,7 +21,7 @@ from score_mia.auditing.assess import Assessment, assess
 from score_mia.auditing.checks import Checks
 from score_mia.auditing.quality import samples
 from score_mia.auditing.work import Work
-from score_mia.check import UserError
+from score_mia.check import Damaged, UserError
 from score_mia.checkpoint import target_digest
 from score_mia.engine import collect
 from score_mia.files import digest
@@ -36,12 +38,24 @@ def controlled(work: Work, a: Assessment, checked: Checks) -> Assessment:
     wanted, level = work.plan.controls, work.plan.report.level
     entry = dataclasses.replace(a.entry, margin=_margin(a, checked, level))
     if "permuted" in wanted:
-        entry = dataclasses.replace(entry, permuted=_permuted(a, level))
+        permuted = _tried(functools.partial(_permuted, a, level))
+        entry = dataclasses.replace(entry, permuted=permuted)
     if "untrained" in wanted:
-        entry = dataclasses.replace(entry, untrained=_untrained(work, a))
+        untrained = _tried(functools.partial(_untrained, work, a))
+        entry = dataclasses.replace(entry, untrained=untrained)
     if "generated" in wanted:
         entry = dataclasses.replace(entry, generated=_generated(work, a))
     return dataclasses.replace(a, entry=entry)
+
+
+def _tried(control: Callable[[], Estimate]) -> Estimate | None:
+    """A control; None where the rule cannot be fitted on what says nothing."""
+    try:
+        return control()
+    except Damaged:
+        raise
+    except (UserError, ValueError, ArithmeticError):
+        return None
 
 
 def _margin(a: Assessment, checked: Checks, level: float) -> Estimate | None:
@@ -57,13 +71,10 @@ def _margin(a: Assessment, checked: Checks, level: float) -> Estimate | None:
     return paired(*scores, member[own], excess=excess, level=level)
 
 
-def _permuted(a: Assessment, level: float) -> Estimate | None:
+def _permuted(a: Assessment, level: float) -> Estimate:
     """The AUC of the rule fitted and judged with shuffled labels."""
     assert isinstance(a.attack.rule, Rule)
-    try:
-        scores, member = a.attack.scheme.permuted(a.attack.rule, a.known)
-    except UserError:
-        return None  # a rule that refuses the labels as they fell
+    scores, member = a.attack.scheme.permuted(a.attack.rule, a.known)
     value, variance = delong(scores, member)
     pairs = int(min(member.sum(), (~member).sum()))
     limits = auc_limits(value, variance, pairs, level)
@@ -104,8 +115,10 @@ def _generated(work: Work, a: Assessment) -> Estimate | None:
     source = Drawn(shards.array("images"))
     evidence = _read(work, a, np.arange(count), source=source)
     scores = a.scorer(evidence.select(evidence.target.finite()))
+    if not len(scores):
+        return None
     accused = int(np.count_nonzero(scores > fixed.threshold))
-    return proportion(accused, max(1, len(scores)), work.plan.report.level)
+    return proportion(accused, len(scores), work.plan.report.level)
 
 
 def _read(work: Work, a: Assessment, ids: np.ndarray, **changed: Any) -> Evidence:

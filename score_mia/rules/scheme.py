@@ -166,6 +166,7 @@ class CrossFit:
 
     def permuted(self, rule: Rule, known: Known) -> tuple[np.ndarray, np.ndarray]:
         """Scores [N] and labels [N], all with shuffled labels."""
+        known = _held(known)
         fold = self.fold(known.evidence.target.ids)
         shuffled = known.permuted(fold, 0)
         return self._pass(rule, shuffled, fold)[1], shuffled.member

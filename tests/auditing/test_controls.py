@@ -6,13 +6,14 @@ import dataclasses
 import html
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from scipy import stats
 
+from score_mia.auditing import controls, run, stages
 from score_mia.auditing import plan as build
-from score_mia.auditing import run, stages
 from score_mia.auditing.verify import verify
-from score_mia.check import UserError
+from score_mia.check import Damaged, UserError
 from score_mia.report.controls import finding
 from score_mia.report.verdict import verdict
 from score_mia.results import AuditResult, Estimate
@@ -142,3 +143,16 @@ def test_an_unknown_control_is_refused():
         build.plan(config(controls=["untrianed"]))
     with pytest.raises(UserError, match=r"report\.samples"):
         build.plan(config(controls=["generated"], report=dict(samples=0)))
+
+
+def test_a_rule_that_fails_on_what_says_nothing_costs_its_control_only():
+    def fails():
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    assert controls._tried(fails) is None
+
+    def damaged():
+        raise Damaged("part-00001.npz: is damaged; delete it")
+
+    with pytest.raises(Damaged):
+        controls._tried(damaged)
