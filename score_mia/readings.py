@@ -58,12 +58,9 @@ class Readings:
             f"{sum(piece.rows for piece in self.pieces)} rows for {len(self.ids)} ids",
             "give one row per id",
         )
-        require(
-            bool(np.all(np.diff(self.ids) > 0)),
-            "readings",
-            "ids are not strictly ascending",
-            "build them with Readings.of, which sorts, and give each image once",
-        )
+        ok = bool(np.all(np.diff(self.ids) > 0))
+        remedy = "build them with Readings.of, which sorts, and give each image once"
+        require(ok, "readings", "ids are not strictly ascending", remedy)
 
     @staticmethod
     def of(
@@ -172,12 +169,9 @@ def joined(readings: Mapping[str, Readings]) -> Readings:
     if not rest:
         return first
     for name, other in rest:
-        require(
-            np.array_equal(first.ids, other.ids),
-            f"signal {name!r}",
-            "holds other images than the attack's first signal",
-            "compute both on one split",
-        )
+        ok = np.array_equal(first.ids, other.ids)
+        problem = "holds other images than the attack's first signal"
+        require(ok, f"signal {name!r}", problem, "compute both on one split")
     ends = {int(end) for r in readings.values() for end in _ends(r)}
     cuts = [0, *sorted(ends)]
     spans = itertools.pairwise(cuts)

@@ -130,12 +130,8 @@ class Affine:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        require(
-            bool(np.isfinite([self.low, self.high]).all()) and self.low < self.high,
-            f"codec {self}",
-            "is no ascending pair",
-            "give finite low < high",
-        )
+        ok = bool(np.isfinite([self.low, self.high]).all()) and self.low < self.high
+        require(ok, f"codec {self}", "is no ascending pair", "give finite low < high")
 
     def __repr__(self) -> str:
         # Its name in version 0.2: digests of targets are taken of it.

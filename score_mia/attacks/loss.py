@@ -73,12 +73,9 @@ class Loss:
         low, high = float(np.float32(sde.t0)), float(np.float32(sde.t1))
         for given, t in zip(self.times, times, strict=True):
             within("times", float(t) if low <= t <= high else float(given), low, high)
-            require(
-                sde.discrete_steps is None or float(t).is_integer(),
-                f"times={given}",
-                "is no step of this discrete model",
-                f"give whole numbers from 0 to {high:.0f}",
-            )
+            ok = sde.discrete_steps is None or float(t).is_integer()
+            remedy = f"give whole numbers from 0 to {high:.0f}"
+            require(ok, f"times={given}", "is no step of this discrete model", remedy)
         return times
 
     def columns(self, model: Denoiser) -> Columns:
@@ -102,12 +99,9 @@ class Loss:
         if sde.discrete_steps is None and sde.clock.even:
             digits = ".4f"
         names = tuple(f"loss@{t:{digits}}" for t in self.at(sde))
-        require(
-            len(set(names)) == len(names),
-            f"times={self.times!r}",
-            "are so close that columns share a name of four digits",
-            "give fewer times",
-        )
+        problem = "are so close that columns share a name of four digits"
+        remedy = "give fewer times"
+        require(len(set(names)) == len(names), f"times={self.times!r}", problem, remedy)
         return names
 
     def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:

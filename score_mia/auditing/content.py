@@ -18,11 +18,7 @@ from score_mia.auditing.checks import Checks
 from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
 from score_mia.report import files, holds, privacy
-from score_mia.report.content import (
-    AttackContent,
-    PerturbedContent,
-    Stepped,
-)
+from score_mia.report.content import AttackContent, PerturbedContent, Stepped
 from score_mia.report.curves import measure
 from score_mia.report.picture import held_against
 from score_mia.report.text import distance_text

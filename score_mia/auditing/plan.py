@@ -11,14 +11,7 @@ import jax
 from score_mia.attacks import SIGNALS
 from score_mia.attacks.protocol import Access, AnySignal, Attack, HostSignal
 from score_mia.auditing.sections import CONTROLS, SEEDS, resolve
-from score_mia.check import (
-    UserError,
-    at_least,
-    file_name,
-    one_of,
-    require,
-    within,
-)
+from score_mia.check import UserError, at_least, file_name, one_of, require, within
 from score_mia.data import SOURCES, SPLITS
 from score_mia.data.shadows import Shadows
 from score_mia.data.source import Source
@@ -62,12 +55,10 @@ class ReportConfig:
     names: bool = False
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.pictures, bool),
-            f"report.pictures={self.pictures!r}",
-            "is neither True nor False",
-            "say True to put images on the page, or leave it out",
-        )
+        ok = isinstance(self.pictures, bool)
+        problem = "is neither True nor False"
+        remedy = "say True to put images on the page, or leave it out"
+        require(ok, f"report.pictures={self.pictures!r}", problem, remedy)
         at_least("report.samples", self.samples, 0)
         at_least("report.replicates", self.replicates, 100)
         within("report.level", self.level, 0.5, 0.999)
@@ -242,12 +233,9 @@ def _source(entry: Mapping[str, Any]) -> Source:
 
 def _split(entry: Mapping[str, Any], source: Source) -> Split:
     split = make("split", SPLITS, entry, source=source)
-    require(
-        isinstance(split, Split),
-        f"split {entry['name']!r}",
-        f"made a {type(split).__name__}",
-        "let it return a score_mia.data.Split",
-    )
+    ok = isinstance(split, Split)
+    remedy = "let it return a score_mia.data.Split"
+    require(ok, f"split {entry['name']!r}", f"made a {type(split).__name__}", remedy)
     return split
 
 
@@ -295,24 +283,19 @@ def _check_devices(engine: Engine) -> None:
     """Require as many devices as there are."""
     if engine.devices is not None:
         there = jax.local_device_count()
-        require(
-            1 <= engine.devices <= there,
-            f"engine.devices={engine.devices!r}",
-            f"is not from 1 to {there}, the devices that are here",
-            "give one of these, or None for all",
-        )
+        ok = 1 <= engine.devices <= there
+        problem = f"is not from 1 to {there}, the devices that are here"
+        remedy = "give one of these, or None for all"
+        require(ok, f"engine.devices={engine.devices!r}", problem, remedy)
 
 
 def _check_snapshot(target: Trained, quality: QualityConfig | None) -> None:
     """Tell before training what would keep the wanted snapshot from being there."""
     wanted = f"target.snapshot={target.snapshot!r}"
     if target.step is not None:
-        require(
-            target.step in target.steps,
-            wanted,
-            "is no step at which a target is kept",
-            f"set train.snapshot_every, or give one of {list(target.steps)[-8:]}",
-        )
+        ok = target.step in target.steps
+        remedy = f"set train.snapshot_every, or give one of {list(target.steps)[-8:]}"
+        require(ok, wanted, "is no step at which a target is kept", remedy)
     if target.metric is None:
         return
     if quality is None:
@@ -320,12 +303,8 @@ def _check_snapshot(target: Trained, quality: QualityConfig | None) -> None:
             f"{wanted} needs to know how quality is measured; add "
             "quality=dict(encoder=...)"
         )
-    require(
-        len(target.steps) > 1,
-        wanted,
-        "has one target to choose from",
-        "set train.snapshot_every below train.steps",
-    )
+    remedy = "set train.snapshot_every below train.steps"
+    require(len(target.steps) > 1, wanted, "has one target to choose from", remedy)
     require(
         target.snapshot != "best_fid" or quality.encoder.canonical,
         wanted,
@@ -381,12 +360,9 @@ def _chosen(
     for other, same in signals.items():
         if same == signal:
             return {other: signal}
-    require(
-        name not in signals,
-        f"attacks.{name}",
-        "has the name of another signal and a signal of its own",
-        f"give the attack another name, or say signals={name!r}",
-    )
+    problem = "has the name of another signal and a signal of its own"
+    remedy = f"give the attack another name, or say signals={name!r}"
+    require(name not in signals, f"attacks.{name}", problem, remedy)
     signals[name] = signal
     return {name: signal}
 
@@ -400,12 +376,10 @@ def _signal(name: str, spec: Any) -> AnySignal:
     one_of(f"{name}.access", signal.access, order)
     for product in signal.needs:
         require_has(f"{name}.needs", product, ("access", "batch"))
-        require(
-            product.access in order[: order.index(signal.access) + 1],
-            f"{name}.access={signal.access!r}",
-            f"is less than its product {type(product).__name__} needs",
-            f"let the signal say {product.access!r}",
-        )
+        ok = product.access in order[: order.index(signal.access) + 1]
+        problem = f"is less than its product {type(product).__name__} needs"
+        remedy = f"let the signal say {product.access!r}"
+        require(ok, f"{name}.access={signal.access!r}", problem, remedy)
     return signal
 
 
@@ -415,23 +389,18 @@ def _check_rule(name: str, rule: Rule | SetTest, knows: Any) -> None:
     if not isinstance(rule, SetTest):
         require_has(where, rule, ("fit",))
     one_of(f"attacks.{name}.knows", knows, get_args(Knowledge))
-    require(
-        knows in rule.accepts,
-        f"attacks.{name}.knows={knows!r}",
-        "is not what this rule can be fitted on",
-        f"give one of {', '.join(sorted(rule.accepts))}",
-    )
+    problem = "is not what this rule can be fitted on"
+    remedy = f"give one of {', '.join(sorted(rule.accepts))}"
+    require(knows in rule.accepts, f"attacks.{name}.knows={knows!r}", problem, remedy)
 
 
 def _check_scheme(name: str, scheme: Scheme, knows: Knowledge) -> None:
     where = f"attacks.{name}.scheme"
     require_has(where, scheme, ("judged", "score", "permuted", "quick"))
-    require(
-        not isinstance(scheme, CrossFit) or knows in ("split", "population"),
-        f"{where}: cross_fit",
-        f"has nothing to fit where the rule knows {knows!r}",
-        "say knows='split' or 'population', or leave the scheme out",
-    )
+    ok = not isinstance(scheme, CrossFit) or knows in ("split", "population")
+    problem = f"has nothing to fit where the rule knows {knows!r}"
+    remedy = "say knows='split' or 'population', or leave the scheme out"
+    require(ok, f"{where}: cross_fit", problem, remedy)
 
 
 def _check_controls(plan: Plan) -> None:

@@ -49,12 +49,8 @@ def resolve(config: Any) -> dict[str, Any]:
     for name in (*REQUIRED, *needed):
         require(name in config, f"config section {name!r}", "is missing", "add it")
     for name in alien:
-        require(
-            name not in config,
-            f"config section {name!r}",
-            f"means nothing to target {kind!r}",
-            "leave it out",
-        )
+        problem = f"means nothing to target {kind!r}"
+        require(name not in config, f"config section {name!r}", problem, "leave it out")
     resolved: dict[str, Any] = {
         "title": "Membership privacy audit",
         "seed": 0,
@@ -78,12 +74,9 @@ _SECTIONS = {
 def _convention(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The sections that a process's published convention fills in."""
     process = make("sde", SDES, entry)
-    require(
-        isinstance(process, SDE),
-        f"sde {entry['name']!r}",
-        f"made a {type(process).__name__}",
-        "let it be a score_mia.sde.SDE (docs/extend.md)",
-    )
+    ok = isinstance(process, SDE)
+    remedy = "let it be a score_mia.sde.SDE (docs/extend.md)"
+    require(ok, f"sde {entry['name']!r}", f"made a {type(process).__name__}", remedy)
     return process.convention.sections(process)
 
 
@@ -92,12 +85,8 @@ def _lifted(config: Mapping[str, Any]) -> dict[str, Any]:
     target = dict(config.get("target", {}))
     within_it = {name: target.pop(name) for name in OF_TARGET if name in target}
     twice = sorted(within_it.keys() & config.keys())
-    require(
-        not twice,
-        f"config sections {twice}",
-        "are given within `target` and beside it",
-        "leave one of them out",
-    )
+    problem = "are given within `target` and beside it"
+    require(not twice, f"config sections {twice}", problem, "leave one of them out")
     for name, value in within_it.items():
         check_value("config target", name, value, Mapping)
     check_value("config", "target.name", target.get("name", "trained"), str)

@@ -144,12 +144,9 @@ def joint_ceiling(
     With the guarantees of one mechanism at many epsilons this is its trade-off curve
     (Dong, Roth & Su 2022, Prop. 6), from above.
     """
-    require(
-        len(epsilon) > 0 and bool(np.all(epsilon >= 0)),
-        f"epsilon={epsilon}",
-        "is no list of guarantees",
-        "give one or more, none of them below 0",
-    )
+    ok = len(epsilon) > 0 and bool(np.all(epsilon >= 0))
+    remedy = "give one or more, none of them below 0"
+    require(ok, f"epsilon={epsilon}", "is no list of guarantees", remedy)
     level, slack, rate = epsilon[:, None], delta[:, None], fpr[None, :]
     direct = np.exp(np.minimum(level, 700.0)) * rate + slack
     mirrored = 1.0 - np.exp(-level) * (1.0 - slack - rate)
@@ -158,9 +155,5 @@ def joint_ceiling(
 
 def _open_unit(name: str, value: float) -> None:
     """Require 0 < value < 1."""
-    require(
-        bool(0 < value < 1),
-        f"{name}={value!r}",
-        "is not between 0 and 1",
-        "give a number above 0 and below 1",
-    )
+    remedy = "give a number above 0 and below 1"
+    require(bool(0 < value < 1), f"{name}={value!r}", "is not between 0 and 1", remedy)

@@ -91,12 +91,10 @@ def frechet_distance(
 
 
 def _pair(a: np.ndarray, b: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    require(
-        a.shape[1] == b.shape[1],
-        f"features of {a.shape[1]} and {b.shape[1]} columns",
-        "cannot be compared",
-        "make both with the same encoder",
-    )
+    ok = a.shape[1] == b.shape[1]
+    problem = "cannot be compared"
+    remedy = "make both with the same encoder"
+    require(ok, f"features of {a.shape[1]} and {b.shape[1]} columns", problem, remedy)
     for name, part in (("a", a), ("b", b)):
         at_least(f"rows of features {name}", len(part), rows)
         finite(f"features {name}", part)

@@ -264,12 +264,9 @@ def _fixed(
     """The rates at a threshold, one for all scores or one for each."""
     if threshold is None:
         return None
-    require(
-        bool(np.all(np.isfinite(threshold))),
-        f"threshold={threshold!r}",
-        "is not finite",
-        "fix it with score_mia.metrics.roc.threshold_at",
-    )
+    ok = bool(np.all(np.isfinite(threshold)))
+    remedy = "fix it with score_mia.metrics.roc.threshold_at"
+    require(ok, f"threshold={threshold!r}", "is not finite", remedy)
     groups = classes(np.asarray(scores) - threshold, member)
     tpr, fpr = (
         widened(proportion(int((group > 0).sum()), len(group), level), excess)
@@ -302,10 +299,7 @@ def proportion(k: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def _auc(
-    scores: np.ndarray,
-    member: np.ndarray,
-    level: float,
-    resampled: tuple[float, float],
+    scores: np.ndarray, member: np.ndarray, level: float, resampled: tuple[float, float]
 ) -> Estimate:
     """Bootstrap, joined with DeLong on the logit scale; binomial near 0 and 1.
 

@@ -63,12 +63,9 @@ def classes(
         ("members", np.count_nonzero(member)),
         ("non-members", np.count_nonzero(~member)),
     ):
-        require(
-            bool(count > 0),
-            "membership scores",
-            f"there are no {name} among {len(scores)} images",
-            "evaluate on images of both classes",
-        )
+        problem = f"there are no {name} among {len(scores)} images"
+        remedy = "evaluate on images of both classes"
+        require(bool(count > 0), "membership scores", problem, remedy)
     return scores[member], scores[~member]
 
 
@@ -193,12 +190,9 @@ def threshold_at(nonmember_scores: Float[np.ndarray, " n"], fpr: float) -> float
     within("fpr", fpr, 0.0, 1.0)
     n = len(nonmember_scores)
     j = allowed(fpr, n + 1)
-    require(
-        1 <= j <= n,
-        f"threshold at fpr={fpr!r}",
-        f"{n} reference non-members cannot show this rate",
-        f"give a rate from {1 / (n + 1):.2g} to {n / (n + 1):.2g}, or more of them",
-    )
+    problem = f"{n} reference non-members cannot show this rate"
+    remedy = f"give a rate from {1 / (n + 1):.2g} to {n / (n + 1):.2g}, or more of them"
+    require(1 <= j <= n, f"threshold at fpr={fpr!r}", problem, remedy)
     return float(np.partition(nonmember_scores, n - j)[n - j])
 
 
