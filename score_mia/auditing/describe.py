@@ -11,18 +11,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from score_mia.attacks.protocol import Attack
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.ready import abstract_target, example, first_row, require_ready
-from score_mia.auditing.work import look
+from score_mia.auditing.ready import (
+    abstract_target,
+    example,
+    first_row,
+    require_ready,
+)
+from score_mia.auditing.work import Work, look
 from score_mia.conditions import OWN, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.device import jit
 from score_mia.engine import view
-from score_mia.sampling import Service
+from score_mia.rows import is_whole
 from score_mia.spec import Parts
-from score_mia.target import Target
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3
@@ -40,7 +43,11 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     Raises:
       UserError: see `work.look`.
     """
-    source, split = _data(plan, workdir)
+    work = None if workdir is None else look(plan, workdir)
+    source = plan.source() if work is None else work.source
+    split = plan.split(source) if work is None else work.split
+    if work is None:
+        require_ready(plan, source, split, plan.attacks)
     lines = [
         json.dumps(plan.config, indent=2),
         "",
@@ -59,49 +66,44 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     lines.append(
         f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation"
     )
-    target = abstract_target(plan, source.shape)
-    costs: dict[str, float] = {}
-    if plan.train is not None:
-        costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
+    done = _done(work)
+    for name, passes in _costs(plan, source, split).items():
+        about = "cost not known beforehand"
+        if passes is not None:
+            span = _span(passes * forward / rate / 3600)
+            about = f"{passes:,.0f} forward passes of one image, about {span} here"
+        state = "done" if name in done else "missing"
+        lines.append(f"{name:10s} {state}: {about}" if work else f"{name:10s} {about}")
     for attack in plan.attacks:
-        count = _evaluations(attack, target, plan.service(source.shape))
-        if count is None:
-            lines.append(f"{attack.name:10s} cost not known beforehand")
-            continue
-        costs[attack.name] = count * len(split.ids)
-    if plan.shadows is not None:
-        reads = (a.name for a in plan.attacks if a.knows == "shadows")
-        each = costs.get("train", 0.0) + sum(costs.get(name, 0.0) for name in reads)
-        costs["shadows"] = plan.shadows.count * each
-    for name, passes in costs.items():
-        hours = passes * forward / rate / 3600
-        lines.append(
-            f"{name:10s} {passes:,.0f} forward passes of one image, "
-            f"about {_span(hours)} on this device"
-        )
+        lines.append(f"attack {attack.name} reads {', '.join(attack.signals)}")
     return "\n".join(lines)
 
 
-def _evaluations(
-    attack: Attack, target: Target, service: Service | None
-) -> float | None:
-    """Forward passes an image; None if a signal cannot tell."""
-    counts = [
-        signal.columns(view(target, signal.access, service)).evaluations
-        for signal in attack.signals.values()
-    ]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+def _costs(plan: Plan, source: Source, split: Split) -> dict[str, float | None]:
+    """Stage -> forward passes of one image; None if a signal cannot tell."""
+    target, service = abstract_target(plan, source.shape), plan.service(source.shape)
+    costs: dict[str, float | None] = {}
+    if plan.train is not None:
+        costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
+    for name, signal in plan.signals.items():
+        each = signal.columns(view(target, signal.access, service)).evaluations
+        costs[name] = None if each is None else each * len(split.ids)
+    if plan.shadows is not None:
+        reads = {n for a in plan.attacks if a.knows == "shadows" for n in a.signals}
+        each = [costs.get(name) for name in ("train", *sorted(reads))]
+        costs["shadows"] = plan.shadows.count * sum(cost or 0.0 for cost in each)
+    return costs
 
 
-def _data(plan: Plan, workdir: str | Path | None) -> tuple[Source, Split]:
-    if workdir is not None:
-        work = look(plan, workdir)
-        return work.source, work.split
-    source = plan.source()
-    split = plan.split(source)
-    require_ready(plan, source, split, plan.attacks)
-    return source, split
+def _done(work: Work | None) -> set[str]:
+    """Stages of which nothing is missing in a workdir."""
+    if work is None or not work.is_trained:
+        return set()
+    chosen = work.plan.trained is None or work.plan.trained.metric is None
+    if not chosen and not (work.folder / "selection.json").exists():
+        return {"train"}
+    folders = {n: work.signal_folder(work.reader(n)) for n in work.plan.signals}
+    return {"train", *(name for name, at in folders.items() if is_whole(at))}
 
 
 def _flops(model: Parts, params: Any, condition: Any) -> float:

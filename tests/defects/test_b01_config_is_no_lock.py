@@ -159,3 +159,14 @@ def test_settings_survive_their_record():
     made = plan(train__dp=dict(epsilon=6.0, delta=0.02)).train
     fields = json.loads(json.dumps(made, default=vars))
     assert TrainConfig.of(fields) == made
+
+
+def test_a_dry_run_says_what_is_done_and_what_is_missing(finished, tmp_path):
+    attack = dict(signal=dict(name="loss", times=3), rule=dict(name="mean"))
+    added = plan(attacks__again=attack)
+    lines = auditing.describe(added, finished).splitlines()
+    states = dict(line.split()[:2] for line in lines if "forward passes" in line)
+    assert states == {"train": "done:", "loss": "done:", "again": "missing:"}
+    fresh = auditing.describe(added, tmp_path / "run")
+    assert fresh.count("missing: ") == 3
+    assert not (tmp_path / "run").exists()
