@@ -17,10 +17,10 @@ from score_mia.auditing.assess import Assessment
 from score_mia.auditing.checks import Checks
 from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
-from score_mia.report import files, holds, privacy
+from score_mia.report import files, privacy
 from score_mia.report.content import AttackContent, PerturbedContent, Stepped
 from score_mia.report.curves import measure
-from score_mia.report.picture import held_against
+from score_mia.report.picture import SHOWN, held_against
 from score_mia.report.text import distance_text
 from score_mia.results import AuditResult, TargetFacts
 from score_mia.sde import SDE
@@ -72,8 +72,8 @@ def leave(
     files.save_pictures(
         work.folder,
         nearest,
-        members[: holds.SHOWN],
-        work.pictures(work.split.nonmembers, holds.SHOWN),
+        members[:SHOWN],
+        work.pictures(work.split.nonmembers, SHOWN),
         None
         if work.plan.model is None
         else _perturbed(work, [s for s in stepped.values() if s is not None]),

@@ -1,6 +1,5 @@
 """Pages, exhibits, tables: made from the files of finished audits, of nothing else."""
 
-from score_mia.report.again import make, remake, whole
 from score_mia.report.content import (
     AttackContent,
     NearestContent,
@@ -9,7 +8,7 @@ from score_mia.report.content import (
     Stepped,
 )
 from score_mia.report.files import load
-from score_mia.report.page import write
+from score_mia.report.page import make, remake, whole, write
 from score_mia.report.table import table_text
 
 __all__ = [

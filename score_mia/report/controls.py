@@ -31,14 +31,12 @@ class Control:
       name: what it is called.
       value: its number, or "not measured".
       detail: interval, p-value, how many images, with which encoder.
-      meaning: what a good number says, and a bad one.
       measured: whether this audit has it.
     """
 
     name: str
     value: str
     detail: str
-    meaning: str
     measured: bool
 
     @property
@@ -51,40 +49,6 @@ class Control:
 BLIND = "Blind classifier"
 DUPLICATES = "Near-duplicates"
 SHIFT = "Shift of the groups"
-_MEANING = {
-    BLIND: (
-        "Tells members from non-members by the images alone; it never saw the model. "
-        "Away from 0.5 the groups differ by themselves, and attacks may only show that."
-    ),
-    DUPLICATES: (
-        "Non-members that nearly repeat a member look like members to any attack, and "
-        "pull it towards chance."
-    ),
-    SHIFT: (
-        "Distance of the two groups without any model; near 0 for groups drawn from "
-        "one source."
-    ),
-    "Beyond the blind classifier": (
-        "AUC of each attack less that of the blind classifier on the same images: what "
-        "the model adds. An interval that holds 0 shows nothing of the model."
-    ),
-    "Shuffled labels": (
-        "AUC of each attack fitted and judged with shuffled labels; away from 0.5 it "
-        "sees labels that it must not."
-    ),
-    "Untrained network": (
-        "AUC of each attack on the target's network before training; away from 0.5 it "
-        "shows the images and not the model."
-    ),
-    "The model's own images": (
-        "Share of the images that the model draws which each attack's fixed threshold "
-        "accuses, though nobody trained on them."
-    ),
-    "Sets of images": (
-        "Whether the training images as a set are told from images that nobody trained "
-        "on; a set of such images must not be."
-    ),
-}
 
 
 def rows(result: AuditResult) -> tuple[Control, ...]:
@@ -96,13 +60,11 @@ def rows(result: AuditResult) -> tuple[Control, ...]:
         (DUPLICATES, nothing if near is None else _duplicates(near)),
         (SHIFT, nothing if shift is None else _shift(shift)),
     ]
-    names = [name for name in _MEANING if name not in (BLIND, DUPLICATES, SHIFT)]
-    for name, words in zip(names, _OF_ATTACKS, strict=True):
+    for name, words in _OF_ATTACKS.items():
         said = [f"{n}: {text}" for n, a in result.attacks.items() if (text := words(a))]
         made += [(name, ("; ".join(said), ""))] if said else []
     return tuple(
-        Control(name, *words, _MEANING[name], words is not nothing)
-        for name, words in made
+        Control(name, *words, measured=words is not nothing) for name, words in made
     )
 
 
@@ -154,14 +116,14 @@ def _margin(a: AttackResult) -> str:
     return f"{value:+.3f} {span(low, high, False)}"
 
 
-_OF_ATTACKS: tuple[Callable[[AttackResult], str], ...] = (
-    _margin,
-    lambda a: _words(a.permuted),
-    lambda a: _words(a.untrained),
-    lambda a: _words(a.generated, True),
-    finding,
-)
-"""What the last controls of `_MEANING` say of an attack, in its order."""
+_OF_ATTACKS: dict[str, Callable[[AttackResult], str]] = {
+    "Beyond the blind classifier": _margin,
+    "Shuffled labels": lambda a: _words(a.permuted),
+    "Untrained network": lambda a: _words(a.untrained),
+    "The model's own images": lambda a: _words(a.generated, True),
+    "Sets of images": finding,
+}
+"""Controls of attacks, and what each says of one; their meanings are in the page."""
 
 
 def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:

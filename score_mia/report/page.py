@@ -8,25 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from score_mia.check import Incomplete
+from score_mia.check import workdir as check_workdir
 from score_mia.files import write_atomic
-from score_mia.report import (
-    controls,
-    draw,
-    holds,
-    marks,
-    picture,
-    plates,
-    privacy,
-    style,
-    table,
-)
+from score_mia.lease import lease
+from score_mia.report import controls, draw, picture, plates, privacy, style, table
 from score_mia.report.content import AttackContent, ReportContent
 from score_mia.report.curves import finite_roc
-from score_mia.report.glossary import GLOSSARY
-from score_mia.report.marks import mark_lines
-from score_mia.report.text import SPACE, aside, estimate, quantity
+from score_mia.report.files import load
+from score_mia.report.text import (
+    SPACE,
+    aside,
+    estimate,
+    grid_error,
+    mark_lines,
+    quantity,
+    reversed_sign,
+    symbols,
+)
 from score_mia.report.verdict import Verdict, verdict
-from score_mia.results import AttackResult
+from score_mia.results import AttackResult, AuditResult
 
 TEMPLATES = Path(__file__).parent / "templates"
 STEMS = (
@@ -41,6 +42,40 @@ ACCESS = {
     "scores": "grey box: needs network outputs",
     "gradients": "white box: needs the parameters",
 }
+
+
+def make(workdir: str | Path) -> str:
+    """Write the page from the workdir's files; metrics.json stays as it is.
+
+    Returns:
+      The table, and where the page is.
+
+    Raises:
+      UserError: a file is missing, damaged, or another process uses the workdir.
+      Incomplete: an attack failed; the page is written.
+    """
+    folder = check_workdir(workdir)
+    with lease(folder):
+        return remake(folder)
+
+
+def remake(folder: Path) -> str:
+    """`make`, for whoever holds the workdir already."""
+    content = load(folder)
+    path = write(folder / "report", content)
+    return whole(f"{table.table_text(content.result)}\nreport: {path}", content.result)
+
+
+def whole(text: str, result: AuditResult) -> str:
+    """The text to print; raises `Incomplete` with it where an attack failed."""
+    failures = [f"attack {n!r} failed ({why})" for n, why in result.failures.items()]
+    if failures:
+        raise Incomplete(
+            f"{'; '.join(failures)}; mend it and run the same command again: what was "
+            "done is kept",
+            text,
+        )
+    return text
 
 
 def write(folder: str | Path, content: ReportContent) -> Path:
@@ -129,9 +164,8 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         "steps": [steps[i : i + 2] for i in range(0, len(steps), 2)],
         "training": next(iter(shown("training")), None),
         "facts": content.facts,
-        "glossary": GLOSSARY,
-        "holds": holds.lines(content),
-        "shows": holds.shows(content),
+        "holds": picture.held(content),
+        "shows": bool(picture.kinds(content)),
         **_pictures(content),
     }
     values["sections"] = _sections(values)
@@ -194,11 +228,11 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     for label, number, percent in table.rows(result):
         value, interval = estimate(number, result.nonmembers, percent)
         if label == "AUC":
-            value += marks.symbols(result)
+            value += symbols(result)
         words = {"value": value, "interval": interval, "known": number.known}
         cells.append({"label": label, "aside": aside(number), **words})
     seconds = quantity(content.result.timings.seconds.get(attack.name))
-    error = marks.grid_error(result)
+    error = grid_error(result)
     return row | {
         "error": f"grid error {error}" if error else "",
         "rows": f"{result.members:,} members, {result.nonmembers:,} non-members",
@@ -252,7 +286,7 @@ def _pictures(content: ReportContent) -> dict[str, Any]:
     def uris(pictures: np.ndarray | None) -> list[str]:
         if pictures is None:
             return []
-        shown = picture.unit_pictures(pictures[: holds.SHOWN])
+        shown = picture.unit_pictures(pictures[: picture.SHOWN])
         return [picture.data_uri(p) for p in shown]
 
     near, pairs = content.nearest, []
@@ -269,7 +303,7 @@ def _pictures(content: ReportContent) -> dict[str, Any]:
         ]
     return {
         "pairs": pairs,
-        "pairs_caption": holds.pairs_caption(near) if pairs and near else "",
+        "pairs_caption": picture.pairs_caption(near) if pairs and near else "",
         "members": uris(content.members),
         "nonmembers": uris(content.nonmembers),
         "perturbed": _perturbed(content),
@@ -326,7 +360,7 @@ def _warnings(content: ReportContent) -> list[str]:
                 f"{attack.name}: {attack.result.non_finite} images gave NaN or "
                 "infinite signals and are left out of its numbers."
             )
-        if marks.reversed_sign(attack.result):
+        if reversed_sign(attack.result):
             auc = " ".join(estimate(attack.result.auc, None, False))
             found.append(
                 f"{titles[attack.name]}: non-members score higher than members (AUC "

@@ -72,12 +72,13 @@ STYLE = {
     "xtick.labelsize": 9.5,
     "ytick.labelsize": 9.5,
 }
+SALT = "score_mia"
 WIDE, HIGH = 5.4, 4.0
 """Inches of one figure: about a phone's width at the size its words are set in."""
 
 
 @contextlib.contextmanager
-def styled(salt: str = "score_mia") -> Iterator[None]:
+def styled(salt: str = SALT) -> Iterator[None]:
     """Our style and no other, whatever matplotlibrc the machine has."""
     import matplotlib.style
 
@@ -97,23 +98,21 @@ def figure(
 
 def png(fig: Figure) -> bytes:
     """The figure on white paper; the same figure gives the same bytes."""
-    out = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        # A title in a script that the font lacks shows boxes here; the page has it.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        fig.savefig(
-            out, format="png", dpi=160, facecolor="white", metadata={"Software": None}
-        )
-    return out.getvalue()
+    return _saved(fig, "png", {"Software": None}, dpi=160, facecolor="white")
 
 
 def pdf(fig: Figure) -> bytes:
     """The figure for a paper, its words as fonts; the same figure, the same bytes."""
+    nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+    return _saved(fig, "pdf", nothing, facecolor="white")
+
+
+def _saved(fig: Figure, form: str, metadata: Any, salt: str = SALT, **kw: Any) -> bytes:
     out = io.BytesIO()
-    with styled(), warnings.catch_warnings():
+    with styled(salt), warnings.catch_warnings():
+        # A title in a script that the font lacks shows boxes here; the page has it.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
-        fig.savefig(out, format="pdf", facecolor="white", metadata=nothing)
+        fig.savefig(out, format=form, metadata=metadata, **kw)
     return out.getvalue()
 
 
@@ -123,12 +122,8 @@ def svg(fig: Figure, salt: str, alt: str) -> str:
     `salt` keeps the ids of several figures on a page apart; `alt` says in words what
     there is to see.
     """
-    out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with styled(salt), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        fig.savefig(out, format="svg", metadata=nothing)
-    text = out.getvalue()
+    text = _saved(fig, "svg", nothing, salt).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)

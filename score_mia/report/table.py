@@ -15,13 +15,16 @@ from score_mia.check import printable
 from score_mia.report import controls, privacy
 from score_mia.report.content import AttackContent, Stepped
 from score_mia.report.curves import RATES, RocCurve
-from score_mia.report.marks import grid_error, mark_lines, marks, symbols
 from score_mia.report.text import (
     SPACE,
     aside,
     estimate,
+    grid_error,
     level,
+    mark_lines,
+    marks,
     quantity,
+    symbols,
     without_folders,
 )
 from score_mia.report.verdict import reversals

@@ -54,7 +54,7 @@ def policy(text):
 
 
 def study_page():
-    values = {"title": "t", "css": "", "audits": [], "exhibits": [], "glossary": ()}
+    values = {"title": "t", "css": "", "audits": [], "exhibits": []}
     values["pictures"] = []
     return template("study.html.j2").render(values)
 

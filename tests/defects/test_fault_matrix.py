@@ -137,7 +137,7 @@ def plan():
 def _without_pages():
     """Pages are drawn from what is read here, and drawing takes longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("score_mia.report.again.write", lambda folder, content: folder)
+        patch.setattr("score_mia.report.page.write", lambda folder, content: folder)
         yield
 
 

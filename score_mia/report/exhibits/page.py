@@ -11,7 +11,6 @@ from score_mia.report import controls, picture, style
 from score_mia.report.content import titles_of
 from score_mia.report.exhibits.audit import Audit
 from score_mia.report.exhibits.base import Built, Exhibit, Strip, Table
-from score_mia.report.glossary import GLOSSARY
 from score_mia.report.page import css, template, write_all
 from score_mia.report.table import booktabs, latex
 from score_mia.report.verdict import verdict
@@ -60,7 +59,6 @@ def write(folder: Path, shown: Shown) -> Path:
             "audits": [_audit(name, shown) for name in shown.labels],
             "exhibits": [_exhibit(name, shown) for name in shown.exhibits],
             "pictures": _pictures(shown),
-            "glossary": GLOSSARY,
         }
     )
     write_all(place, files)

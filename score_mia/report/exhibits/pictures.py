@@ -13,8 +13,7 @@ from score_mia.report import draw
 from score_mia.report.exhibits.audit import Audit, Planned
 from score_mia.report.exhibits.base import Built, Cell, Exhibit, Row, Strip, Table
 from score_mia.report.exhibits.steps import Steps
-from score_mia.report.holds import ASK
-from score_mia.report.picture import unit_pictures
+from score_mia.report.picture import ASK, unit_pictures
 from score_mia.report.table import csv_text
 
 
