@@ -42,8 +42,8 @@ from score_mia.report.exhibits import (
     Planned,
     PlannedAttack,
 )
+from score_mia.report.exhibits.base import Steps
 from score_mia.report.exhibits.page import Shown, write
-from score_mia.report.exhibits.steps import Steps
 from score_mia.report.files import FACTS
 from score_mia.report.text import distinct
 from score_mia.results import METRICS, AuditResult

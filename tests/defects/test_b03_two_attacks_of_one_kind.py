@@ -16,7 +16,7 @@ import pytest
 from score_mia.auditing import study
 from score_mia.report import draw, plates, write
 from score_mia.report.curves import finite_roc
-from score_mia.report.exhibits.curves import step_labels
+from score_mia.report.exhibits.figures import step_labels
 from score_mia.report.text import distinct
 from tests.report.example import attack, bare
 from tests.report.test_page import Page

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from score_mia.check import UserError
-from score_mia.report.exhibits.steps import Steps, column_at
+from score_mia.report.exhibits.base import Steps, column_at
 from tests.report.example import attack
 
 from .command import run, variant

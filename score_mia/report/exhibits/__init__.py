@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from score_mia.report.exhibits.audit import Audit, Noised, Planned, PlannedAttack
 from score_mia.report.exhibits.base import (
+    Audit,
     Built,
     Cell,
     Exhibit,
+    Noised,
+    Planned,
+    PlannedAttack,
     Row,
     Strip,
     Table,
 )
-from score_mia.report.exhibits.curves import Roc, TprByStep
+from score_mia.report.exhibits.figures import Perturbed, Roc, Samples, TprByStep
 from score_mia.report.exhibits.frontier import Frontier
-from score_mia.report.exhibits.pictures import Perturbed, Samples
 from score_mia.report.exhibits.tables import (
     Extra,
     LikelihoodTable,

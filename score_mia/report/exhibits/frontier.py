@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from score_mia.check import one_of
 from score_mia.metrics.roc import FPRS
 from score_mia.report import draw, privacy
-from score_mia.report.exhibits.audit import Audit, Planned
-from score_mia.report.exhibits.base import (
-    NONE,
-    Built,
-    Cell,
-    Exhibit,
-    Row,
-    Table,
-    distance,
-    frechet_heading,
-    levels,
-    number,
-    sizes,
-)
+from score_mia.report.exhibits import base
+from score_mia.report.exhibits.base import Audit, Built, Cell, Planned, Row
 from score_mia.report.style import PAPER, figure, percent, styled
 from score_mia.report.table import csv_text
 from score_mia.report.text import SPACE, level, share
@@ -39,7 +27,7 @@ GROUPS = {"members": "members", "nonmembers": "non-members"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Frontier(Exhibit):
+class Frontier(base.Exhibit):
     """Epsilon, quality and TPR of several targets, controls marked.
 
     Attributes:
@@ -69,79 +57,53 @@ class Frontier(Exhibit):
     def build(self, audits: Sequence[Audit]) -> Built:
         """Its form, caption and numbers."""
         points = [self._point(a) for a in audits]
-        measure = "KID" if self.quality == "kid" else frechet_heading(audits)
+        measure = "KID" if self.quality == "kid" else base.frechet_heading(audits)
         distances = f"{measure} to {GROUPS[self.to]}"
         rate = f"TPR at {level(self.fpr)}{SPACE}FPR"
         header = (
             *("Target", "Training", "ε", "δ"),
             *(distances, rate, "Most that ε allows", "AUC"),
         )
-        rows = [self._row(a, p) for a, p in zip(audits, points, strict=True)]
         return Built(
             "The accounted ε of each target, the quality of its samples, and what the "
             f"attack “{self.attack}” recognises. Evaluated on "
-            f"{sizes(audits, self.attack)}; {levels(audits)} intervals. A bar is the "
-            "most that ε leaves to any attack. Controls do one half of DP-SGD and "
-            "guarantee nothing; a smaller distance is better. "
+            f"{base.sizes(audits, self.attack)}; {base.levels(audits)} intervals. A "
+            "bar is the most that ε leaves to any attack. Controls do one half of "
+            "DP-SGD and guarantee nothing; a smaller distance is better. "
             + "; ".join(f"{i} {a.label}" for i, a in enumerate(audits, 1))
             + ".",
-            csv_text(_CSV, self._csv(audits, points)),
+            csv_text(_CSV, map(self._csv, points)),
             f"{distances} and {rate} against ε.",
-            table=Table(header, tuple(rows)),
+            table=base.Table(header, tuple(map(_row, points))),
             figure=drawn(points, distances, f"{self.attack}: {rate}"),
         )
 
-    def _measured(self, audit: Audit) -> Distance | None:
-        quality = audit.result.target.quality
-        return None if quality is None else quality.to(self.to, self.quality)
-
-    def _tpr(self, audit: Audit) -> Estimate:
-        return audit.entry(self.attack).tpr_at_fpr[self.fpr]
-
     def _point(self, audit: Audit) -> Point:
-        private = audit.result.target.privacy
-        kind = "none" if private is None else private.control or "private"
+        target, entry = audit.result.target, audit.entry(self.attack)
+        private, quality = target.privacy, target.quality
         most = privacy.ceiling(private, np.array([self.fpr]))
-        quality, tpr = self._measured(audit), self._tpr(audit)
         return Point(
-            kind,
-            private.epsilon_pld if private else None,
-            _interval(quality) if quality else None,
-            tpr.interval if tpr.known else None,
+            audit,
+            "none" if private is None else private.control or "private",
+            private,
+            None if quality is None else quality.to(self.to, self.quality),
+            entry.tpr_at_fpr[self.fpr],
+            entry.auc,
+            audit.counts(self.attack),
             None if most is None else float(most[0]),
         )
 
-    def _row(self, audit: Audit, point: Point) -> Row:
-        private = audit.result.target.privacy
-        quality = self._measured(audit)
-        n = audit.counts(self.attack)[1]
-        none = Cell(NONE)
-        return Row(
-            (
-                Cell(audit.label),
-                Cell(KINDS[point.kind][0], _sampling(private)),
-                Cell(f"{point.epsilon:.4g}") if point.epsilon else none,
-                Cell(f"{private.delta:g}") if private and point.epsilon else none,
-                distance(quality) if quality else Cell("not measured", known=False),
-                number(self._tpr(audit), n),
-                none if point.ceiling is None else Cell(share(point.ceiling)),
-                number(audit.entry(self.attack).auc, n, percent=False),
-            )
+    def _csv(self, point: Point) -> Sequence[Any]:
+        p, audit, quality = point.private, point.audit, point.quality
+        private = (p.epsilon_rdp, p.delta, p.adjacency) if p else [None] * 3
+        limits = (quality.value, quality.low, quality.high) if quality else [None] * 3
+        return (
+            *(audit.name, audit.label, point.kind, point.epsilon, *private),
+            *(self.quality, self.to, *limits, self.attack, self.fpr),
+            *(point.tpr.value, point.tpr.low, point.tpr.high, point.ceiling),
+            *(point.auc.value, point.auc.low, point.auc.high, *point.counts),
+            audit.result.level,
         )
-
-    def _csv(
-        self, audits: Sequence[Audit], points: Sequence[Point]
-    ) -> Iterator[Sequence[Any]]:
-        for audit, point in zip(audits, points, strict=True):
-            p, quality = audit.result.target.privacy, self._measured(audit)
-            private = (p.epsilon_rdp, p.delta, p.adjacency) if p else [None] * 3
-            yield (
-                *(audit.name, audit.label, point.kind, point.epsilon, *private),
-                *(self.quality, self.to, *_limits(quality)),
-                *(self.attack, self.fpr, *_limits(self._tpr(audit)), point.ceiling),
-                *_limits(audit.entry(self.attack).auc),
-                *(*audit.counts(self.attack), audit.result.level),
-            )
 
 
 _CSV = (
@@ -152,21 +114,25 @@ _CSV = (
 )
 
 
-def _limits(e: Estimate | Distance | None) -> tuple[float | None, ...]:
-    return (None, None, None) if e is None else (e.value, e.low, e.high)
-
-
-def _interval(d: Distance) -> tuple[float, float, float]:
-    low, high = (d.value if v is None else v for v in (d.low, d.high))
-    return d.value, low, high
-
-
-def _sampling(p: Privacy | None) -> str:
-    """How training was made private, in small."""
-    if p is None:
-        return ""
-    adjacency = p.adjacency.replace("_", " ")
-    return f"noise {p.noise_multiplier:.3g}, clip {p.clip:g}, {adjacency}"
+def _row(point: Point) -> Row:
+    """A target as a line of the table."""
+    p, none, small = point.private, Cell(base.NONE), ""
+    if p is not None:
+        noise = f"noise {p.noise_multiplier:.3g}, clip {p.clip:g}"
+        small = f"{noise}, {p.adjacency.replace('_', ' ')}"
+    quality, n = point.quality, point.counts[1]
+    return Row(
+        (
+            Cell(point.audit.label),
+            Cell(KINDS[point.kind][0], small),
+            Cell(f"{point.epsilon:.4g}") if point.epsilon else none,
+            Cell(f"{p.delta:g}") if p and point.epsilon else none,
+            base.distance(quality) if quality else Cell("not measured", known=False),
+            base.number(point.tpr, n),
+            none if point.ceiling is None else Cell(share(point.ceiling)),
+            base.number(point.auc, n, percent=False),
+        )
+    )
 
 
 KINDS = {
@@ -178,23 +144,45 @@ KINDS = {
 """How a target was trained -> its name, marker and colour role."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """A target on the frontier; intervals are (value, low, high), None if not known.
+class Point(NamedTuple):
+    """A target on the frontier.
 
     Attributes:
-      kind: of `KINDS`.
-      epsilon: accounted; None for a target without guarantee.
+      audit: its audit.
+      kind: how it was trained, of `KINDS`.
+      private: what is known of its private training.
       quality: a distance of its samples.
-      tpr: of the attack.
+      tpr, auc: of the attack.
+      counts: members and non-members that the attack was judged on.
       ceiling: largest TPR that its guarantee leaves to any attack.
     """
 
+    audit: Audit
     kind: str
-    epsilon: float | None
-    quality: tuple[float, float, float] | None
-    tpr: tuple[float, float, float] | None
+    private: Privacy | None
+    quality: Distance | None
+    tpr: Estimate
+    auc: Estimate
+    counts: tuple[int, int]
     ceiling: float | None
+
+    @property
+    def epsilon(self) -> float | None:
+        """Accounted; None for a target without guarantee."""
+        return self.private.epsilon_pld if self.private else None
+
+    @property
+    def across(self) -> Interval | None:
+        """The distance and its interval, None if not measured."""
+        d = self.quality
+        if d is None:
+            return None
+        low, high = (d.value if v is None else v for v in (d.low, d.high))
+        return d.value, low, high
+
+
+Interval = tuple[float, float, float]
+"""Value, low and high end."""
 
 
 def drawn(points: Sequence[Point], quality: str, tpr: str) -> Figure:
@@ -208,22 +196,15 @@ def drawn(points: Sequence[Point], quality: str, tpr: str) -> Figure:
     with styled():
         fig, ((left, middle, right),) = figure(11.4, 4.0, 1, 3)
         for i, (point, place) in enumerate(zip(points, places, strict=True), 1):
-            _mark(left, point, (place, place, place), point.quality)
-            _mark(middle, point, (place, place, place), point.tpr)
-            _mark(right, point, point.quality, point.tpr)
+            here = (place, place, place)
+            tpr = point.tpr.interval if point.tpr.known else None
+            _mark(left, point, i, here, point.across)
+            _mark(middle, point, i, here, tpr)
+            _mark(right, point, i, point.across, tpr)
             if point.ceiling is not None:
                 reach = [place - 0.05, place + 0.05]
                 look = {"color": PAPER["ink"], "lw": 1.6}
                 middle.plot(reach, [point.ceiling] * 2, label="most ε allows", **look)
-            across = point.quality[0] if point.quality else None
-            for axes, x, y in (
-                (left, place, point.quality),
-                (middle, place, point.tpr),
-                (right, across, point.tpr),
-            ):
-                if x is not None and y is not None:
-                    look = {"textcoords": "offset points", "fontsize": 9}
-                    axes.annotate(str(i), (x, y[0]), (5, 4), **look)
         for axes in (left, middle):
             axes.set_xticks([*ticks], [*ticks.values()])
             axes.set(xlabel="ε", xlim=(min(ticks) - 0.35, max(ticks) + 0.35))
@@ -262,10 +243,7 @@ def _places(points: Sequence[Point]) -> tuple[list[float], dict[float, str]]:
 
 
 def _mark(
-    axes: Axes,
-    point: Point,
-    x: tuple[float, float, float] | None,
-    y: tuple[float, float, float] | None,
+    axes: Axes, point: Point, i: int, x: Interval | None, y: Interval | None
 ) -> None:
     if x is None or y is None:
         return
@@ -276,3 +254,5 @@ def _mark(
     inside = "none" if "control" in name else colour
     look = {"color": colour, "markerfacecolor": inside, "ls": "none"}
     axes.plot([x[0]], [y[0]], marker=marker, label=name, zorder=3, **look)
+    small = {"textcoords": "offset points", "fontsize": 9}
+    axes.annotate(str(i), (x[0], y[0]), (5, 4), **small)

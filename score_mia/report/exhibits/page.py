@@ -9,8 +9,7 @@ from typing import Any
 
 from score_mia.report import controls, picture, style
 from score_mia.report.content import titles_of
-from score_mia.report.exhibits.audit import Audit
-from score_mia.report.exhibits.base import Built, Exhibit, Strip, Table
+from score_mia.report.exhibits.base import Audit, Built, Exhibit, Strip, Table
 from score_mia.report.page import css, template, write_all
 from score_mia.report.table import booktabs, latex
 from score_mia.report.verdict import verdict

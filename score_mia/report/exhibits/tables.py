@@ -13,13 +13,15 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from score_mia.check import require
 from score_mia.metrics.roc import FPRS
 from score_mia.registry import make
-from score_mia.report.exhibits.audit import Audit, Planned
 from score_mia.report.exhibits.base import (
     NONE,
+    Audit,
     Built,
     Cell,
     Exhibit,
+    Planned,
     Row,
+    Steps,
     Table,
     distance,
     frechet_heading,
@@ -27,7 +29,6 @@ from score_mia.report.exhibits.base import (
     number,
     sizes,
 )
-from score_mia.report.exhibits.steps import Steps
 from score_mia.report.table import csv_text, measures
 from score_mia.report.text import SPACE, aside, level
 from score_mia.results import AttackResult, Quality

@@ -1,19 +1,32 @@
-"""Curves: TPR at every step (Figs. 1, 5, 7a, 8a, 11 of Hu & Pang 2023) and ROCs."""
+"""Figures and pictures: curves over the diffusion steps, ROCs, noise, samples.
+
+They are Figs. 1 to 11 of Hu & Pang 2023, of any audits.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from score_mia.check import one_of, require
+from score_mia.check import at_least, one_of, require
+from score_mia.files import load_npz
 from score_mia.metrics.roc import FPRS
 from score_mia.report import draw
 from score_mia.report.content import Stepped
 from score_mia.report.curves import RocCurve
-from score_mia.report.exhibits.audit import Audit, Planned
-from score_mia.report.exhibits.base import Built, Exhibit, sizes
-from score_mia.report.exhibits.steps import Steps
+from score_mia.report.exhibits import base
+from score_mia.report.exhibits.base import (
+    Audit,
+    Built,
+    Cell,
+    Planned,
+    Row,
+    Steps,
+    Strip,
+)
+from score_mia.report.picture import ASK, unit_pictures
 from score_mia.report.table import BY_STEP, ROC, by_step_rows, csv_text, roc_rows
 from score_mia.report.text import distinct, level
 
@@ -22,7 +35,7 @@ PANELS = ("audit", "fpr")
 
 
 @dataclasses.dataclass(frozen=True)
-class TprByStep(Exhibit):
+class TprByStep(base.Exhibit):
     """TPR against the diffusion step (Figs. 1, 5, 7a, 8a and 11 of Hu & Pang 2023).
 
     Attributes:
@@ -87,8 +100,9 @@ class TprByStep(Exhibit):
     def _caption(self, audits: Sequence[Audit]) -> str:
         lines = [
             f"True-positive rate of the attack “{self.attack}” at fixed false-positive "
-            f"rates, at every step measured. Evaluated on {sizes(audits, self.attack)};"
-            " bands are pointwise 95 % intervals. Noise grows to the right."
+            "rates, at every step measured. Evaluated on "
+            f"{base.sizes(audits, self.attack)}; bands are pointwise 95 % intervals. "
+            "Noise grows to the right."
         ]
         lost: dict[int, str] = {}
         for audit in audits:
@@ -114,7 +128,7 @@ def _peak(label: str, steps: Stepped, fpr: float) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Roc(Exhibit):
+class Roc(base.Exhibit):
     """Log-log ROCs with bands (Figs. 2, 4, 6, 7b, 7c, 8b and 8c of Hu & Pang 2023).
 
     Attributes:
@@ -155,8 +169,9 @@ class Roc(Exhibit):
                 rows += [(*first, *row) for row in roc_rows(curve)]
         return Built(
             f"ROC of the attack “{self.attack}” on logarithmic axes, evaluated on "
-            f"{sizes(audits, self.attack)}; bands are pointwise 95 % intervals, and "
-            "nothing can be measured in the shaded part. The dotted line is guessing.",
+            f"{base.sizes(audits, self.attack)}; bands are pointwise 95 % intervals, "
+            "and nothing can be measured in the shaded part. The dotted line is "
+            "guessing.",
             csv_text(("audit", "model", "attack", "column", "time", *ROC), rows),
             f"ROC curves of {self.attack} for {', '.join(a.label for a in audits)}.",
             figure=draw.rocs(panels),
@@ -184,3 +199,136 @@ def step_labels(steps: Stepped, columns: Sequence[int], log_snr: bool) -> list[s
             label = f"log-SNR {steps.log_snr[k]:.1f}, {label}"
         labels[steps.names[k]] = label
     return [*distinct(labels).values()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Perturbed(base.Exhibit):
+    """Members with the noise of chosen steps (Fig. 3 of Hu & Pang 2023).
+
+    Attributes:
+      times, log_snr: which steps, see `Steps`; any that the process has.
+      pictures: how many members of each audit.
+    """
+
+    times: Mapping[str, Any] | tuple[Any, ...] = ()
+    log_snr: tuple[float, ...] = ()
+    pictures: int = 1
+
+    heading: ClassVar[str] = "What the network sees"
+
+    def __post_init__(self) -> None:
+        at_least("pictures", self.pictures, 1)
+
+    @property
+    def steps(self) -> Steps:
+        """The steps shown."""
+        return Steps(self.times, self.log_snr)
+
+    def check_audit(self, name: str, planned: Planned) -> None:
+        """Refuse what the audit will not have."""
+        self.steps.require_one()
+        planned.times(self.steps, name)
+
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
+        strips, rows = [], []
+        for audit in audits:
+            planned = audit.planned
+            if not planned.pictures:
+                continue
+            times = planned.times(self.steps, audit.name)
+            noised = planned.noised(audit.folder, times, self.pictures)
+            for number, pictures in enumerate(noised.pictures, 1):
+                strips.append(
+                    Strip(audit.label, unit_pictures(pictures), noised.labels)
+                )
+                rows += [
+                    (audit.name, audit.label, number, t, float(level))
+                    for t, level in zip(noised.times, noised.log_snr, strict=True)
+                ]
+        return _built(
+            audits,
+            "Members after the noise of the step named with each was added, seen with "
+            "the scale of the signal brought back. A picture that people can no longer "
+            "recognise may still give its membership away.",
+            csv_text(("audit", "model", "picture", "time", "log_snr"), rows),
+            "Pictures with growing noise.",
+            strips,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples(base.Exhibit):
+    """What the targets generate (Figs. 9 and 10 of Hu & Pang 2023).
+
+    Attributes:
+      count: samples of each audit, the first ones it drew; its `report.samples` must
+        be as many.
+      columns: samples side by side.
+    """
+
+    count: int = 16
+    columns: int = 8
+
+    heading: ClassVar[str] = "Samples of the targets"
+
+    def __post_init__(self) -> None:
+        at_least("count", self.count, 1)
+        at_least("columns", self.columns, 1)
+
+    def check_audit(self, name: str, planned: Planned) -> None:
+        """Refuse what the audit will not have."""
+        require(
+            planned.samples >= self.count,
+            f"audit {name!r}",
+            f"draws {planned.samples} samples and {self.count} are to be shown",
+            "raise its report.samples, or lower the exhibit's count",
+        )
+
+    def build(self, audits: Sequence[Audit]) -> Built:
+        """Its form, caption and numbers."""
+        strips, rows = [], []
+        for audit in audits:
+            planned = audit.planned
+            if not planned.pictures:
+                continue
+            path = audit.folder / "target" / "samples.npz"
+            kept = load_npz(path, ("images", "target"))
+            images = unit_pictures(kept["images"][: self.count])
+            for start in range(0, len(images), self.columns):
+                name = audit.label if start == 0 else ""
+                strips.append(Strip(name, images[start : start + self.columns]))
+            made = (planned.sampler, planned.seed, str(kept["target"]))
+            rows += [(audit.name, audit.label, i, *made) for i in range(len(images))]
+        return _built(
+            audits,
+            f"The first {self.count:,} samples of each target, none selected.",
+            csv_text(_SAMPLES_CSV, rows),
+            "Samples of the targets.",
+            strips,
+        )
+
+
+_SAMPLES_CSV = ("audit", "model", "sample", "sampler", "seed", "target_digest")
+
+
+def _built(
+    audits: Sequence[Audit], caption: str, csv: str, alt: str, strips: Sequence[Strip]
+) -> Built:
+    """The pictures of audits that ask for them, and in words who does not."""
+    silent = [a.label for a in audits if not a.planned.pictures]
+    if silent:
+        left_out = (
+            f"Pictures of {', '.join(silent)} are left out: real images, and samples, "
+            f"which may repeat them, are shown only where an audit's config asks for "
+            f"them ({ASK})."
+        )
+        caption = f"{caption} {left_out}" if strips else left_out
+    if not strips:
+        rows = tuple(
+            Row((Cell(name), Cell("left out", known=False))) for name in silent
+        )
+        return Built(caption, csv, alt, table=base.Table(("Target", "Pictures"), rows))
+    named = [(textwrap.fill(s.name, 13), s.pictures) for s in strips]
+    sheet = draw.sheet(named, [s.labels for s in strips if s.labels])
+    return Built(caption, csv, alt, figure=sheet, strips=tuple(strips))
