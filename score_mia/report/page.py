@@ -18,13 +18,11 @@ from score_mia.report.curves import finite_roc
 from score_mia.report.files import load
 from score_mia.report.text import (
     SPACE,
-    aside,
     estimate,
     grid_error,
     mark_lines,
     quantity,
     reversed_sign,
-    symbols,
 )
 from score_mia.report.verdict import Verdict, verdict
 from score_mia.results import AttackResult, AuditResult
@@ -211,7 +209,7 @@ def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
 def _labels(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
     """Headings of the table of attacks."""
     rows = [attack["cells"] for attack in attacks if not attack["failed"]]
-    return [cell["label"] for cell in rows[0]] if rows else []
+    return [cell.label for cell in rows[0]] if rows else []
 
 
 def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
@@ -224,19 +222,12 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     }
     if attack.failed:
         return row
-    cells = []
-    for label, number, percent in table.rows(result):
-        value, interval = estimate(number, result.nonmembers, percent)
-        if label == "AUC":
-            value += symbols(result)
-        words = {"value": value, "interval": interval, "known": number.known}
-        cells.append({"label": label, "aside": aside(number), **words})
     seconds = quantity(content.result.timings.seconds.get(attack.name))
     error = grid_error(result)
     return row | {
         "error": f"grid error {error}" if error else "",
         "rows": f"{result.members:,} members, {result.nonmembers:,} non-members",
-        "cells": cells,
+        "cells": table.rows(result),
         "evaluations": quantity(result.network_evaluations_per_image),
         "seconds": f"{seconds}{SPACE}s"
         if seconds != "not measured"
@@ -252,9 +243,8 @@ def _remarks(content: ReportContent, attack: AttackContent) -> dict[str, Any] | 
         chosen = steps.in_words(result.chosen) if steps else result.chosen
         lines.append(f"Chosen: {chosen}")
     rows = len(attack.member)
-    for label, number, percent in table.threshold_rows(result):
-        value, interval = estimate(number, result.nonmembers, percent)
-        lines.append(f"{label}: {value} {interval}")
+    fixed = table.threshold_rows(result)
+    lines += [f"{x.label}: {x.value} {x.interval}" for x in fixed]
     lines += [
         f"{name}: {value:.4g} (mean over n{SPACE}={SPACE}{rows:,} images)"
         for name, value in attack.diagnostics.items()

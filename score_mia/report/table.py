@@ -7,7 +7,7 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,32 +30,42 @@ from score_mia.report.text import (
 from score_mia.report.verdict import reversals
 from score_mia.results import AttackResult, AuditResult, Estimate
 
-Row = tuple[str, Estimate, bool]
-"""Label, estimate, whether it is printed in per cent."""
+
+class Line(NamedTuple):
+    """An estimate in words: its label, value, interval, and what else it says."""
+
+    label: str
+    value: str
+    interval: str
+    aside: str
+    known: bool
 
 
-def rows(entry: AttackResult) -> list[Row]:
+def rows(entry: AttackResult) -> list[Line]:
     """The estimates of an attack, in the order shown."""
+    rates = {f"TPR at {level(r)}{SPACE}FPR": entry.tpr_at_fpr[r] for r in entry.rates}
+    rates |= {f"TPR at zero{SPACE}FP": entry.tpr_at_zero_fp}
+    auc = _line(entry, "AUC", entry.auc, percent=False)
     return [
-        ("AUC", entry.auc, False),
-        ("Balanced accuracy", entry.balanced_accuracy, True),
-        *(
-            (f"TPR at {level(r)}{SPACE}FPR", entry.tpr_at_fpr[r], True)
-            for r in entry.rates
-        ),
-        (f"TPR at zero{SPACE}FP", entry.tpr_at_zero_fp, True),
+        auc._replace(value=auc.value + symbols(entry)),
+        _line(entry, "Balanced accuracy", entry.balanced_accuracy),
+        *(_line(entry, label, rate) for label, rate in rates.items()),
     ]
 
 
-def threshold_rows(entry: AttackResult) -> list[Row]:
+def threshold_rows(entry: AttackResult) -> list[Line]:
     """The rates at a threshold fixed on reference data, if the attack has one."""
     fixed = entry.at_fixed_threshold
     if fixed is None:
         return []
     return [
-        ("TPR, fixed threshold", fixed.tpr, True),
-        ("FPR, fixed threshold", fixed.fpr, True),
+        _line(entry, "TPR, fixed threshold", fixed.tpr),
+        _line(entry, "FPR, fixed threshold", fixed.fpr),
     ]
+
+
+def _line(entry: AttackResult, label: str, e: Estimate, percent: bool = True) -> Line:
+    return Line(label, *estimate(e, entry.nonmembers, percent), aside(e), e.known)
 
 
 def table_text(result: AuditResult, width: int = 80) -> str:
@@ -114,30 +124,26 @@ def _attack_blocks(result: AuditResult, width: int) -> list[str]:
     per = max(1, (width - left) // (cell + 2))
     for start in range(0, len(blocks), per):
         part = blocks[start : start + per]
-        out.append(_line("", [name for name, _ in part], left, cell))
-        out.append("-" * (left + len(part) * (cell + 2)))
-        for label in labels:
-            out.append(
-                _line(label, [dict(ls).get(label, "") for _, ls in part], left, cell)
-            )
-        out.append("")
+        names = [name for name, _ in part]
+        texts = [
+            ("", names),
+            *((x, [dict(ls).get(x, "") for _, ls in part]) for x in labels),
+        ]
+        made = [
+            x.ljust(left) + "".join("  " + t.ljust(cell) for t in ts) for x, ts in texts
+        ]
+        out += [made[0], "-" * (left + len(part) * (cell + 2)), *made[1:], ""]
     return out
-
-
-def _line(label: str, cells: Sequence[str], left: int, cell: int) -> str:
-    return label.ljust(left) + "".join("  " + text.ljust(cell) for text in cells)
 
 
 def _lines(entry: AttackResult, seconds: float | None) -> list[tuple[str, str]]:
     lines = []
-    for label, number, percent in rows(entry) + threshold_rows(entry):
-        value, interval = estimate(number, entry.nonmembers, percent)
-        if label == "AUC":
-            value += symbols(entry)
+    for line in rows(entry) + threshold_rows(entry):
+        value, interval = line.value, line.interval
         text = f"{value} {interval}" if "[" in interval else f"{value} ({interval})"
-        lines.append((label, text))
-        if aside(number):
-            lines.append(("  " + aside(number).split(" up")[0], aside(number)[9:]))
+        lines.append((line.label, text))
+        if line.aside:
+            lines.append(("  " + line.aside.split(" up")[0], line.aside[9:]))
     if entry.accuracy is not None:
         error = f"{entry.accuracy.mean:.2g} (at most {entry.accuracy.max:.2g})"
         lines.append(("grid error, bits/dim", error))
@@ -168,8 +174,7 @@ def attacks_csv(result: AuditResult) -> str:
         remark = "; ".join(marks(entry).values()).replace(SPACE, " ")
         for measure, rate, e in measures(entry):
             remarked = remark if measure == "auc" else ""
-            numbers = (e.value, e.low, e.high, e.resolvable)
-            table.append((name, measure, rate, *numbers, *counts, remarked))
+            table.append((name, measure, rate, *numbers(e), *counts, remarked))
         seconds = result.timings.seconds.get(name)
         for measure, value in _plain_measures(entry, seconds).items():
             table.append((name, measure, "", value, "", "", "", *counts))
@@ -180,21 +185,24 @@ def _plain_measures(
     entry: AttackResult, seconds: float | None
 ) -> dict[str, float | None]:
     """What has no interval: bounds, measured errors, costs, p-values."""
-    made: dict[str, float | None] = {}
-    if entry.p_value is not None:
-        made["p_value"] = entry.p_value
-    if entry.innocent is not None and entry.innocent.p_value is not None:
-        made["p_value_of_nonmembers"] = entry.innocent.p_value
-    shown, error = entry.epsilon_lower_bound, entry.accuracy
-    if shown is not None:
-        made["epsilon_lower_bound"] = shown.value
-        made["largest_epsilon_lower_bound"] = shown.largest
-    if error is not None:
-        made["grid_error_mean_bits_per_dim"] = error.mean
-        made["grid_error_max_bits_per_dim"] = error.max
-        made["grid_error_images"] = error.images
-    made["network_evaluations_per_image"] = entry.network_evaluations_per_image
-    return made | {"seconds": seconds}
+    innocent, shown, error = entry.innocent, entry.epsilon_lower_bound, entry.accuracy
+    made: dict[str, float | None] = {
+        "p_value": entry.p_value,
+        "p_value_of_nonmembers": innocent.p_value if innocent else None,
+        "epsilon_lower_bound": shown.value if shown else None,
+        "largest_epsilon_lower_bound": shown.largest if shown else None,
+        "grid_error_mean_bits_per_dim": error.mean if error else None,
+        "grid_error_max_bits_per_dim": error.max if error else None,
+        "grid_error_images": error.images if error else None,
+    }
+    known = {name: value for name, value in made.items() if value is not None}
+    evaluations = entry.network_evaluations_per_image
+    return known | {"network_evaluations_per_image": evaluations, "seconds": seconds}
+
+
+def numbers(e: Estimate) -> tuple[Any, ...]:
+    """An estimate in a csv: value, low, high, and whether it can be resolved."""
+    return e.value, e.low, e.high, e.resolvable
 
 
 def measures(entry: AttackResult) -> Iterable[tuple[str, str, Estimate]]:
@@ -337,7 +345,7 @@ def attacks_tex(result: AuditResult, titles: Mapping[str, str]) -> str:
     """
     labels: list[str] = []
     for entry in result.scored.values():
-        labels += [label for label, _, _ in rows(entry) if label not in labels]
+        labels += [x.label for x in rows(entry) if x.label not in labels]
     labels = labels or [""]  # of failed attacks only: room for their reasons
     body: list[Sequence[str]] = []
     for name, entry in result.attacks.items():
@@ -367,14 +375,12 @@ def _tex_rows(
     if entry.failed is not None:
         reason = without_folders(entry.failed)
         return [[title, _across(f"failed: {reason}", len(labels))]]
-    values, intervals = {}, {}
-    for label, number, percent in rows(entry):
-        value, interval = estimate(number, entry.nonmembers, percent)
-        values[label] = latex(value + (symbols(entry) if label == "AUC" else ""))
-        intervals[label] = rf"{{\footnotesize {latex(interval)}}}"
+    lines = {line.label: line for line in rows(entry)}
+    there = [lines.get(label) for label in labels]
+    small = r"{\footnotesize %s}"
     return [
-        [title, *(values.get(label, "") for label in labels)],
-        ["", *(intervals.get(label, "") for label in labels)],
+        [title, *(latex(line.value) if line else "" for line in there)],
+        ["", *(small % latex(line.interval) if line else "" for line in there)],
     ]
 
 

@@ -197,10 +197,10 @@ def drawn(points: Sequence[Point], quality: str, tpr: str) -> Figure:
         fig, ((left, middle, right),) = figure(11.4, 4.0, 1, 3)
         for i, (point, place) in enumerate(zip(points, places, strict=True), 1):
             here = (place, place, place)
-            tpr = point.tpr.interval if point.tpr.known else None
+            seen = point.tpr.interval if point.tpr.known else None
             _mark(left, point, i, here, point.across)
-            _mark(middle, point, i, here, tpr)
-            _mark(right, point, i, point.across, tpr)
+            _mark(middle, point, i, here, seen)
+            _mark(right, point, i, point.across, seen)
             if point.ceiling is not None:
                 reach = [place - 0.05, place + 0.05]
                 look = {"color": PAPER["ink"], "lw": 1.6}

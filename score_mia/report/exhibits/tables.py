@@ -13,25 +13,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from score_mia.check import require
 from score_mia.metrics.roc import FPRS
 from score_mia.registry import make
-from score_mia.report.exhibits.base import (
-    NONE,
-    Audit,
-    Built,
-    Cell,
-    Exhibit,
-    Planned,
-    Row,
-    Steps,
-    Table,
-    distance,
-    frechet_heading,
-    levels,
-    number,
-    sizes,
-)
-from score_mia.report.table import csv_text, measures
+from score_mia.report.exhibits import base
+from score_mia.report.exhibits.base import Audit, Built, Cell, Planned, Row, Steps
+from score_mia.report.table import csv_text, measures, numbers
 from score_mia.report.text import SPACE, aside, level
-from score_mia.results import AttackResult, Quality
+from score_mia.results import AttackResult, Distances, Quality
 
 _OURS = "ours"
 QUALITY_CSV = (
@@ -71,7 +57,9 @@ class RateRow:
         """The step in words, with what makes it comparable."""
         if self.column is None:
             several = len(self.audit.planned.find(self.attack).columns) > 1
-            return Cell(NONE, self.audit.entry(self.attack).chosen if several else "")
+            return Cell(
+                base.NONE, self.audit.entry(self.attack).chosen if several else ""
+            )
         steps = self.audit.stepped(self.attack)
         small = f"log-SNR {steps.log_snr[self.column]:.1f}"
         if steps.chosen == self.column:
@@ -136,7 +124,7 @@ def _beside(spec: Mapping[str, Any] | None, kind: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class QualityTable(Exhibit):
+class QualityTable(base.Exhibit):
     """How good the targets' samples are.
 
     Attributes:
@@ -156,7 +144,7 @@ class QualityTable(Exhibit):
     def build(self, audits: Sequence[Audit]) -> Built:
         """Its form, caption and numbers."""
         measured = [(a, a.result.target.quality) for a in audits]
-        frechet = frechet_heading(audits)
+        frechet = base.frechet_heading(audits)
         header = (
             *("Target", "Encoder"),
             *("KID to members", "KID to non-members", "KID, members to non-members"),
@@ -164,10 +152,10 @@ class QualityTable(Exhibit):
             f"{frechet}, members to non-members",
         )
         rows = [_quality_row(a, q) for a, q in measured]
-        lines = [*_quality_csv(measured)]
+        lines = [line for a, q in measured for line in _quality_csv(a, q)]
         caption = [
             "Distance of the samples from images of either group, and of members from "
-            f"non-members, which perfect samples would reach. {levels(audits)} "
+            f"non-members, which perfect samples would reach. {base.levels(audits)} "
             "intervals where there are any; n is how many samples and images."
             + ("" if frechet == "FID" else f" {frechet}: a Fréchet distance, no FID.")
         ]
@@ -183,7 +171,7 @@ class QualityTable(Exhibit):
             " ".join(caption),
             csv_text(QUALITY_CSV, lines),
             "Table of the quality of samples.",
-            Table(header, tuple(rows)),
+            base.Table(header, tuple(rows)),
         )
 
 
@@ -191,41 +179,36 @@ def _quality_row(audit: Audit, quality: Quality | None) -> Row:
     target = audit.result.target
     small = f"{target.members:,} training images, {target.steps:,} steps"
     if quality is None:
-        cells = [Cell("not measured", known=False), *[Cell(NONE, known=False)] * 6]
+        cells = [Cell("not measured", known=False), *[Cell(base.NONE, known=False)] * 6]
         return Row((Cell(audit.label, small), *cells))
-    pairs = (quality.members, quality.nonmembers, quality.members_to_nonmembers)
+    pairs = _pairs(quality).values()
     distances = [*(p.kid for p in pairs), *(p.frechet for p in pairs)]
-    return Row(
-        (
-            Cell(audit.label, small),
-            Cell(quality.encoder, f"{quality.features:,} features"),
-            *map(distance, distances),
-        )
-    )
+    encoder = Cell(quality.encoder, f"{quality.features:,} features")
+    return Row((Cell(audit.label, small), encoder, *map(base.distance, distances)))
 
 
-def _quality_csv(
-    measured: Sequence[tuple[Audit, Quality | None]],
-) -> Iterator[Sequence[Any]]:
-    for audit, quality in measured:
-        first = (_OURS, audit.name, audit.label)
-        if quality is None:
-            yield (*first, "", "not measured")
-            continue
-        pairs = {
-            "members": quality.members,
-            "nonmembers": quality.nonmembers,
-            "members_to_nonmembers": quality.members_to_nonmembers,
-        }
-        for kind, name in (("kid", "KID"), ("frechet", quality.frechet_name)):
-            for pair, distances in pairs.items():
-                d = distances.kid if kind == "kid" else distances.frechet
-                numbers = (d.value, d.low, d.high, *d.n, d.features, quality.level)
-                yield (*first, quality.encoder, name, pair, *numbers)
+def _pairs(q: Quality) -> dict[str, Distances]:
+    return {
+        "members": q.members,
+        "nonmembers": q.nonmembers,
+        "members_to_nonmembers": q.members_to_nonmembers,
+    }
+
+
+def _quality_csv(audit: Audit, q: Quality | None) -> Iterator[Sequence[Any]]:
+    first = (_OURS, audit.name, audit.label)
+    if q is None:
+        yield (*first, "", "not measured")
+        return
+    for name in ("KID", q.frechet_name):
+        for pair, distances in _pairs(q).items():
+            d = distances.kid if name == "KID" else distances.frechet
+            numbers = (d.value, d.low, d.high, *d.n, d.features, q.level)
+            yield (*first, q.encoder, name, pair, *numbers)
 
 
 @dataclasses.dataclass(frozen=True)
-class LossTable(Exhibit):
+class LossTable(base.Exhibit):
     """An attack at chosen diffusion steps.
 
     Attributes:
@@ -272,7 +255,7 @@ class LossTable(Exhibit):
 
 
 @dataclasses.dataclass(frozen=True)
-class LikelihoodTable(Exhibit):
+class LikelihoodTable(base.Exhibit):
     """An attack with one number per image.
 
     Attributes:
@@ -314,52 +297,36 @@ def _build_rates(
     for row in rows:
         entry = row.audit.entry(row.attack, row.column)
         shown.append(_row(row, entry))
-        lines += _csv(row, entry)
+        counts = (entry.members, entry.nonmembers, entry.level)
+        lines += [
+            (_OURS, *row.about, measure, rate, *numbers(e), *counts)
+            for measure, rate, e in measures(entry)
+        ]
         for extra in others.below(row) if others is not None else ():
             shown.append(extra.row)
             lines += extra.csv
-    caption = _caption(audits, exhibit.attack, stepped)
-    if others is not None:
-        caption = f"{caption} {others.caption(rows)}"
-    return Built(
-        caption,
-        csv_text(RATE_CSV, lines),
-        "Table of attacks.",
-        Table(header, tuple(shown if stepped else map(_without_step, shown))),
+    if not stepped:
+        shown = [Row(r.cells[:2] + r.cells[3:], r.published) for r in shown]
+    caption = (
+        f"Evaluated on {base.sizes(audits, exhibit.attack)}; in brackets "
+        f"{base.levels(audits)} intervals; members are the positive class. “Below "
+        "resolution”: too few non-members to show the rate."
     )
-
-
-def _without_step(row: Row) -> Row:
-    """The row without the column of steps."""
-    return dataclasses.replace(row, cells=row.cells[:2] + row.cells[3:])
-
-
-def _caption(audits: Sequence[Audit], attack: str, stepped: bool) -> str:
-    lines = [
-        f"Evaluated on {sizes(audits, attack)}; in brackets {levels(audits)} "
-        "intervals; members are the positive class. “Below resolution”: too few "
-        "non-members to show the rate."
-    ]
     if stepped:
-        lines.append(
-            "t is on the own clock of each process, where noise grows with t. No step "
+        caption += (
+            " t is on the own clock of each process, where noise grows with t. No step "
             "was chosen on the images reported here."
         )
-    return " ".join(lines)
+    if others is not None:
+        caption += f" {others.caption(rows)}"
+    table = base.Table(header, tuple(shown))
+    return Built(caption, csv_text(RATE_CSV, lines), "Table of attacks.", table)
 
 
 def _row(row: RateRow, entry: AttackResult) -> Row:
-    n = entry.nonmembers
-    rates = [number(entry.tpr_at_fpr[f], n) for f in FPRS]
-    zero = number(entry.tpr_at_zero_fp, n)
-    upper = aside(entry.tpr_at_zero_fp)
+    n, upper = entry.nonmembers, aside(entry.tpr_at_zero_fp)
+    zero = base.number(entry.tpr_at_zero_fp, n)
     zero = dataclasses.replace(zero, below=f"{zero.below}, {upper}" if upper else "")
+    rates = [base.number(entry.tpr_at_fpr[f], n) for f in FPRS]
     first = (Cell(row.audit.label), Cell(row.attack), row.step)
-    return Row((*first, *rates, zero, number(entry.balanced_accuracy, n)))
-
-
-def _csv(row: RateRow, entry: AttackResult) -> Iterator[Sequence[Any]]:
-    counts = (entry.members, entry.nonmembers, entry.level)
-    for measure, rate, e in measures(entry):
-        numbers = (e.value, e.low, e.high, e.resolvable)
-        yield (_OURS, *row.about, measure, rate, *numbers, *counts)
+    return Row((*first, *rates, zero, base.number(entry.balanced_accuracy, n)))
