@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from score_mia.report.text import (
     reversed_sign,
 )
 from score_mia.report.verdict import Verdict, verdict
-from score_mia.results import AttackResult, AuditResult
+from score_mia.results import AuditResult
 
 TEMPLATES = Path(__file__).parent / "templates"
 STEMS = (
@@ -153,7 +153,9 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         "verdict": answer,
         "squares": _squares(answer),
         "warnings": _warnings(content),
-        "labels": _labels(attacks),
+        "labels": next(
+            ([c.label for c in a["cells"]] for a in attacks if not a["failed"]), []
+        ),
         "marks": mark_lines(result, titles),
         "controls": controls.rows(result),
         "attacks": attacks,
@@ -206,12 +208,6 @@ def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _labels(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Headings of the table of attacks."""
-    rows = [attack["cells"] for attack in attacks if not attack["failed"]]
-    return [cell.label for cell in rows[0]] if rows else []
-
-
 def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     """One row of the table of attacks."""
     result = attack.result
@@ -223,15 +219,14 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     if attack.failed:
         return row
     seconds = quantity(content.result.timings.seconds.get(attack.name))
+    timed = seconds != "not measured"
     error = grid_error(result)
     return row | {
         "error": f"grid error {error}" if error else "",
         "rows": f"{result.members:,} members, {result.nonmembers:,} non-members",
         "cells": table.rows(result),
         "evaluations": quantity(result.network_evaluations_per_image),
-        "seconds": f"{seconds}{SPACE}s"
-        if seconds != "not measured"
-        else "time unknown",
+        "seconds": f"{seconds}{SPACE}s" if timed else "time unknown",
     }
 
 
@@ -249,69 +244,41 @@ def _remarks(content: ReportContent, attack: AttackContent) -> dict[str, Any] | 
         f"{name}: {value:.4g} (mean over n{SPACE}={SPACE}{rows:,} images)"
         for name, value in attack.diagnostics.items()
     ]
-    lines += _as_published(result)
-    lines += privacy.remark(result)
-    lines += attack.notes
-    return {"title": content.titles[attack.name], "lines": lines} if lines else None
-
-
-def _as_published(result: AttackResult) -> list[str]:
-    """The paper's way of counting, beside ours, for its attacks as published."""
     published = result.as_published
-    if published is None:
-        return []
-    rates = ", ".join(
-        f"{100 * tpr:.4g} % at {100 * fpr:g} %"
-        for fpr, tpr in published.tpr_at_fpr.items()
-    )
-    return [
-        "As the paper counts, with the non-members as the positive class: share of "
-        f"non-members recognised at a share of members misjudged: {rates}."
-    ]
+    if published is not None:
+        rates = ", ".join(
+            f"{100 * tpr:.4g} % at {100 * fpr:g} %"
+            for fpr, tpr in published.tpr_at_fpr.items()
+        )
+        lines.append(
+            "As the paper counts, with the non-members as the positive class: share of "
+            f"non-members recognised at a share of members misjudged: {rates}."
+        )
+    lines += [*privacy.remark(result), *attack.notes]
+    return {"title": content.titles[attack.name], "lines": lines} if lines else None
 
 
 def _pictures(content: ReportContent) -> dict[str, Any]:
     """Everything on the page that is a picture, as `data:` addresses."""
 
     def uris(pictures: np.ndarray | None) -> list[str]:
-        if pictures is None:
-            return []
-        shown = picture.unit_pictures(pictures[: picture.SHOWN])
-        return [picture.data_uri(p) for p in shown]
+        shown = () if pictures is None else picture.tiles(pictures[: picture.SHOWN])
+        return [uri for uri, _ in shown]
 
-    near, pairs = content.nearest, []
+    near, noised, pairs = content.nearest, content.perturbed, []
     if near is not None and near.samples is not None:
-        beside = [None] * len(near.samples)
-        pairs = [
-            {"sample": sample, "member": member, "distance": f"{far:.3f}"}
-            for sample, member, far in zip(
-                uris(near.samples),
-                beside if near.members is None else uris(near.members),
-                near.distances,
-                strict=False,
-            )
-        ]
+        samples = uris(near.samples)
+        members = [None] * len(samples) if near.members is None else uris(near.members)
+        far = [f"{d:.3f}" for d in near.distances]
+        pairs = [*zip(samples, members, far, strict=False)]
+    rows = () if noised is None else noised.images
     return {
         "pairs": pairs,
         "pairs_caption": picture.pairs_caption(near) if pairs and near else "",
         "members": uris(content.members),
         "nonmembers": uris(content.nonmembers),
-        "perturbed": _perturbed(content),
+        "perturbed": [picture.tiles(row, noised.labels) for row in rows if noised],
     }
-
-
-def _perturbed(content: ReportContent) -> list[list[dict[str, Any]]]:
-    if content.perturbed is None:
-        return []
-    return [
-        [
-            {"uri": picture.data_uri(p), "lines": label.splitlines()}
-            for p, label in zip(
-                picture.unit_pictures(row), content.perturbed.labels, strict=True
-            )
-        ]
-        for row in content.perturbed.images
-    ]
 
 
 def _squares(said: Verdict) -> list[dict[str, Any]]:

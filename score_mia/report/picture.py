@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -54,6 +55,14 @@ def data_uri(picture: Float[np.ndarray, "h w c"]) -> str:
         image.save(out, format="JPEG", quality=82)
         kind, data = "jpeg", out.getvalue()
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def tiles(
+    pictures: Shaped[np.ndarray, "n h w c"], labels: Sequence[str] = ()
+) -> list[tuple[str, list[str]]]:
+    """Address of each picture, and the lines of its label."""
+    lines = [label.splitlines() for label in labels or [""] * len(pictures)]
+    return [*zip(map(data_uri, unit_pictures(pictures)), lines, strict=True)]
 
 
 def nearest(
@@ -128,14 +137,22 @@ def held(content: ReportContent) -> list[str]:
             f"Whoever is given the page is given these images{beside}. It holds "
             "neither file names nor ids."
         ]
-    silence = [
+    lines = [
         "This page shows no image: none of the data set, and none that the model made, "
         "since samples of a model that memorises are training images. It holds "
         "numbers, curves over many images, and neither file names nor ids. "
         f"To have pictures on it, say {ASK} in the config and run the audit again: it "
         "computes no signal anew."
     ]
-    return [*silence, *_distances(near)]
+    if near is not None and near.among:
+        far = near.distances
+        lines.append(
+            f"Each of {len(far):,} samples was held against {near.among:,} training "
+            "images: the root-mean-square difference of pixels to the nearest is "
+            f"{far[0]:.3f} at the least and {far[len(far) // 2]:.3f} in the median (0 "
+            "is a copy, pixels range from 0 to 1)."
+        )
+    return lines
 
 
 def pairs_caption(near: NearestContent) -> str:
@@ -153,38 +170,19 @@ def pairs_caption(near: NearestContent) -> str:
 
 def kinds(content: ReportContent) -> list[str]:
     """Kinds of pictures on the page with their numbers, in words."""
-    kinds = []
+    made, near, noised = [], content.nearest, content.perturbed
     groups = (
-        (content.members, "training image", "members"),
-        (content.nonmembers, "image the model never saw", "non-members"),
+        (content.members, "training image", " (members)"),
+        (content.nonmembers, "image the model never saw", " (non-members)"),
+        (None if noised is None else noised.images, "training image", " under noise"),
     )
     for pictures, one, group in groups:
         if pictures is not None and len(pictures):
             n = min(SHOWN, len(pictures))
             many = one if n == 1 else one.replace("image", "images")
-            kinds.append(f"{n}{SPACE}{many} ({group})")
-    if content.perturbed is not None:
-        n = len(content.perturbed.images)
-        kinds.append(f"{n}{SPACE}training image{'s' * (n > 1)} under noise")
-    near = content.nearest
+            made.append(f"{n}{SPACE}{many}{group}")
     if near is not None and near.samples is not None:
         n = len(near.samples)
-        beside = ", each beside the nearest training image"
-        kinds.append(
-            f"{n}{SPACE}sample{'s' * (n > 1)} of the model"
-            + ("" if near.members is None else beside)
-        )
-    return kinds
-
-
-def _distances(near: NearestContent | None) -> list[str]:
-    """How near the samples come to training images, as numbers."""
-    if near is None or not near.among:
-        return []
-    far = near.distances
-    return [
-        f"Each of {len(far):,} samples was held against {near.among:,} training "
-        f"images: the root-mean-square difference of pixels to the nearest is "
-        f"{far[0]:.3f} at the least and {far[len(far) // 2]:.3f} in the median (0 is a "
-        "copy, pixels range from 0 to 1)."
-    ]
+        beside = ", each beside the nearest training image" * (near.members is not None)
+        made.append(f"{n}{SPACE}sample{'s' * (n > 1)} of the model{beside}")
+    return made

@@ -9,7 +9,7 @@ from typing import Any
 
 from score_mia.report import controls, picture, style
 from score_mia.report.content import titles_of
-from score_mia.report.exhibits.base import Audit, Built, Exhibit, Strip, Table
+from score_mia.report.exhibits.base import Audit, Built, Exhibit, Table
 from score_mia.report.page import css, template, write_all
 from score_mia.report.table import booktabs, latex
 from score_mia.report.verdict import verdict
@@ -138,16 +138,10 @@ def _exhibit(name: str, shown: Shown) -> dict[str, Any]:
         "formats": formats,
         "table": None if one is None else one.table,
         "caption": "" if one is None else one.caption,
-        "strips": [] if one is None else [*map(_strip, one.strips)],
-    }
-
-
-def _strip(strip: Strip) -> dict[str, Any]:
-    labels = strip.labels or [""] * len(strip.pictures)
-    pairs = zip(strip.pictures, labels, strict=True)
-    return {
-        "name": strip.name,
-        "tiles": [(picture.data_uri(p), text.splitlines()) for p, text in pairs],
+        "strips": [
+            {"name": x.name, "tiles": picture.tiles(x.pictures, x.labels)}
+            for x in (one.strips if one else ())
+        ],
     }
 
 
@@ -156,11 +150,8 @@ def _audit(name: str, shown: Shown) -> dict[str, Any]:
     line: dict[str, Any] = {"name": name, "label": shown.labels[name]}
     line |= {"link": None, "about": "", "controls": ""}
     if name in shown.failures:
-        return line | {
-            "kind": "strong",
-            "word": "Failed",
-            "said": shown.failures[name],
-        }
+        said = shown.failures[name]
+        return line | {"kind": "strong", "word": "Failed", "said": said}
     if name not in shown.finished:
         return line | {"kind": "unclear", "word": "Not finished", "said": ""}
     result = shown.finished[name].result
