@@ -173,6 +173,11 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def short(text: str, most: int = 40) -> str:
+    """The text, or its beginning and "..." where it has more characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def reason(error: BaseException) -> str:
     """What happened, on one line: in the system's words where it has some."""
     said = error.strerror if isinstance(error, OSError) else None

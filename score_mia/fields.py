@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
-from score_mia.check import UserError
+from score_mia.check import UserError, short
 
 _MOST = 2**63 - 1  # what NumPy and JAX can hold
 
@@ -56,9 +56,8 @@ def check_value(owner: str, field: str, value: Any, hint: Any) -> None:
     for name, number, problem in _beyond(field, value):
         raise UserError(f"{owner}: {name}={number!r} {problem}; give another number")
     if not _fits(value, hint):
-        raise UserError(
-            f"{owner}: {field}={_short(value)} is {_kind(value)}; give {_wanted(hint)}"
-        )
+        shown = f"{field}={short(repr(value), 60)}"
+        raise UserError(f"{owner}: {shown} is {_kind(value)}; give {_wanted(hint)}")
 
 
 def _beyond(name: str, value: Any) -> Iterator[tuple[str, Any, str]]:
@@ -123,11 +122,6 @@ def _fits_tuple(value: Any, of: tuple[Any, ...]) -> bool:
     if len(of) == 2 and of[1] is Ellipsis:
         return all(_fits(v, of[0]) for v in value)
     return len(value) == len(of) and all(map(_fits, value, of))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 _KINDS = (

@@ -31,7 +31,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from score_mia.check import UserError, existing, reason, refusing, require
+from score_mia.check import UserError, existing, reason, refusing, require, short
 from score_mia.process import this_process
 
 DAMAGED = (
@@ -321,9 +321,7 @@ _WORDS = {dict: "an object", list: "a list", str: "a text", float: "a number"}
 
 def _not_a(value: Any, kind: Any, where: str) -> str:
     words = _WORDS.get(kind) or (kind.__name__ if isinstance(kind, type) else str(kind))
-    shown = repr(value)
-    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
-    return f"{where or 'it'} is {shown}, not {words}"
+    return f"{where or 'it'} is {short(repr(value))}, not {words}"
 
 
 def digest(*parts: bytes | str | np.ndarray) -> str:

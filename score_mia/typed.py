@@ -16,7 +16,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from score_mia.check import UserError, require
+from score_mia.check import UserError, require, short
 
 T = TypeVar("T")
 _AGAIN = "delete it and run again"
@@ -156,6 +156,4 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
 
 def _fits(ok: bool, value: Any, where: str) -> None:
     if not ok:
-        shown = repr(value)
-        shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
-        raise _MisfitError(f"{where.lstrip('.') or 'it'} is {shown}")
+        raise _MisfitError(f"{where.lstrip('.') or 'it'} is {short(repr(value))}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from score_mia.auditing.plan import Plan
-from score_mia.check import UserError, require
+from score_mia.check import UserError, require, short
 from score_mia.checkpoint import describe, is_unsealed, state_record
 from score_mia.clock import Clock
 from score_mia.data.split import Split
@@ -114,12 +114,9 @@ def _told(changes: list[Change]) -> str:
     first, *rest = changes
     more = f", and in {', '.join(c.name for c in rest[:3])}" if rest else ""
     more += " ..." if len(rest) > 3 else ""
-    return f"{first.name} ({_short(first.before)}, now {_short(first.now)}){more}"
-
-
-def _short(value: Any) -> str:
-    text = "not given" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    values = (first.before, first.now)
+    before, now = ("not given" if v is None else short(repr(v), 60) for v in values)
+    return f"{first.name} ({before}, now {now}){more}"
 
 
 def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool] | None:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int
 
-from score_mia.check import at_least, existing, refusing, require, within
+from score_mia.check import at_least, existing, refusing, require, short, within
 from score_mia.data.source import Source
 from score_mia.files import DAMAGED, digest, load_npz, parse_json, save_npz
 
@@ -365,14 +365,12 @@ def _named_ids(
         text = text.partition("#")[0].strip()
         if not text:
             continue
-        shown = text if len(text) <= 40 else f"{text[:37]}..."
-        short = len(text) <= 20 and text.lstrip("+-").isdecimal()
-        if text not in files and (not short or abs(int(text)) > _ID_MAX):
+        number_like = len(text) <= 20 and text.lstrip("+-").isdecimal()
+        if text not in files and (not number_like or abs(int(text)) > _ID_MAX):
             near = difflib.get_close_matches(text, files, n=1)
             hint = f", nor a file of the data (nearest: {near[0]!r})" if near else ""
-            raise ValueError(
-                f"{what} {number} is {shown!r}, no id up to {_ID_MAX}{hint}"
-            )
+            shown = f"{what} {number} is {short(text)!r}"
+            raise ValueError(f"{shown}, no id up to {_ID_MAX}{hint}")
         ids.append(files[text] if text in files else int(text))
     return np.asarray(ids, np.int64)
 

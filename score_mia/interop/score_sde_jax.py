@@ -41,21 +41,18 @@ def params_from_flax(
     hwc = (height, width, channels)
     waiting = _by_class(tree)
     state: dict[str, np.ndarray] = {}
+    remedy = "compare the specification with the checkpoint's configuration"
     for name, layer in numbered(spec, hwc):
         kind = _class_of(layer, spec)
         if not kind:
             continue
-        require(
-            bool(waiting.get(kind)),
-            f"layer {kind} of the specification",
-            "has no more parameters in the checkpoint",
-            "compare the specification with the checkpoint's configuration",
-        )
+        what, problem = f"layer {kind} of the specification", "has no more parameters"
+        require(bool(waiting.get(kind)), what, f"{problem} in the checkpoint", remedy)
         for path, array in _leaves(waiting[kind].pop(0)):
-            state[f"{name}.{_their_name(path)}"] = _their_order(array, path)
+            theirs = re.sub(r"\b(kernel|scale)$", "weight", path)
+            state[f"{name}.{theirs}"] = _their_order(array, path)
     left = [kind for kind, layers in waiting.items() if layers]
     problem = f"have no place in {type(spec).__name__}"
-    remedy = "compare the specification with the checkpoint's configuration"
     require(not left, f"its layers {', '.join(left)}", problem, remedy)
     return params_from_state_dict(spec, state, hwc)
 
@@ -111,10 +108,6 @@ def _array(value: Any, name: str) -> np.ndarray:
         problem = f"its parameter {name!r} is a {type(value).__name__} and no array"
         raise UserError(f"{problem}; give a checkpoint of score_sde's DDPM or NCSNpp")
     return value
-
-
-def _their_name(path: str) -> str:
-    return re.sub(r"\b(kernel|scale)$", "weight", path)
 
 
 def _their_order(array: np.ndarray, path: str) -> np.ndarray:

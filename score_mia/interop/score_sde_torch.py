@@ -156,13 +156,11 @@ def numbered(
 
 
 def _numbered(module: Any) -> Iterator[tuple[str, Any]]:
-    layers = (part for layer in module.in_order() for part in _top_level(layer))
+    layers: list[Any] = []
+    for layer in module.in_order():
+        layers += (layer.norm, layer.conv) if isinstance(layer, Head) else (layer,)
     for index, layer in enumerate(layers):
         yield f"all_modules.{index}", layer
-
-
-def _top_level(layer: Any) -> tuple[Any, ...]:
-    return (layer.norm, layer.conv) if isinstance(layer, Head) else (layer,)
 
 
 def _of_block(block: Block, name: str, o: Options) -> Iterator[_Weight]:

@@ -168,7 +168,7 @@ class Down(nnx.Module):
         self.attentions = nnx.List(
             [_attention(o, out, draws) for _ in range(o.blocks if attends else 0)]
         )
-        self.halve: Any = None if last else _halving(o, out, draws)
+        self.halve: Any = None if last else _resampling(Halve, o, out, draws)
         self.feed: Any = None if last else _feeding(o, fed, out, draws)
         doubled = o.progressive_input == "input_skip" and o.progressive_combine == "cat"
         self.width = out * (2 if doubled and not last else 1)
@@ -236,7 +236,7 @@ class Up(nnx.Module):
         self.head = head
         grows = o.progressive == "residual" and not deepest
         self.grow = _resampler(Double, o, grown, out, True, draws) if grows else None
-        self.double = None if last else _doubling(o, out, draws)
+        self.double = None if last else _resampling(Double, o, out, draws)
 
     def __call__(
         self,
@@ -298,11 +298,8 @@ class UNet(nnx.Module):
             ups.append(Up(o, width, widths[i], taken, channels, grown, level, draws))
             width = grown = widths[i]
         self.ups = nnx.List(ups)
-        self.head = (
-            Head(o, width, channels, o.init_scale, draws)
-            if o.progressive != "output_skip"
-            else None
-        )
+        whole = o.progressive != "output_skip"
+        self.head = Head(o, width, channels, o.init_scale, draws) if whole else None
 
     def __call__(
         self,
@@ -362,16 +359,11 @@ def _resampler(
     return kind(inp, out, draws, conv=conv, fir=o.taps, form=o.convolution)
 
 
-def _halving(o: Options, width: int, draws: Draws) -> Halve | Block:
+def _resampling(kind: type, o: Options, width: int, draws: Draws) -> Any:
     if o.block == "biggan":
-        return Block(o, width, width, draws, "halve")
-    return _resampler(Halve, o, width, width, o.resample_with_conv, draws)
-
-
-def _doubling(o: Options, width: int, draws: Draws) -> Double | Block:
-    if o.block == "biggan":
-        return Block(o, width, width, draws, "double")
-    return _resampler(Double, o, width, width, o.resample_with_conv, draws)
+        change = "halve" if kind is Halve else "double"
+        return Block(o, width, width, draws, change)
+    return _resampler(kind, o, width, width, o.resample_with_conv, draws)
 
 
 def _feeding(o: Options, fed: int, out: int, draws: Draws) -> Combine | Halve | None:

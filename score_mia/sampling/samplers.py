@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, final
 
 import jax
@@ -268,15 +267,13 @@ class ProbabilityFlow(Sampler):
         states = solution.ys
         seen = None
         if observe is not None:
-            look = functools.partial(self._look, model, condition, observe)
+
+            def look(at: tuple[Image, Scalar]) -> Any:
+                return observe(at[0], model.denoised(*at, condition), at[1])
+
             seen = jax.lax.map(look, (states[:-1], times))
         x = states[-1]
         return (model.denoised(x, times[-1], condition) if self.denoise else x), seen
-
-    @staticmethod
-    def _look(model: Denoiser, condition: Any, observe: Observer, at: Any) -> Any:
-        x, t = at
-        return observe(x, model.denoised(x, t, condition), t)
 
 
 SAMPLERS = {

@@ -32,7 +32,6 @@ from score_mia.target import Target
 from score_mia.train import accounting
 from score_mia.train.accounting import Mechanism
 from score_mia.train.config import Privacy, TrainConfig
-from score_mia.train.loss import Objective
 from score_mia.train.step import Batch, Gradient, Layout, Vector
 
 Keys = TypedKeys[Array, "..."]
@@ -133,7 +132,11 @@ def make_private_gradient(
     dp, objective = _privacy(config), config.objective
     usual = 8 if jax.default_backend() == "cpu" else 32
     clip = math.inf if dp.control == "noise_only" else float(dp.clip)
-    one = functools.partial(_loss, target, objective)
+
+    def one(params: Params, image: Any, condition: Any, key: Key) -> Scalar:
+        model = dataclasses.replace(target, params=params)
+        return objective(model, image, key, condition=condition)
+
     summed = functools.partial(clipped_sum, one, clip, dp.microbatch or usual)
     dealt = _deal(summed, mesh)
 
@@ -146,19 +149,6 @@ def make_private_gradient(
         return loss / m.expected, layout.ravel(total) / m.expected
 
     return gradient
-
-
-def _loss(
-    target: Target,
-    objective: Objective,
-    params: Params,
-    image: Any,
-    condition: Any,
-    key: Key,
-) -> Scalar:
-    return objective(
-        dataclasses.replace(target, params=params), image, key, condition=condition
-    )
 
 
 def _deal(summed: Callable, mesh: Mesh) -> Callable:
