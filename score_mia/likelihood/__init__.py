@@ -27,9 +27,7 @@ from score_mia.likelihood.density import (
     log_prob,
 )
 from score_mia.likelihood.methods import (
-    CLOCKS,
     METHODS,
-    TABLEAUS,
     Adaptive,
     FixedGrid,
     Solver,
@@ -37,12 +35,10 @@ from score_mia.likelihood.methods import (
 )
 
 __all__ = [
-    "CLOCKS",
     "DIVERGENCES",
     "EXACT",
     "METHODS",
     "PROBES",
-    "TABLEAUS",
     "Adaptive",
     "Divergence",
     "FixedGrid",

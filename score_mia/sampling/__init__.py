@@ -21,7 +21,7 @@ Sources: Ho et al. 2020 (2006.11239); Song et al. 2021a, DDIM (2010.02502); Song
 2021b, score SDE (2011.13456); Karras et al. 2022 (2206.00364).
 """
 
-from score_mia.sampling.base import Observer, Row, Sampler, moves
+from score_mia.sampling.base import Sampler, moves
 from score_mia.sampling.draw import (
     decode,
     encode,
@@ -49,11 +49,9 @@ __all__ = [
     "Ddim",
     "EulerMaruyama",
     "Heun",
-    "Observer",
     "PredictorCorrector",
     "ProbabilityFlow",
     "ReverseDiffusion",
-    "Row",
     "Sampler",
     "Samples",
     "Served",
