@@ -34,6 +34,7 @@ from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
 from score_mia.files import (
     SEAL,
+    Facts,
     digest,
     load_json,
     load_sealed,
@@ -82,11 +83,7 @@ def tree_digest(tree: Any) -> str:
 
 
 def save_target(
-    folder: str | Path,
-    spec: Mapping[str, Any],
-    params: Params,
-    ema: Params,
-    provenance: Mapping[str, Any],
+    folder: str | Path, spec: Facts, params: Params, ema: Params, provenance: Facts
 ) -> None:
     """Write a self-describing target; a kill or a full disk leaves the previous one.
 
@@ -116,8 +113,8 @@ def save_target(
 
 def _save_description(
     folder: Path,
-    spec: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    spec: Facts,
+    provenance: Facts,
     digests: Mapping[str, str],
     files: Mapping[str, str],
 ) -> None:
@@ -125,9 +122,7 @@ def _save_description(
     save_sealed(folder / "target.json", {**about, "digest": digests, "files": files})
 
 
-def seal_target(
-    folder: str | Path, spec: Mapping[str, Any], provenance: Mapping[str, Any]
-) -> None:
+def seal_target(folder: str | Path, spec: Facts, provenance: Facts) -> None:
     """Write an unsealed description anew, from what the caller knows to be true.
 
     Args:
@@ -178,9 +173,7 @@ def load_target(
     return p.target(jax.tree.map(jnp.asarray, arrays))
 
 
-def _expected(
-    folder: Path, spec: Mapping[str, Any], allow: Collection[str]
-) -> tuple[Parts, Any]:
+def _expected(folder: Path, spec: Facts, allow: Collection[str]) -> tuple[Parts, Any]:
     """The parts of a spec that was read from a file, and its parameters' shapes."""
     try:
         p = parts(spec, allow)
@@ -249,7 +242,7 @@ def has_state(folder: str | Path) -> bool:
     return any((Path(folder) / "state").glob("step-*.json"))
 
 
-def _remedy(path: Path, about: Mapping[str, Any] | None = None) -> str:
+def _remedy(path: Path, about: Facts | None = None) -> str:
     """What to do about a damaged part of a target: what loses least.
 
     Args:
@@ -282,9 +275,7 @@ def _are_digests(value: Any) -> bool:
 # --- the state of training ---------------------------------------------------------
 
 
-def save_state(
-    folder: str | Path, step: int, tree: Any, record: Mapping[str, Any]
-) -> None:
+def save_state(folder: str | Path, step: int, tree: Any, record: Facts) -> None:
     """Write the training state of one step, then forget all but the last two.
 
     Args:

@@ -46,6 +46,9 @@ A flipped flag makes a member "encrypted" (RuntimeError), a flipped shape one of
 terabytes (MemoryError), a flipped header is parsed as Python (tokenize, SyntaxError).
 """
 
+Facts = Mapping[str, Any]
+"""JSON values by their names."""
+
 SEAL = "seal"
 """Name of the key, or of the array, that holds a record's seal."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,15 @@ from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
 from score_mia.encoders import Encoder, encode, frechet_name
-from score_mia.files import digest, json_digest, load_sealed, save_sealed
+from score_mia.files import Facts, digest, json_digest, load_sealed, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.rows import Advance, Ids, Shards, Words, compute
 from score_mia.sampling import Samples, as_picture
 from score_mia.target import Target
 from score_mia.typed import to_json
+
+Pictures = Callable[[Ids], np.ndarray]
+"""From ids to images uint8 [n, h, w, c]."""
 
 _BLOCK = 512
 """Images whose features are one file, in whole tiles: the unit of resumption."""
@@ -65,7 +68,7 @@ def samples(
     return task.kept(folder, count, first=first, host=work.host)
 
 
-def choose(work: Work) -> Mapping[str, Any] | None:
+def choose(work: Work) -> Facts | None:
     """Choose the target to attack where the config leaves that to its quality.
 
     Returns:
@@ -105,7 +108,7 @@ def choose(work: Work) -> Mapping[str, Any] | None:
     return load_sealed(path)
 
 
-def measure(work: Work) -> Mapping[str, Any] | None:
+def measure(work: Work) -> Facts | None:
     """Distances of the attacked target's samples to members and to non-members.
 
     Both groups have the same n, so that their Fréchet distances can be compared, and
@@ -174,9 +177,7 @@ def _decided(work: Work) -> dict[str, Any]:
     }
 
 
-def _kept(
-    path: Path, shape: Mapping[str, Any], facts: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def _kept(path: Path, shape: Facts, facts: Facts) -> dict[str, Any] | None:
     """What a file says, if there is one and the same facts decided it."""
     if not path.exists():
         return None
@@ -223,12 +224,12 @@ class _Features:
     """
 
     encoder: Encoder
-    pictures: Callable[[Ids], np.ndarray]
-    of: Mapping[str, Any]
+    pictures: Pictures
+    of: Facts
     words: Words
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Facts:
         return {"encoder": self.encoder.fingerprint, **self.of}
 
     @property
@@ -265,11 +266,7 @@ def _of_samples(work: Work, drawn: Shards, name: str) -> np.ndarray:
 
 
 def _features(
-    work: Work,
-    ids: np.ndarray,
-    pictures: Callable[[Ids], np.ndarray],
-    of: Mapping[str, Any],
-    name: str,
+    work: Work, ids: np.ndarray, pictures: Pictures, of: Facts, name: str
 ) -> np.ndarray:
     assert work.plan.quality is not None
     encoder = work.plan.quality.encoder

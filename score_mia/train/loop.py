@@ -16,7 +16,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +29,7 @@ from score_mia import checkpoint, device
 from score_mia.arrays import Params
 from score_mia.check import UserError, finite, require
 from score_mia.data.loader import Batches, PoissonBatches
-from score_mia.files import digest
+from score_mia.files import Facts, digest
 from score_mia.progress import Progress
 from score_mia.sde import SDE
 from score_mia.spec import Parts, names, parts
@@ -54,13 +54,13 @@ STEPS_PER_CALL = 10
 
 
 def train(
-    spec: Mapping[str, Any],
+    spec: Facts,
     images: np.ndarray,
     config: TrainConfig,
     folder: str | Path,
     *,
     conditions: Any = None,
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Facts | None = None,
     devices: int | None = None,
     start: Params | None = None,
 ) -> Target:
@@ -297,7 +297,7 @@ class _Keeper:
     """Writes what a run leaves behind, each thing at the steps at which it is due."""
 
     folder: Path
-    spec: Mapping[str, Any]
+    spec: Facts
     provenance: dict[str, Any]
     run: _Run
     seconds: float
@@ -382,11 +382,7 @@ def _check_data(
 
 
 def run_identity(
-    spec: Mapping[str, Any],
-    config: TrainConfig,
-    sde: SDE,
-    images: Any,
-    conditions: Any,
+    spec: Facts, config: TrainConfig, sde: SDE, images: Any, conditions: Any
 ) -> str:
     """Digest of everything that decides the result; `images` may be several arrays."""
     science = config.science(sde.clock)
@@ -401,12 +397,7 @@ def _require_same_run(folder: Path, found: Any, identity: str) -> None:
     require(found == identity, f"{folder}", problem, remedy)
 
 
-def _is_done(
-    folder: Path,
-    spec: Mapping[str, Any],
-    config: TrainConfig,
-    provenance: Mapping[str, Any],
-) -> bool:
+def _is_done(folder: Path, spec: Facts, config: TrainConfig, provenance: Facts) -> bool:
     """Whether the folder holds this run's finished target; another's is refused."""
     if not (folder / "target.json").exists():
         return False
@@ -426,12 +417,7 @@ def _is_done(
     return checkpoint.has_arrays(folder)
 
 
-def _seal(
-    folder: Path,
-    spec: Mapping[str, Any],
-    config: TrainConfig,
-    provenance: Mapping[str, Any],
-) -> None:
+def _seal(folder: Path, spec: Facts, config: TrainConfig, provenance: Facts) -> None:
     """Seal the description of a target that a version before 0.2 wrote.
 
     It says that it is of this very run, so all that becomes a number is known here and
