@@ -342,13 +342,18 @@ class Blind:
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicates:
-    """Images that stand on both sides of the split, up to an RMSE of `threshold`."""
+    """Images that stand on both sides of the split, up to an RMSE of `threshold`.
+
+    Attributes:
+      complete: whether all pairs were looked at; if not, there may be more.
+    """
 
     pairs: int
     exact_pairs: int
     members: int
     nonmembers: int
     threshold: float
+    complete: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

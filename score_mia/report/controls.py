@@ -136,7 +136,9 @@ def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:
         if blind.p_value is not None:
             yield (name, "p_value", "", blind.p_value, "", "", "", *counts)
     if near is not None:
-        for measure, number in dataclasses.asdict(near).items():
+        counts = dataclasses.asdict(near)
+        del counts["complete"]
+        for measure, number in counts.items():
             yield (f"control: {DUPLICATES}", measure, "", number)
     if shift is not None:
         kid = shift.kid
@@ -200,7 +202,8 @@ def _duplicates(near: NearDuplicates) -> tuple[str, str]:
     if not near.pairs:
         return "none", threshold
     return (
-        f"{near.pairs:,} pair{'' if near.pairs == 1 else 's'}",
+        ("" if near.complete else "at least ")
+        + f"{near.pairs:,} pair{'' if near.pairs == 1 else 's'}",
         f"{near.exact_pairs:,} identical, of {near.members:,} members and "
         f"{near.nonmembers:,} non-members, {threshold}",
     )
