@@ -20,13 +20,7 @@ from typing import Any
 import numpy as np
 
 from score_mia.check import require
-from score_mia.files import (
-    load_npz,
-    load_sealed,
-    parse_json,
-    save_npz,
-    save_sealed,
-)
+from score_mia.files import load_npz, load_sealed, parse_json, save_npz, save_sealed
 from score_mia.metrics.roc import auc
 from score_mia.report.content import (
     AttackContent,
@@ -139,14 +133,9 @@ def _stepped(path: Path, meta: Mapping[str, Any]) -> Stepped:
     resolved = dict(zip(meta["resolved"], arrays["tpr"], strict=True))
     tpr = {rate: resolved.get(rate) for rate in meta["rates"]}
     curves = ColumnCurves(arrays["auc"], tpr, meta["members"], meta["nonmembers"])
-    return Stepped(
-        tuple(meta["names"]),
-        arrays["time"],
-        arrays["log_snr"],
-        curves,
-        meta["chosen"],
-        meta["time_label"],
-    )
+    axes = arrays["time"], arrays["log_snr"]
+    rest = curves, meta["chosen"], meta["time_label"]
+    return Stepped(tuple(meta["names"]), *axes, *rest)
 
 
 def column(folder: Path, name: str, index: int) -> np.ndarray:

@@ -86,7 +86,8 @@ def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[
         value, interval = estimate(a.result.auc, a.result.nonmembers, False)
         lines.append(f"{title}: AUC {value} {interval}")
     words = "; ".join(lines) + "."
-    drawn = draw.roc(curves, _ceiling(private), titles)
+    ceiling = _ceiling(private)
+    drawn = draw.roc(curves, ceiling, titles)
     many = len(shown) > draw.MANY
     return [
         Plate(
@@ -98,8 +99,8 @@ def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[
             "Receiver operating characteristic; bands are pointwise 95 % intervals. "
             "The further above the dotted line of guessing, and the further to the "
             "left, the worse the leak. Nothing can be measured in the shaded part."
-            + _missed(curves)
-            + _under(private),
+            + _MISSED * draw.is_strong(curves)
+            + _UNDER * (ceiling is not None),
         ),
         Plate(
             "scores.png",
@@ -117,31 +118,21 @@ def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[
     ]
 
 
-def _missed(curves: Mapping[str, RocCurve]) -> str:
-    """What the lower panel shows, where there is one."""
-    if not draw.is_strong(curves):
-        return ""
-    return (
-        " Below, the share of members missed at the same threshold, which tells "
-        "attacks apart that recognise nearly all; a curve at the top edge misses none."
-    )
+_MISSED = (
+    " Below, the share of members missed at the same threshold, which tells attacks "
+    "apart that recognise nearly all; a curve at the top edge misses none."
+)
+_UNDER = (
+    " No attack on a target trained with this guarantee can pass the dash-dotted line; "
+    "what lies below it is not excluded, these attacks only did not find it."
+)
 
 
 def _ceiling(private: Privacy | None) -> Any:
     """Name and curve of what the guarantee of private training leaves to attacks."""
     if privacy.ceiling(private, np.ones(1)) is None:
         return None
-    label = privacy.ceiling_label(private)
-    return label, lambda fpr: privacy.ceiling(private, fpr)
-
-
-def _under(private: Privacy | None) -> str:
-    if _ceiling(private) is None:
-        return ""
-    return (
-        " No attack on a target trained with this guarantee can pass the dash-dotted "
-        "line; what lies below it is not excluded, these attacks only did not find it."
-    )
+    return privacy.ceiling_label(private), lambda fpr: privacy.ceiling(private, fpr)
 
 
 def _steps(attack: AttackContent, title: str, name: str, ending: str) -> list[Plate]:
@@ -154,21 +145,18 @@ def _steps(attack: AttackContent, title: str, name: str, ending: str) -> list[Pl
         f"AUC is highest for {steps.words(best)}: {value:.3f} [{low:.3f}, {high:.3f}]"
     )
     missing = [level(f) for f, v in curves.tpr.items() if v is None]
-    lost = (
-        f" Below resolution with n = {curves.nonmembers:,} non-members: TPR at "
-        f"{' and '.join(missing)} FPR."
-        if missing
-        else ""
-    )
     basis = (
         f"{title}, {curves.members:,} members and {curves.nonmembers:,} "
-        f"non-members; bands are pointwise 95 % intervals.{lost}"
+        "non-members; bands are pointwise 95 % intervals."
     )
+    if missing:
+        basis += (
+            f" Below resolution with n = {curves.nonmembers:,} non-members: TPR at "
+            f"{' and '.join(missing)} FPR."
+        )
     chosen = (
         " The dashed line is the step chosen on reference data, the one the table uses."
-        if steps.chosen is not None
-        else ""
-    )
+    ) * (steps.chosen is not None)
     return [
         Plate(
             f"tpr_by_step{ending}.png",

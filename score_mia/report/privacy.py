@@ -82,18 +82,14 @@ def overruns(result: AuditResult) -> list[str]:
     p = result.target.privacy
     if p is None or p.epsilon_pld is None:
         return []
-    lines = []
-    for name, entry in result.attacks.items():
-        shown = entry.epsilon_lower_bound
-        if shown is not None and shown.value > p.epsilon_pld:
-            lines.append(
-                f"{name}: shows epsilon of at least {shown.value:.2f} at delta = "
-                f"{shown.delta:g}, more than the accounted {_epsilon(p.epsilon_pld)}. "
-                "One of the two is wrong: suspect the split (groups that differ by "
-                "themselves, or near-duplicates among the members), then the private "
-                "training itself."
-            )
-    return lines
+    return [
+        f"{name}: shows epsilon of at least {shown.value:.2f} at delta = "
+        f"{shown.delta:g}, more than the accounted {_epsilon(p.epsilon_pld)}. One of "
+        "the two is wrong: suspect the split (groups that differ by themselves, or "
+        "near-duplicates among the members), then the private training itself."
+        for name, entry in result.attacks.items()
+        if (shown := entry.epsilon_lower_bound) and shown.value > p.epsilon_pld
+    ]
 
 
 def ceiling(
