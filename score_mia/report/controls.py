@@ -136,10 +136,9 @@ def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:
         if blind.p_value is not None:
             yield (name, "p_value", "", blind.p_value, "", "", "", *counts)
     if near is not None:
-        counts = dataclasses.asdict(near)
-        del counts["complete"]
-        for measure, number in counts.items():
-            yield (f"control: {DUPLICATES}", measure, "", number)
+        for measure, number in dataclasses.asdict(near).items():
+            if measure != "complete":
+                yield (f"control: {DUPLICATES}", measure, "", number)
     if shift is not None:
         kid = shift.kid
         numbers = (kid.value, kid.low, kid.high, True, *kid.n)
