@@ -96,15 +96,19 @@ class Engine:
         (XLA picks other kernels for other sizes), so it is recorded and kept.
       shard: rows per file, the unit of resumption; rounded up to whole tiles.
       devices: how many local devices to use, None for all.
+      memory: bytes of a device that a tile may take; a signal that tells what a row
+        needs (`Columns.bytes_per_row`) gets a smaller one where it must. None: no bound.
     """
 
     tile: int = 16
     shard: int = 256
     devices: int | None = None
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         at_least("engine.tile", self.tile, 1)
         at_least("engine.shard", self.shard, 1)
+        at_least("engine.memory", 1 if self.memory is None else self.memory, 1)
 
 
 def row_key(seed: Key, high: UInt32[Array, ""], low: UInt32[Array, ""]) -> Key:
@@ -194,7 +198,7 @@ class Reader:
         return {
             "source": self.source.digest,
             "seed": self.seed,
-            "tile": self.engine.tile,
+            "tile": self.tile,
             **self.made_of,
             **({"service": repr(self.service)} if served else {}),
         }
@@ -203,6 +207,14 @@ class Reader:
     def device(self) -> str:
         """On what it computes."""
         return device.name()
+
+    @functools.cached_property
+    def tile(self) -> int:
+        """Rows per device and call: the engine's, or what its memory allows."""
+        row, memory = self.columns.bytes_per_row, self.engine.memory
+        if row is None or memory is None:
+            return self.engine.tile
+        return max(1, min(self.engine.tile, memory // row))
 
     @functools.cached_property
     def view(self) -> Any:
@@ -255,7 +267,7 @@ class Reader:
             values = [self._batch(block, needed(block), seen) for block in blocks]
             values = np.concatenate(values)
         else:
-            values = tiled(call, ids, self.engine.tile * self._mesh.size, seen)
+            values = tiled(call, ids, self.tile * self._mesh.size, seen)
         return {"values": values[:, :width], "diagnostics": values[:, width:]}
 
     @functools.cached_property
@@ -287,7 +299,7 @@ class Reader:
 
     def blocks(self, ids: Ids) -> list[np.ndarray]:
         """Ids of the calls on the host: none is asked twice, since it may cost."""
-        tile = self.engine.tile
+        tile = self.tile
         return [ids[i : i + tile] for i in range(0, len(ids), tile)]
 
     def query(self, ids: Ids) -> HostQuery:
@@ -387,7 +399,7 @@ def collect(
     Raises:
       UserError: the folder holds another run's parts, or a damaged one.
     """
-    tile = reader.engine.tile
+    tile = reader.tile
     shard = -(-reader.engine.shard // tile) * tile
     if reader.signal.needs and not is_whole(folder):
         root, made = products or Path(folder) / "products", []

@@ -493,13 +493,11 @@ def _from_version_1(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "target": target, "attacks": entries, "timings": timings}
 
 
+_RENAMED = {"reference": "knows", "n_members": "members", "n_nonmembers": "nonmembers"}
+
+
 def _entry_of_version_1(entry: Mapping[str, Any]) -> dict[str, Any]:
-    renamed = {
-        "reference": "knows",
-        "n_members": "members",
-        "n_nonmembers": "nonmembers",
-    }
-    made = {renamed.get(k, k): v for k, v in entry.items() if k != "cost"}
+    made = {_RENAMED.get(k, k): v for k, v in entry.items() if k != "cost"}
     if "mirrored" in made:
         made["mirrored"] = made["mirrored"]["tpr_at_fpr"]
     return {**made, **entry.get("cost", {})}

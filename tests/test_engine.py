@@ -121,6 +121,19 @@ def test_another_tile_size_agrees_to_rounding(target, whole, tmp_path):
     np.testing.assert_allclose(other.matrix(), whole.matrix(), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(("memory", "tile"), [(None, 8), (80, 8), (79, 7), (5, 1)])
+def test_a_tile_fits_the_memory_that_it_may_take(target, whole, tmp_path, memory, tile):
+    class Hungry(Probe):
+        def columns(self, model):
+            return super().columns(model)._replace(bytes_per_row=10)
+
+    engine = Engine(tile=8, shard=32, devices=1, memory=memory)
+    reader = Reader("probe", Hungry(), target, Images(), 7, engine)
+    assert reader.tile == reader.facts["tile"] == tile
+    rows = collect(reader, IDS, tmp_path)
+    np.testing.assert_allclose(rows.matrix(), whole.matrix(), rtol=1e-5, atol=1e-7)
+
+
 def test_seed_changes_the_noise(target, whole, tmp_path):
     other = run(target, tmp_path, seed=8, devices=1)
     assert np.all(other.column("loss") != whole.column("loss"))
