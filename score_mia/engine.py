@@ -97,7 +97,7 @@ class Engine:
       shard: rows per file, the unit of resumption; rounded up to whole tiles.
       devices: how many local devices to use, None for all.
       memory: bytes of a device that a tile may take; a signal that tells what a row
-        needs (`Columns.bytes_per_row`) gets a smaller one where it must. None: no bound.
+        needs (`Columns.bytes_per_row`) gets a smaller one where it must; None for none.
     """
 
     tile: int = 16

@@ -463,12 +463,9 @@ class AuditResult:
         read = load_sealed if sealed else load_json
         shape = {"schema": int, "attacks?": {str: dict}, "order?": [str]}
         record = read(path, shape, remedy=remedy)
-        require(
-            1 <= record["schema"] <= SCHEMA,
-            f"{path}",
-            f"is of version {record['schema']}, this one reads 1 to {SCHEMA}",
-            "read it with the version that wrote it, or a later one",
-        )
+        known = 1 <= record["schema"] <= SCHEMA
+        problem = f"is of version {record['schema']}, this one reads 1 to {SCHEMA}"
+        require(known, f"{path}", problem, "read it with the version that wrote it")
         if record["schema"] == 1:
             record = _from_version_1(record)
         attacks = record.get("attacks", {})
