@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from score_mia.results import AttackResult, AuditResult, Estimate
     from score_mia.target import Affine, Target
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "Affine": "target",
