@@ -242,16 +242,15 @@ class Reader:
 
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         """Values [n, K] and diagnostics [n, D] of some images."""
-        spent, width = 0.0, len(self.columns.names)
+        width = len(self.columns.names)
 
         def seen(values: np.ndarray) -> None:
-            nonlocal spent
             self._check_width(values)
             figures = {}
             if NETWORK_EVALUATIONS in self.columns.diagnostics:
                 place = self.columns.diagnostics.index(NETWORK_EVALUATIONS)
-                spent += float(values[:, width + place].sum())
-                figures["evaluations"] = f"{spent:,.0f}"
+                each = float(values[:, width + place].mean())
+                figures["evaluations"] = f"{each:,.0f} an image"
             advance(len(values), **figures)
 
         made = tuple({n: p.take(n, ids) for n in p.names} for p in self.products)
