@@ -166,9 +166,8 @@ def test_bits_per_dim_of_the_uniform_density():
 
 def test_dequantisation_spreads_a_byte_over_its_cell():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
-    options = {"divergence": "exact"}
-    spread = solved(target, dequantise=True, **options).log_prob
-    plain = solved(target, **options).log_prob
+    spread = solved(target, dequantise=True, divergence=EXACT).log_prob
+    plain = solved(target, divergence=EXACT).log_prob
     difference = np.abs(np.asarray(spread) - np.asarray(plain))
     assert np.all(difference > 0)
     assert np.all(difference < 1.0)
@@ -178,14 +177,13 @@ def test_dequantisation_spreads_a_byte_over_its_cell():
     ("options", "said"),
     [
         ({"probe": "radermacher"}, "did you mean 'rademacher'"),
-        ({"divergence": "trace"}, "is unknown"),
+        ({"kind": "trace"}, "is unknown"),
         ({"probes": 0}, "give 1 or more"),
     ],
 )
 def test_wrong_arguments_are_named(options, said):
-    target = gaussian_target(VP(), MEAN, COVARIANCE)
     with pytest.raises(UserError, match=said):
-        log_prob(target.denoiser, jnp.asarray(IMAGES[0]), jax.random.key(0), **options)
+        Divergence(**options)
 
 
 def test_a_grid_of_no_whole_steps_is_refused():

@@ -43,7 +43,7 @@ def test_an_audit_without_a_warning_has_all_three(finished):
     assert 0 < blind["p_value"] <= 1
     assert (blind["members"], blind["nonmembers"]) == (24, 40)
     assert set(controls["near_duplicates"]) == {
-        *("pairs", "exact_pairs", "members", "nonmembers", "threshold")
+        *("pairs", "exact_pairs", "members", "nonmembers", "threshold", "complete")
     }
     assert shift["encoder"] == "random_conv"
     assert shift["kid"]["n"] == [12, 20]  # evaluation images

@@ -53,7 +53,7 @@ def test_each_limit_misses_the_truth_rarely(name):
     for _ in range(AUDITS):
         found = intervals.evaluate(draw(rng, n), member, replicates=150)
         entries = [found.auc, found.balanced_accuracy]
-        entries += [found.tpr_at_fpr[f] for f in ("0.1", "0.01", "0.001")]
+        entries += [found.tpr_at_fpr[f] for f in (0.1, 0.01, 0.001)]
         above += np.array([e.low for e in entries]) > truth + 1e-9
         below += np.array([e.high for e in entries]) < truth - 1e-9
     # 2.5 % of 120 audits is 3; 9 or more of 120 has a probability of 0.4 %. The
