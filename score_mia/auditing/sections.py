@@ -33,9 +33,7 @@ CONTROLS = ("blind", "permuted", "untrained", "generated")
 
 def resolve(config: Any) -> dict[str, Any]:
     """The config as plain JSON values, with every optional section filled in."""
-    if config is None:
-        raise UserError("config: there is none; give --config=FILE.py")
-    config = _plain(config)
+    config = plain(config)
     for name in config:
         if name not in (*REQUIRED, *OPTIONAL):
             remedy = did_you_mean(name, (*REQUIRED, *OPTIONAL))
@@ -100,18 +98,26 @@ _LOOSE = {"title": str, "seed": int, "controls": list[str]}
 """Sections that are no mapping."""
 
 
-def _plain(config: Any) -> dict[str, Any]:
-    """The config as JSON values."""
+def plain(config: Any, *, as_written: bool = False) -> dict[str, Any]:
+    """A config as JSON values.
+
+    Args:
+      config: a ConfigDict or a mapping.
+      as_written: whether to keep the order written, which a ConfigDict tells by
+        `to_json` alone; else its names are sorted.
+    """
+    if config is None:
+        raise UserError("config: there is none; give --config=FILE.py")
+    ours = isinstance(config, ConfigDict)
     try:
-        config = config.to_dict() if isinstance(config, ConfigDict) else config
-        plain = json.loads(json.dumps(config))
+        given = config.to_dict() if ours and not as_written else config
+        text = given.to_json() if isinstance(given, ConfigDict) else json.dumps(given)
+        values = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"config: {error}; use numbers, texts, lists and dictionaries only"
         ) from error
-    if not isinstance(plain, dict):
-        raise UserError(
-            f"config: is {type(config).__name__}, not a mapping from sections; let "
-            "get_config return a ConfigDict"
-        )
-    return plain
+    problem = f"is {type(given).__name__}, not a mapping"
+    remedy = "let get_config return a ConfigDict"
+    require(isinstance(values, dict), "config", f"{problem} from sections", remedy)
+    return values

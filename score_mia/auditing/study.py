@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from score_mia.attacks.protocol import Attack, side_by_side
 from score_mia.auditing import plan as build
@@ -19,6 +17,7 @@ from score_mia.auditing import stages
 from score_mia.auditing.content import log_snr_at, noised
 from score_mia.auditing.describe import describe as describe_audit
 from score_mia.auditing.plan import Plan
+from score_mia.auditing.sections import plain
 from score_mia.auditing.work import config_digest, open_work
 from score_mia.check import (
     UserError,
@@ -80,12 +79,7 @@ class Study:
 
 def plan(config: Any) -> Study:
     """Build a `Study` from a ConfigDict (or mapping); every mistake is a UserError."""
-    if config is None:
-        raise UserError("config: there is none; give --config=FILE.py")
-    config = _plain(config)
-    ok = isinstance(config, dict)
-    problem = f"is {type(config).__name__}, not a mapping from sections"
-    require(ok, "config", problem, "let get_config return a ConfigDict")
+    config = plain(config, as_written=True)
     for name in config:
         if name not in SECTIONS:
             remedy = did_you_mean(name, SECTIONS)
@@ -106,19 +100,6 @@ def plan(config: Any) -> Study:
     }
     labels = {name: labels.get(name, name) for name in plans}
     return Study(title, plans, distinct(labels), exhibits)
-
-
-def _plain(config: Any) -> Any:
-    """JSON values in the order written, which a ConfigDict tells by `to_json` alone."""
-    try:
-        text = (
-            config.to_json() if isinstance(config, ConfigDict) else json.dumps(config)
-        )
-        return json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"config: {error}; use numbers, texts, lists and dictionaries only"
-        ) from error
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
