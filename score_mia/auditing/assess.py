@@ -24,7 +24,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.check import Damaged, UserError, one_line, require
 from score_mia.data.split import Split
 from score_mia.hosts import TaskError
-from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
+from score_mia.metrics.epsilon import epsilon_bound
 from score_mia.metrics.intervals import evaluate
 from score_mia.readings import Evidence, Readings
 from score_mia.results import (
@@ -285,15 +285,7 @@ def _epsilon(scored: Scored, member: np.ndarray, plan: Plan) -> EpsilonBound | N
         return None
     private = None if plan.train is None else plan.train.dp
     delta = DELTA if private is None else private.delta
-    level = plan.report.level
-    members = int(np.count_nonzero(member))
-    nonmembers = len(member) - members
-    return EpsilonBound(
-        epsilon_clopper_pearson(scored.scores, member, delta=delta, level=level),
-        largest_certifiable(members, nonmembers, delta, level, searched=True),
-        delta,
-        level,
-    )
+    return epsilon_bound(scored.scores, member, delta, plan.report.level)
 
 
 def _accuracy(signals: Readings) -> GridError | None:

@@ -161,15 +161,17 @@ def _shift(work: Work) -> dict[str, Any] | None:
 
 def _grid(work: Work) -> dict[str, Mapping[str, Any]]:
     """For each attack whose signal can tell, its grid's error in bits/dim."""
+    gridded = _gridded(work)
+    if not gridded:
+        return {}
     count, split = work.plan.report.grid_check, work.split
     half = -(-count // 2)
     ids = np.asarray([*split.members[:half], *split.nonmembers[: count - half]])
+    conditions = jax.tree.map(jnp.asarray, work.conditions(ids))
+    key, images = jax.random.key(work.plan.seed), jnp.asarray(work.source.images(ids))
+    service = work.plan.service(work.source.shape)
     measured = {}
-    for name, signal in _gridded(work).items():
-        conditions = jax.tree.map(jnp.asarray, work.conditions(ids))
-        key = jax.random.key(work.plan.seed)
-        images = jnp.asarray(work.source.images(ids))
-        service = work.plan.service(work.source.shape)
+    for name, signal in gridded.items():
         model = view(work.target, signal.access, service)
         error = signal.self_check(model, images, conditions, key)
         if error is not None:

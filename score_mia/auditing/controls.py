@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from score_mia.auditing.assess import Assessment, assess
 from score_mia.auditing.checks import Checks
-from score_mia.auditing.quality import samples
+from score_mia.auditing.quality import drawn
 from score_mia.auditing.work import Work
 from score_mia.check import Damaged, UserError
 from score_mia.checkpoint import target_digest
@@ -111,8 +111,7 @@ def _generated(work: Work, a: Assessment) -> Estimate | None:
     fixed, count = a.entry.at_fixed_threshold, work.plan.shown
     if fixed is None:
         return None
-    shards = samples(work, work.step, work.target, count, seed=work.plan.seed)
-    source = Drawn(shards.array("images"))
+    source = Drawn(drawn(work, count).array("images"))
     evidence = _read(work, a, np.arange(count), source=source)
     scores = a.scorer(evidence.select(evidence.target.finite()))
     if not len(scores):

@@ -26,6 +26,7 @@ from score_mia.device import jit
 from score_mia.engine import view
 from score_mia.rows import is_whole
 from score_mia.spec import Parts
+from score_mia.target import Target
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3
@@ -58,7 +59,8 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     if plan.model is None:
         return "\n".join([*lines, "target     a service, of unknown cost"])
     model = plan.model.at(source.shape)
-    params = jax.eval_shape(model.network.init, jax.random.key(0))
+    target = abstract_target(plan, source.shape)
+    params = target.params
     weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
     own = gather(model.conditioner, source.columns, split.ids[:1]).get(OWN)
     forward = _flops(model, params, first_row(own))
@@ -67,7 +69,7 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation"
     )
     done = _done(work)
-    for name, passes in _costs(plan, source, split).items():
+    for name, passes in _costs(plan, target, source, split).items():
         about = "cost not known beforehand"
         if passes is not None:
             span = _span(passes * forward / rate / 3600)
@@ -79,9 +81,11 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _costs(plan: Plan, source: Source, split: Split) -> dict[str, float | None]:
+def _costs(
+    plan: Plan, target: Target, source: Source, split: Split
+) -> dict[str, float | None]:
     """Stage -> forward passes of one image; None if a signal cannot tell."""
-    target, service = abstract_target(plan, source.shape), plan.service(source.shape)
+    service = plan.service(source.shape)
     costs: dict[str, float | None] = {}
     if plan.train is not None:
         costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS

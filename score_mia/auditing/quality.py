@@ -68,6 +68,18 @@ def samples(
     return task.kept(folder, count, first=first, host=work.host)
 
 
+def drawn(work: Work, count: int, seed: int | None = None) -> Shards:
+    """The first `samples` of the attacked target, by the audit's seed if none is given.
+
+    Args:
+      work: the run.
+      count: how many.
+      seed: of the samples.
+    """
+    seed = work.plan.seed if seed is None else seed
+    return samples(work, work.step, work.target, count, seed=seed)
+
+
 def choose(work: Work) -> Facts | None:
     """Choose the target to attack where the config leaves that to its quality.
 
@@ -94,10 +106,10 @@ def choose(work: Work) -> Facts | None:
     found: list[dict[str, Any]] = []
     for step in plan.snapshots:
         target = work.load(step)
-        drawn = samples(
+        other = samples(
             work, step, target, config.samples, first=config.samples, seed=_seed(work)
         )
-        made = _of_samples(work, drawn, f"step-{step:06d}")
+        made = _of_samples(work, other, f"step-{step:06d}")
         found.append({"step": step, **_distances(made, members, plan.report.level)})
     if not work.host.first:
         there = functools.partial(_kept, path, _SELECTION, facts)
@@ -125,9 +137,9 @@ def measure(work: Work) -> Facts | None:
     facts = {**_decided(work), "target": work.digest}
     if (kept := _kept(path, _QUALITY, facts)) is not None:
         return kept
-    drawn = samples(work, work.step, work.target, config.samples, seed=_seed(work))
+    own = drawn(work, config.samples, _seed(work))
     inside, outside = _reference(work)
-    made = _of_samples(work, drawn, "samples")
+    made = _of_samples(work, own, "samples")
     members = _of_images(work, inside, "members")
     strangers = _of_images(work, outside, "non-members")
     if not work.host.first:
@@ -256,13 +268,13 @@ def _of_images(work: Work, ids: np.ndarray, name: str) -> np.ndarray:
     return _features(work, ids, pictures, {"source": work.source.digest}, name)
 
 
-def _of_samples(work: Work, drawn: Shards, name: str) -> np.ndarray:
+def _of_samples(work: Work, shards: Shards, name: str) -> np.ndarray:
     """Features [n, d] of samples."""
 
     def pictures(block: np.ndarray) -> np.ndarray:
-        return drawn.take("images", block)
+        return shards.take("images", block)
 
-    return _features(work, drawn.ids, pictures, {"samples": drawn.made}, name)
+    return _features(work, shards.ids, pictures, {"samples": shards.made}, name)
 
 
 def _features(

@@ -27,7 +27,7 @@ from score_mia.networks.network import with_dropout
 from score_mia.readings import Evidence, Readings, joined
 from score_mia.rules.protocol import SetTest
 from score_mia.spec import Parts
-from score_mia.target import Target
+from score_mia.target import Generator, Target
 from score_mia.train import dp
 from score_mia.train.config import TrainConfig
 
@@ -52,14 +52,17 @@ def require_ready(
         private training; a rule that cannot be fitted on the reference data it is to
         get, or that does not know its columns.
     """
-    if plan.model is not None:
-        model = plan.model.at(source.shape)
+    target: Target | Generator
+    if plan.client is not None:
+        target = plan.client.generator
+    else:
+        model = plan.known.at(source.shape)
         own = gather(model.conditioner, source.columns, split.ids).get(OWN)
-        check_network(model, first_row(own))
+        target = model.target(check_network(model, first_row(own)))
     if plan.train is not None:
         _check_training(plan.train, source, len(split.members))
     for attack in attacks:
-        _rehearse(attack, plan, source, split)
+        _rehearse(attack, plan, source, split, target)
 
 
 def _check_training(train: TrainConfig, source: Source, members: int) -> None:
@@ -130,13 +133,15 @@ def abstract_target(plan: Plan, shape: tuple[int, int, int]) -> Target:
     return model.target(jax.eval_shape(model.network.init, jax.random.key(0)))
 
 
-def _rehearse(attack: Attack, plan: Plan, source: Source, split: Split) -> None:
+def _rehearse(
+    attack: Attack,
+    plan: Plan,
+    source: Source,
+    split: Split,
+    target: Target | Generator,
+) -> None:
     """Assess an attack on signals that say nothing, which is a legitimate result."""
     service = plan.service(source.shape)
-    if plan.client is None:
-        target = abstract_target(plan, source.shape)
-    else:
-        target = plan.client.generator
     made = {
         name: _made_up(
             Reader(name, signal, target, source, plan.seed, service=service), split

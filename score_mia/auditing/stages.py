@@ -28,7 +28,7 @@ from score_mia.auditing.content import attack_title, leave
 from score_mia.auditing.controls import controlled
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
-from score_mia.auditing.quality import choose, measure, samples
+from score_mia.auditing.quality import choose, drawn, measure
 from score_mia.auditing.shadows import others, spent
 from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError
@@ -112,7 +112,7 @@ def generate(plan: Plan, workdir: str | Path, count: int, host: Host = ALONE) ->
         choose(work)
         folder = work.folder / "samples"
         if not host.first:
-            samples(work, work.step, work.target, count, seed=plan.seed)
+            drawn(work, count)
             return _shared(work)
         for i, image in enumerate(
             _samples(work, count, folder / f"samples-{count}.npz")
@@ -136,7 +136,7 @@ def _share(work: Work) -> str:
             say(work.host.name, f"attack {one.name!r} failed ({failed.reason})")
     measure(work)
     if count := work.plan.shown:
-        samples(work, work.step, work.target, count, seed=work.plan.seed)
+        drawn(work, count)
     return _shared(work)
 
 
@@ -270,8 +270,7 @@ def _shown_samples(work: Work) -> np.ndarray | None:
 
 def _samples(work: Work, count: int, path: Path) -> np.ndarray:
     """The first samples of the attacked target, uint8, also as one file."""
-    drawn = samples(work, work.step, work.target, count, seed=work.plan.seed)
-    images = drawn.array("images")
+    images = drawn(work, count).array("images")
     save_npz(path, images=images, target=np.asarray(work.digest))
     return images
 

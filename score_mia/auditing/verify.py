@@ -11,9 +11,9 @@ from score_mia.auditing.guard import Change, differences
 from score_mia.check import existing
 from score_mia.data.split import Split
 from score_mia.files import load_json
-from score_mia.metrics.epsilon import epsilon_clopper_pearson, largest_certifiable
+from score_mia.metrics.epsilon import epsilon_bound
 from score_mia.metrics.intervals import evaluate
-from score_mia.results import AttackResult, AuditResult, EpsilonBound
+from score_mia.results import AttackResult, AuditResult
 from score_mia.typed import to_json
 
 
@@ -79,9 +79,7 @@ def verify(workdir: str | Path) -> Verdict:
 def _again(
     folder: Path, name: str, attack: AttackResult, result: AuditResult, replicates: int
 ) -> AttackResult:
-    """One attack's numbers, from its scores; a failed one has none."""
-    if attack.failed:
-        return attack
+    """One attack's numbers, from its scores."""
     _, member, scores = exposed.load(folder, name)
     fixed, proven = attack.at_fixed_threshold, attack.epsilon_lower_bound
     numbers = evaluate(
@@ -102,13 +100,7 @@ def _again(
         )
         numbers = dataclasses.replace(numbers, at_fixed_threshold=again)
     if proven is not None:
-        at = {"delta": proven.delta, "level": proven.level}
-        counts = (numbers.members, numbers.nonmembers)
-        bound = EpsilonBound(
-            epsilon_clopper_pearson(scores, member, **at),
-            largest_certifiable(*counts, **at, searched=True),
-            **at,
-        )
+        bound = epsilon_bound(scores, member, proven.delta, proven.level)
         numbers = dataclasses.replace(numbers, epsilon_lower_bound=bound)
     return numbers
 

@@ -14,6 +14,7 @@ from scipy import special
 
 from score_mia.check import at_least, require, within
 from score_mia.metrics.roc import classes, tally
+from score_mia.results import EpsilonBound
 
 
 def _upper(k: np.ndarray, n: int, error: float) -> np.ndarray:
@@ -157,3 +158,26 @@ def _open_unit(name: str, value: float) -> None:
     """Require 0 < value < 1."""
     remedy = "give a number above 0 and below 1"
     require(bool(0 < value < 1), f"{name}={value!r}", "is not between 0 and 1", remedy)
+
+
+def epsilon_bound(
+    scores: Float[np.ndarray, " n"],
+    member: Bool[np.ndarray, " n"],
+    delta: float,
+    level: float,
+) -> EpsilonBound:
+    """What scores prove about epsilon, and what perfect ones would.
+
+    Args:
+      scores: membership scores, larger = more member-like.
+      member: True for members.
+      delta, level: see `epsilon_clopper_pearson`.
+    """
+    members = int(np.count_nonzero(member))
+    counts = (members, len(member) - members)
+    return EpsilonBound(
+        epsilon_clopper_pearson(scores, member, delta=delta, level=level),
+        largest_certifiable(*counts, delta, level, searched=True),
+        delta,
+        level,
+    )

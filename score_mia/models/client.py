@@ -41,7 +41,7 @@ class Client:
         if (folder / "target.json").exists():
             raise UserError(f"{folder}: holds another target; choose another --workdir")
         if path.exists():
-            same = {n: load_sealed(path).get(n) for n in asked} == asked
+            same = asked.items() <= load_sealed(path).items()
             require(same, f"{path}", "is of another service", "choose another folder")
         save_sealed(path, asked)
         return 0
