@@ -42,7 +42,7 @@ from score_mia.files import (
     save_sealed,
 )
 from score_mia.spec import Parts, parts
-from score_mia.target import Target
+from score_mia.target import Bound, Target
 from score_mia.trees import leaf_name, load_tree, save_tree
 
 KEPT_STATES = 2
@@ -65,11 +65,12 @@ def target_digest(target: Target, params: str | None = None) -> str:
 
     Args:
       target: the target; without parameters if their digest is given.
-      params: digest of its parameters, as its `target.json` has it.
+      params: digest of its `tree`, as its `target.json` has it.
     """
     meaning = repr((target.sde, target.parameterisation, target.codec))
-    learned = (tree_digest(target.codec),) if jax.tree.leaves(target.codec) else ()
-    return digest(params or tree_digest(target.params), meaning, *learned)
+    apart = jax.tree.leaves(target.codec) and not isinstance(target.codec, Bound)
+    learned = (tree_digest(target.codec),) if apart else ()
+    return digest(params or tree_digest(target.tree), meaning, *learned)
 
 
 def tree_digest(tree: Any) -> str:
@@ -100,6 +101,9 @@ def save_target(
     folder = Path(folder)
     digests, files, live = {}, {}, _live_files(folder)
     for use, tree in (("ema", ema), ("params", params)):
+        if use == "params" and tree is ema:  # what others trained: one copy of it
+            digests[use], files[use] = digests["ema"], files["ema"]
+            continue
         tree = jax.tree.map(np.asarray, tree)
         digests[use] = tree_digest(tree)
         path = folder / f"{use}-{digests[use]}"
@@ -164,7 +168,7 @@ def load_target(
     folder = Path(folder)
     about = describe(folder)
     p, expected = _expected(folder, about["spec"], allow)
-    path = folder / f"{use}-{about['digest'][use]}"
+    path = _arrays(folder, about, use)
     arrays = load_tree(path, expected, about["files"][use], _remedy(path, about))
     for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
         problem = f"has NaN or infinite weights in {leaf_name(path)}"
@@ -177,7 +181,7 @@ def _expected(folder: Path, spec: Facts, allow: Collection[str]) -> tuple[Parts,
     """The parts of a spec that was read from a file, and its parameters' shapes."""
     try:
         p = parts(spec, allow)
-        return p, jax.eval_shape(p.network.init, jax.random.key(0))
+        return p, jax.eval_shape(p.init, jax.random.key(0))
     except UserError as error:
         raise UserError(f"target {folder}: {error}") from error
     except Exception as error:  # values of any type: whatever they make parts raise
@@ -233,8 +237,15 @@ def is_unsealed(folder: str | Path) -> bool:
 
 def has_arrays(folder: str | Path) -> bool:
     """Whether both sets of parameters that `target.json` speaks of are there."""
-    digests = describe(folder, unsealed=True)["digest"]
-    return all((Path(folder) / f"{use}-{digests[use]}").is_dir() for use in _USES)
+    about = describe(folder, unsealed=True)
+    return all(_arrays(Path(folder), about, use).is_dir() for use in _USES)
+
+
+def _arrays(folder: Path, about: Facts, use: str) -> Path:
+    """Where one set of parameters is: the two are one if their files are."""
+    same = about["files"]["params"] == about["files"]["ema"]
+    use = "ema" if same and use == "params" else use
+    return folder / f"{use}-{about['digest'][use]}"
 
 
 def has_state(folder: str | Path) -> bool:

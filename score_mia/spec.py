@@ -16,7 +16,9 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from score_mia.arrays import Params
+import jax
+
+from score_mia.arrays import Key, Params
 from score_mia.check import require
 from score_mia.conditions import CONDITIONERS, Conditioner
 from score_mia.networks import NETWORKS
@@ -24,7 +26,7 @@ from score_mia.networks.network import Embedding, Network, Shape
 from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
 from score_mia.registry import make, require_has
 from score_mia.sde import SDE, SDES
-from score_mia.target import CODECS, Codec, Target
+from score_mia.target import CODECS, Codec, LearnedCodec, Target, bound
 
 Spec = Mapping[str, Any]
 
@@ -54,15 +56,30 @@ class Parts(NamedTuple):
     network: Network
     sde: SDE
     parameterisation: Parameterisation
-    codec: Codec
+    codec: Codec | LearnedCodec
     shape: Shape
     conditioner: Conditioner | None = None
 
+    def init(self, key: Key) -> Params:
+        """Fresh parameters of all that learns, as `target` takes them."""
+        own = self.network.init(key)
+        if not isinstance(self.codec, LearnedCodec):
+            return own
+        return {"network": own, "codec": self.codec.init(jax.random.fold_in(key, 1))}
+
     def target(self, params: Params | None) -> Target:
-        """The target that they make with these parameters (None: a template)."""
+        """The target that they make with these parameters (None: a template).
+
+        Args:
+          params: the network's; with a learned codec {"network", "codec"}.
+        """
         embed = self.network.embed if isinstance(self.network, Embedding) else None
+        learned = None
+        if isinstance(self.codec, LearnedCodec) and params is not None:
+            params, learned = params["network"], params["codec"]
         meaning = (self.sde, self.parameterisation, self.network.apply)
-        return Target(params, *meaning, self.codec, embed)
+        codec = bound(self.codec, learned)
+        return Target(params, *meaning, codec, embed, self.conditioner)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +94,7 @@ class Kind:
     networks: Any
     sde: SDE
     parameterisation: Parameterisation
-    codec: Codec
+    codec: Codec | LearnedCodec
     conditioner: Conditioner | None
 
     def at(self, shape: Shape) -> Parts:
@@ -146,7 +163,7 @@ def parts(spec: Spec, allow: Collection[str] = ()) -> Parts:
 
 _NEED = {
     "network": ("build",),
-    "codec": ("shape", "encode", "decode", "log_scale"),
+    "codec": ("shape", "encode", "decode"),
     "conditioner": ("columns", "__call__", "null"),
 }
 

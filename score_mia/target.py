@@ -9,7 +9,7 @@ time; callers `vmap`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import jax
@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Key, Params, ScalarLike
 from score_mia.check import require
+from score_mia.conditions import Conditioner
 from score_mia.parameterisation import Parameterisation
 from score_mia.sde import SDE
 
@@ -158,7 +159,72 @@ class Affine:
         return (x - self.low) / (self.high - self.low)
 
 
-CODECS = {"affine": Affine}
+@runtime_checkable
+class LearnedCodec(Protocol):
+    """A codec whose parameters are kept beside the network's: what a spec names.
+
+    A frozen dataclass of plain fields, static and hashable; `Bound` joins it to its
+    parameters. Behind it there is no density on pixels.
+    """
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape of x for images of a shape; `UserError` if it takes none such."""
+        ...
+
+    def init(self, key: Key) -> Params:
+        """Fresh parameters, a nested dict of arrays."""
+        ...
+
+    def encode(
+        self, params: Params, image: Float[Array, "..."], key: Key | None
+    ) -> Float[Array, "..."]:
+        """From one image in [0, 1] to x: a draw keyed by `key`, or its mode."""
+        ...
+
+    def decode(self, params: Params, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From one x to [0, 1], unclipped."""
+        ...
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class Bound:
+    """A learned codec with its parameters: a `Codec`, without a density on pixels."""
+
+    kind: LearnedCodec = dataclasses.field(metadata={"static": True})
+    params: Params
+
+    def __repr__(self) -> str:
+        # Digests of targets are taken of it; those of parameters stand beside it.
+        return repr(self.kind)
+
+    @property
+    def log_scale(self) -> None:
+        """None."""
+        return None
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape of x for images of a shape."""
+        return self.kind.shape(image_shape)
+
+    def encode(
+        self, image: Float[Array, "..."], key: Key | None = None
+    ) -> Float[Array, "..."]:
+        """From [0, 1] to x."""
+        return self.kind.encode(self.params, image, key)
+
+    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From x to [0, 1], unclipped."""
+        return self.kind.decode(self.params, x)
+
+
+def bound(codec: Codec | LearnedCodec, params: Params | None = None) -> Codec:
+    """The codec with its parameters (None: a template), if it learned any."""
+    return Bound(codec, params) if isinstance(codec, LearnedCodec) else codec
+
+
+CODECS: Mapping[str, type] = {"affine": Affine}
 
 
 @jax.tree_util.register_dataclass
@@ -194,6 +260,8 @@ class Target:
         are parameters too.
       embed: the network's function from conditions to what `apply` is given, on a
         batch, such as a text encoder; None where they are the same.
+      conditioner: makes conditions of captions or labels; None for a network that is
+        told nothing, or whose conditions are made elsewhere.
     """
 
     params: Params
@@ -202,6 +270,19 @@ class Target:
     apply: Apply = dataclasses.field(metadata={"static": True})
     codec: Codec = Affine()
     embed: Embed | None = dataclasses.field(default=None, metadata={"static": True})
+    conditioner: Conditioner | None = dataclasses.field(
+        default=None, metadata={"static": True}
+    )
+
+    @property
+    def tree(self) -> Params:
+        """All that was learned: what checkpoints hold, and `spec.Parts.target` takes.
+
+        The network's parameters; {"network", "codec"} where the codec is `Bound`.
+        """
+        if not isinstance(self.codec, Bound):
+            return self.params
+        return {"network": self.params, "codec": self.codec.params}
 
     @property
     def denoiser(self) -> Denoiser:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import score_mia
 from score_mia import cli
-from score_mia.checkpoint import load_target
+from score_mia.checkpoint import load_target, target_digest
 from score_mia.data.local import bundled
 from score_mia.files import load_sealed, save_npz, save_sealed
 from score_mia.metrics.roc import auc
 from score_mia.networks import MLP
 from score_mia.parameterisation import Noise
 from score_mia.sde import DDPM
-from score_mia.target import Target
+from score_mia.target import Bound, Target
+from tests.beams.parts.codec import Learned
 
 ATTACKS = {"loss": dict(signal=dict(name="loss", times=2), rule=dict(name="mean"))}
 QUICK = dict(
@@ -220,3 +223,28 @@ def test_mistakes_are_told_before_anything_is_written(spoil, words, images, tmp_
     with pytest.raises(score_mia.UserError, match=words):
         score_mia.audit(**{**given, **spoil}, workdir=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_learned_codec_is_kept_with_the_weights(tmp_path, images):
+    """Audited in memory, found whole in the workdir, one copy of it; gone on with."""
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
+    codec = Bound(Learned(), {"rotation": jnp.asarray(rotation, jnp.float32)})
+    net = MLP(features=8, blocks=1).build(codec.shape((8, 8, 1)))
+    params = net.init(jax.random.key(0))
+    target = Target(params, DDPM(), Noise(), net.apply, codec)
+    attacks = dict(loss=ATTACKS["loss"])
+    done = score_mia.audit(target, images, MEMBER, attacks, workdir=tmp_path, **QUICK)
+    assert done.result.target.parameters == 16 + tree_size(params)
+    kept = score_mia.load(tmp_path, codec={"name": f"{Learned.__module__}:Learned"})
+    jax.tree.map(np.testing.assert_array_equal, kept.tree, target.tree)
+    assert target_digest(kept) == target_digest(target) == done.result.target.digest
+    assert [p.name[:4] for p in tmp_path.glob("target/*-*")] == ["ema-"]
+    other = dataclasses.replace(codec, params={"rotation": -codec.params["rotation"]})
+    turned = dataclasses.replace(target, codec=other)
+    assert target_digest(turned) != target_digest(target)
+    image = jnp.asarray(images[0])
+    np.testing.assert_allclose(codec.decode(codec.encode(image)), image, atol=1e-6)
+
+
+def tree_size(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

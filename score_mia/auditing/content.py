@@ -24,6 +24,7 @@ from score_mia.report.picture import SHOWN, held_against
 from score_mia.report.text import distance_text
 from score_mia.results import AuditResult, TargetFacts
 from score_mia.sde import SDE
+from score_mia.target import Codec, LearnedCodec
 
 _SEARCHED = 400
 """Most members that are searched for the one nearest to a sample."""
@@ -143,19 +144,26 @@ def noised(
     Returns:
       [n, k, h, w, c] in [0, 1], and k labels.
     """
-    sde, codec = work.plan.known.sde, work.plan.known.codec
-    x = codec.encode(jnp.asarray(work.source.images(ids)))
+    sde, codec = work.plan.known.sde, _codec(work)
+    decode = jax.vmap(codec.decode)
+    x = jax.vmap(codec.encode)(jnp.asarray(work.source.images(ids)))
     noise = jax.random.normal(jax.random.key(work.plan.seed), x.shape)
     shown, labels = [], []
     for t in times:
         # Seen through the codec after bringing back the signal's scale: otherwise a
         # variance-exploding x would be clipped to black and white.
         scale = jnp.sqrt(sde.alpha(t) ** 2 + sde.std(t) ** 2)
-        picture = codec.decode(sde.perturb(x, t, noise) / scale)
+        picture = decode(sde.perturb(x, t, noise) / scale)
         shown.append(np.clip(np.asarray(picture), 0.0, 1.0))
         name = f"{t:.0f}" if sde.discrete_steps else f"{t:.3g}"
         labels.append(f"t = {name}\nlog-SNR {float(sde.log_snr(t)):.1f}")
     return np.stack(shown, axis=1), tuple(labels)
+
+
+def _codec(work: Work) -> Codec:
+    """The target's; a learned one is read with it, any other without."""
+    codec = work.plan.known.codec
+    return work.target.codec if isinstance(codec, LearnedCodec) else codec
 
 
 def _perturbed(work: Work, stepped: Sequence[Stepped]) -> PerturbedContent:

@@ -83,8 +83,9 @@ def _permuted(a: Assessment, level: float) -> Estimate:
 
 def _untrained(work: Work, a: Assessment) -> Estimate:
     """The AUC on the target's network with initial parameters."""
-    model = work.plan.known.at(work.source.shape)
-    initial = model.target(model.network.init(jax.random.key(work.plan.seed)))
+    network = work.plan.known.at(work.source.shape).network
+    fresh = network.init(jax.random.key(work.plan.seed))
+    initial = dataclasses.replace(work.target, params=fresh)
     changed = {"model": initial, "made_of": {"target": target_digest(initial)}}
     evidence = _read(work, a, work.split.ids, **changed)
     return assess(a.attack, evidence, work.split, work.plan).entry.auc

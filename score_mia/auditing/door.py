@@ -25,6 +25,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.auditing.plan import plan as planned
 from score_mia.check import Incomplete, UserError, existing, one_of, require
 from score_mia.checkpoint import load_target, tree_digest
+from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES
 from score_mia.data.local import in_memory
 from score_mia.data.source import Source
@@ -39,7 +40,7 @@ from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import make
 from score_mia.results import AuditResult
 from score_mia.sde import SDES
-from score_mia.target import CODECS, Target
+from score_mia.target import CODECS, Bound, Target
 
 Array = Shaped[np.ndarray, "..."]
 
@@ -245,14 +246,18 @@ def _sections(target: Target, shape: tuple[int, int, int]) -> dict[str, Any]:
         text = re.sub(r"0x[0-9a-f]+", "", str(program))
         constants = (np.asarray(c) for c in program.consts)
         spec = AbsentNetwork(_name(target.apply), digest(text, *constants))
+    codec, told = target.codec, target.conditioner
+    codec = codec.kind if isinstance(codec, Bound) else codec
+    told = _entry("conditioner", CONDITIONERS, told) if told else None
     return {
+        **({} if told is None else {"conditioner": told}),
         "network": _entry("network", NETWORKS, spec),
         "sde": _entry("sde", SDES, target.sde),
         "parameterisation": _entry(
             "parameterisation", PARAMETERISATIONS, target.parameterisation
         ),
-        "codec": _entry("codec", CODECS, target.codec),
-        "target": {"name": "memory", "digest": tree_digest(target.params)},
+        "codec": _entry("codec", CODECS, codec),
+        "target": {"name": "memory", "digest": tree_digest(target.tree)},
     }
 
 

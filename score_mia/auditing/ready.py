@@ -58,7 +58,7 @@ def require_ready(
     else:
         model = plan.known.at(source.shape)
         own = gather(model.conditioner, source.columns, split.ids).get(OWN)
-        target = model.target(check_network(model, first_row(own)))
+        target = check_network(model, first_row(own))
     if plan.train is not None:
         _check_training(plan.train, source, len(split.members))
     for attack in attacks:
@@ -75,7 +75,7 @@ def _check_training(train: TrainConfig, source: Source, members: int) -> None:
         dp.mechanism(train, members)
 
 
-def check_network(model: Parts, condition: Any) -> Any:
+def check_network(model: Parts, condition: Any) -> Target:
     """Call the network on shapes alone, as training and attacks will.
 
     Args:
@@ -83,13 +83,14 @@ def check_network(model: Parts, condition: Any) -> Any:
       condition: one row of what it is told (`first_row`), or None.
 
     Returns:
-      Shapes of its parameters.
+      The target of these shapes.
 
     Raises:
       UserError: it cannot be called so, or returns another shape than it was given.
     """
     key, apply = jax.random.key(0), model.network.apply
-    params = jax.eval_shape(model.network.init, key)
+    target = model.target(jax.eval_shape(model.init, key))
+    params = target.params
     remedy = "give it apply(params, x, label, condition=None, *, dropout_key=None)"
     with refusing("network: apply cannot be called", remedy, TypeError):
         x, label, told = example(model, params, condition)
@@ -103,7 +104,7 @@ def check_network(model: Parts, condition: Any) -> Any:
         f"shape {x.shape}",
         "let it return one number for each of x",
     )
-    return params
+    return target
 
 
 def example(
@@ -130,7 +131,7 @@ def first_row(conditions: Any) -> Any:
 def abstract_target(plan: Plan, shape: tuple[int, int, int]) -> Target:
     """The target's shapes: what signals can be asked before there is a target."""
     model = plan.known.at(shape)
-    return model.target(jax.eval_shape(model.network.init, jax.random.key(0)))
+    return model.target(jax.eval_shape(model.init, jax.random.key(0)))
 
 
 def _rehearse(

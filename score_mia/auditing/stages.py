@@ -285,7 +285,7 @@ def _target_facts(
         return facts, None
     about = describe(work.target_folder)
     spec, known = about["spec"], about["provenance"]
-    leaves = jax.tree.leaves(work.target.params)
+    leaves = jax.tree.leaves(work.target.tree)
     trained = work.plan.trained
     rule = "last" if trained is None else trained.snapshot
     record = {

@@ -48,7 +48,7 @@ from score_mia.report.text import distinct
 from score_mia.results import METRICS, AuditResult
 from score_mia.rules.best import Best
 from score_mia.rules.column import Column
-from score_mia.target import Target
+from score_mia.target import Target, bound
 
 SECTIONS = ("title", "audits", "labels", "exhibits")
 _TAKEN = ("exhibits", "index.html")
@@ -169,7 +169,8 @@ def planned(one: Plan) -> Planned:
 
 def _planned_attack(one: Plan, attack: Attack) -> PlannedAttack:
     model = one.known
-    nothing = Target(None, model.sde, model.parameterisation, _nothing, model.codec)
+    codec = bound(model.codec)
+    nothing = Target(None, model.sde, model.parameterisation, _nothing, codec)
     columns = side_by_side(
         {n: s.columns(view(nothing, s.access)) for n, s in attack.signals.items()}
     )

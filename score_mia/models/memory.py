@@ -28,14 +28,14 @@ class InMemory:
     @staticmethod
     def of(model: Target) -> InMemory:
         """The source of this model."""
-        return InMemory(tree_digest(model.params), model)
+        return InMemory(tree_digest(model.tree), model)
 
     def make(self, folder: Path, order: Order) -> int:
         """Keep it, unless the folder holds it already."""
         about = {"file": "memory", "format": "Target", "sha256": self.digest}
         if self.model is not None:
-            params = self.model.params
-            given = Foreign(dict(order.spec), params, params, 0, about)
+            tree = self.model.tree
+            given = Foreign(dict(order.spec), tree, tree, 0, about)
             return adopt(folder, order, lambda: given)
         ok = origin(folder) == about and has_arrays(folder)
         problem = f"was handed over in memory, and {folder} does not hold it"

@@ -45,3 +45,23 @@ def patches(seed: int = 0, channels: int = 1, log_scale: float | None = None):
     normal = np.random.default_rng(seed).normal(size=(4 * channels, 4 * channels))
     rotation, _ = np.linalg.qr(normal)
     return Patches(jnp.asarray(rotation, jnp.float32), log_scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """The same, as a checkpoint holds it: its rotation lies beside the weights."""
+
+    channels: int = 1
+
+    def shape(self, image_shape):
+        return patches(0, self.channels).shape(image_shape)
+
+    def init(self, key):
+        del key
+        return {"rotation": jnp.zeros((4 * self.channels, 4 * self.channels))}
+
+    def encode(self, params, image, key=None):
+        return Patches(params["rotation"]).encode(image, key)
+
+    def decode(self, params, x):
+        return Patches(params["rotation"]).decode(x)
