@@ -111,6 +111,9 @@ class Tensors(Mapping[str, Shaped[np.ndarray, "..."]]):
     def __len__(self) -> int:
         return len(self.stored)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.stored  # a Mapping's own would read the array
+
     def shape(self, name: str) -> tuple[int, ...]:
         """The sizes of a tensor, which cost no reading."""
         return self.stored[name].shape
