@@ -35,7 +35,7 @@ from score_mia.rules import RULES
 from score_mia.rules.scheme import SCHEMES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDES
-from score_mia.target import Affine
+from score_mia.target import CODECS
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective
 
@@ -95,8 +95,9 @@ SECTIONS: dict[str, tuple[str, Any]] = {
         PARAMETERISATIONS,
     ),
     "codec": (
-        "the range of the network's input. Default: the process's published one.",
-        Affine,
+        "the way from images to the network's input. Default: `affine`, with the "
+        "process's published range; `name` may be left out.",
+        CODECS,
     ),
     "network": ("the network.", NETWORKS),
     "conditioner": (
@@ -225,7 +226,10 @@ def meanings(part: Any) -> dict[str, str]:
     """Field -> what it means, by the docstrings of a part and of its bases."""
     found: dict[str, str] = {}
     sources = (
-        [BORROWED.get(part), *reversed(inspect.getmro(part))]
+        [
+            *map(BORROWED.get, inspect.getmro(part)),
+            *reversed(inspect.getmro(part)),
+        ]
         if isinstance(part, type)
         else [part]
     )

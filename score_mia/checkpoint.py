@@ -174,7 +174,17 @@ def load_target(
         problem = f"has NaN or infinite weights in {leaf_name(path)}"
         remedy = "training diverged: train again with a smaller learning_rate"
         require(bool(np.isfinite(leaf).all()), f"target {folder}", problem, remedy)
-    return p.target(jax.tree.map(jnp.asarray, arrays))
+    return p.target(_on_device(arrays))
+
+
+def _on_device(arrays: Any) -> Any:
+    """The arrays on the device; the nested dicts given are emptied on the way.
+
+    One after the other, so that weights of gigabytes are there once and not twice.
+    """
+    if not isinstance(arrays, dict):
+        return jnp.asarray(arrays)
+    return {name: _on_device(arrays.pop(name)) for name in sorted(arrays)}
 
 
 def _expected(folder: Path, spec: Facts, allow: Collection[str]) -> tuple[Parts, Any]:

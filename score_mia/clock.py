@@ -140,7 +140,32 @@ class KarrasClock(Clock):
         return _step(sde, sde.time_at(-2.0 * (self.mean + self.std * z)))
 
 
-CLOCKS = {clock.law: clock for clock in (UniformClock(), LogSnrClock(), KarrasClock())}
+@dataclasses.dataclass(frozen=True)
+class LogitNormalClock(UniformClock):
+    """Even in t; in training the place between t0 and t1 is the sigmoid of a normal.
+
+    Esser et al. 2024 (2403.03206), Section 3.1: most times in the middle of the way.
+
+    Attributes:
+      mean, std: of the normal.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    law: ClassVar[str] = "logit_normal"
+
+    def __post_init__(self) -> None:
+        positive("std", self.std)
+
+    def draw(self, sde: Process, key: Key) -> Scalar:
+        """Of normal logit."""
+        share = jax.nn.sigmoid(self.mean + self.std * jax.random.normal(key, ()))
+        return _step(sde, sde.t0 + (sde.t1 - sde.t0) * share)
+
+
+_KNOWN = (UniformClock(), LogSnrClock(), KarrasClock(), LogitNormalClock())
+CLOCKS = {clock.law: clock for clock in _KNOWN}
 """The clocks that a config can name, whichever the process's own is."""
 
 

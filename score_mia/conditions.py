@@ -7,14 +7,18 @@ A condition is a pytree of integer arrays: class labels, token ids. What becomes
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib.resources
+import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
-from score_mia.check import UserError, at_least, require, within
+from score_mia.check import UserError, at_least, existing, refusing, require, within
 
 OWN, NULL = "own", "null"
 """Names of an image's own condition, and of the one that says nothing."""
@@ -91,7 +95,70 @@ class Label:
         return None if self.nothing is None else np.int32(self.nothing)
 
 
-CONDITIONERS = {"label": Label}
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """The words of a caption, in lower case, as numbers: 0 pads, 1 is any other word.
+
+    For models that are trained here; what others trained has a tokenizer of its own.
+
+    Attributes:
+      vocabulary: file with one word a line, or "emoji" for that of the bundled set.
+      length: how many words are told; of a longer caption an error, unless
+      cut: says that the rest is left away.
+    """
+
+    vocabulary: str
+    length: int = 24
+    cut: bool = False
+    columns: ClassVar[tuple[str, ...]] = ("caption",)
+
+    def __post_init__(self) -> None:
+        at_least("length", self.length, 1)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are: rows of the network's table."""
+        return 2 + len(_vocabulary(self.vocabulary))
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> Int[np.ndarray, "n l"]:
+        """int32 [n, length]."""
+        known, texts = _vocabulary(self.vocabulary), _captions(columns)
+        tokens = np.zeros((len(texts), self.length), np.int32)
+        for row, text in zip(tokens, texts, strict=True):
+            words = re.findall("[a-z0-9]+", str(text).lower())
+            problem = (
+                f"has {len(words)} words, more than the {self.length} of the model"
+            )
+            ok = self.cut or len(words) <= self.length
+            require(ok, f"caption {text!r}", problem, "shorten it, or say cut=True")
+            numbers = [known.get(word, 1) for word in words[: self.length]]
+            row[: len(numbers)] = numbers
+        return tokens
+
+    def null(self) -> Int[np.ndarray, " l"]:
+        """No word at all."""
+        return np.zeros(self.length, np.int32)
+
+
+def _captions(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    if "caption" not in columns:
+        raise UserError(
+            "the model is told captions, and the data set has none; give data with "
+            "captions (docs/data.md)"
+        )
+    return columns["caption"]
+
+
+@functools.lru_cache(maxsize=8)
+def _vocabulary(file: str) -> Mapping[str, int]:
+    bundled = importlib.resources.files("score_mia.data") / "bundled" / "emoji.words"
+    path = bundled if file == "emoji" else existing(Path(file), "vocabulary")
+    with refusing(f"vocabulary {file} cannot be read", "give one word a line", OSError):
+        words = path.read_text(encoding="utf-8").split()
+    return {word: 2 + i for i, word in enumerate(words)}
+
+
+CONDITIONERS = {"label": Label, "words": Words}
 
 
 def gather(

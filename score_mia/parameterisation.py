@@ -104,6 +104,28 @@ class Velocity(Parameterisation):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
+class Flow(Parameterisation):
+    """F predicts eps - x0, the velocity of rectified flow (Liu et al. 2023, Eq. 1).
+
+    Not Salimans' v: x = alpha x0 + std eps gives eps = (x + alpha F) / (alpha + std),
+    where the sum is 1 for rectified flow.
+
+    Attributes:
+      reverse: F predicts x0 - eps, as networks whose time runs from noise to image do
+        (SiT; their label is 1 - t: scale -1, offset 1).
+    """
+
+    reverse: bool = False
+
+    def coefficients(self, alpha: Scalar, std: Scalar) -> Coefficients:
+        """eps = (x + alpha F) / (alpha + std), with -F for F where it is reversed."""
+        total = alpha + std
+        sign = -1.0 if self.reverse else 1.0
+        return 1.0 / total, sign * alpha / total, 1.0
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
 class Denoised(Parameterisation):
     """F predicts x0, so eps = (x - alpha F) / std."""
 
@@ -144,4 +166,5 @@ PARAMETERISATIONS = {
     "velocity": Velocity,
     "denoised": Denoised,
     "karras": Karras,
+    "flow": Flow,
 }

@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 
 from score_mia.check import UserError, did_you_mean, require, within
 from score_mia.fields import check_value
-from score_mia.models import MODELS, Trained
+from score_mia.models import MODELS, Described, Trained
 from score_mia.registry import lookup, make
 from score_mia.sde import SDE, SDES
+from score_mia.spec import FAMILIES
 
 SEEDS = (0, 2**32 - 1)
 """The first and the last seed: those of NumPy's RandomState."""
@@ -41,7 +42,7 @@ def resolve(config: Any) -> dict[str, Any]:
     for name, value in config.items():
         wanted = _LOOSE.get(name, Mapping)
         check_value("config", name, value, wanted)
-    config = _lifted(config)
+    config = _described(_lifted(config))
     kind = config["target"].get("name", "trained")
     needed, alien = _SECTIONS.get(kind, (("sde", "network"), ("train",)))
     for name in (*REQUIRED, *needed):
@@ -67,6 +68,19 @@ _SECTIONS = {
     "client": ((), (*OF_TARGET, "quality", "sampler")),
 }
 """Sections that a kind of target needs, and those that mean nothing to it."""
+
+
+def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with what the target's own files say, where it leaves that open.
+
+    A config that was resolved before says it all: the files may be gone by then.
+    """
+    entry = config["target"]
+    kind = lookup("target", MODELS, entry.get("name", "trained"))
+    own = isinstance(kind, type) and issubclass(kind, Described)
+    if not own or {*FAMILIES[:4]} <= config.keys():
+        return dict(config)
+    return {**make("target", MODELS, entry).sections(), **config}
 
 
 def _convention(entry: Mapping[str, Any]) -> dict[str, Any]:

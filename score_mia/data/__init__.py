@@ -7,7 +7,7 @@ one function and one line here make a new one, or none with "my_package.mine:sou
 from score_mia.data.local import arrays, bundled, faces, folder
 from score_mia.data.records import tfds
 from score_mia.data.source import ArraySource, Source
-from score_mia.data.split import Split, coin, files, shuffled
+from score_mia.data.split import Split, coin, files, folders, shuffled
 
 SOURCES = {
     "bundled": bundled,
@@ -17,6 +17,6 @@ SOURCES = {
     "tfds": tfds,
 }
 
-SPLITS = {"shuffled": shuffled, "coin": coin, "files": files}
+SPLITS = {"shuffled": shuffled, "coin": coin, "files": files, "folders": folders}
 
 __all__ = ["SOURCES", "SPLITS", "ArraySource", "Source", "Split"]

@@ -46,17 +46,30 @@ def bundled(
 ) -> ArraySource:
     """Real images that need no download.
 
+    "emoji": 1,868 pictures of Fluent Emoji at 32x32 in colour, each with a caption, and
+    with a file name whose folder says to which part of a study it belongs: pretrain
+    (918), members (250), nonmembers (400), auxiliary (300); near-duplicates are in one
+    part (MIT licence beside the file).
+
     "fashion_mnist": the first 4,000 training images of Fashion-MNIST (28x28 grey, ten
     classes, MIT licence beside the file). "digits": scikit-learn's 1,797 handwritten
     digits (8x8 grey, 17 grey values scaled to [0, 1]). The images come in random order
     of class, so members and non-members drawn from them have one distribution.
 
     Args:
-      dataset: "fashion_mnist" or "digits".
+      dataset: "fashion_mnist", "digits" or "emoji".
       size: resize to this side with LANCZOS; None keeps the native one.
       channels: 3 repeats the grey channel; None keeps one.
     """
-    one_of("dataset", dataset, ("fashion_mnist", "digits"))
+    one_of("dataset", dataset, ("fashion_mnist", "digits", "emoji"))
+    if dataset == "emoji":
+        data = _in_package("emoji.npz", ("images", "captions", "files"))
+        pixels = adapt(data["images"], size, channels)
+        captions, files = (
+            tuple(data[k].tobytes().decode().split("\n")) for k in ("captions", "files")
+        )
+        ids = np.arange(len(pixels))
+        return ArraySource("bundled emoji", pixels, ids, None, files, captions)
     if dataset == "digits":
         from sklearn.datasets import load_digits
 
@@ -64,13 +77,17 @@ def bundled(
         pixels = (digits.images[..., None] / 16).astype(np.float32)
         labels = digits.target
     else:
-        file = importlib.resources.files("score_mia.data") / "bundled"
-        with importlib.resources.as_file(file / "fashion_mnist.npz") as path:
-            data = load_npz(path, ("images", "labels"), sealed=False)
+        data = _in_package("fashion_mnist.npz", ("images", "labels"))
         pixels, labels = data["images"], data["labels"]
     pixels = adapt(pixels, size, channels)
     ids = np.arange(len(pixels))
     return ArraySource(f"bundled {dataset}", pixels, ids, labels.astype(np.int64))
+
+
+def _in_package(name: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    file = importlib.resources.files("score_mia.data") / "bundled" / name
+    with importlib.resources.as_file(file) as path:
+        return load_npz(path, keys, sealed=False)
 
 
 def folder(

@@ -18,7 +18,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int
 
-from score_mia.check import at_least, existing, refusing, require, short, within
+from score_mia.check import (
+    UserError,
+    at_least,
+    existing,
+    refusing,
+    require,
+    short,
+    within,
+)
 from score_mia.data.source import Source
 from score_mia.files import DAMAGED, digest, load_npz, parse_json, save_npz
 
@@ -295,6 +303,51 @@ def files(
     mask = np.isin(ids, np.concatenate(listed))
     roles = (ids[order], member[order], mask[order])
     return Split(*roles, source.digest, recipe, further)
+
+
+def folders(
+    source: Source,
+    members: str = "members",
+    nonmembers: str = "nonmembers",
+    auxiliary: str | None = None,
+    reference: float = 0.5,
+    seed: int = 2022,
+) -> Split:
+    """A split given by the folders that the images' files lie in.
+
+    Args:
+      source: images with file names.
+      members, nonmembers: each a folder, relative to that of the data; those below it
+        count as well.
+      auxiliary: a folder of further images, for shadow models.
+      reference: share of each class set aside for fits.
+      seed: of the draw of the reference share.
+
+    Raises:
+      UserError: images without file names, or a folder without images.
+    """
+    known = source.columns(source.ids, ("file",)).get("file")
+    if known is None:
+        raise UserError(
+            "split folders: these data have no files; give data=dict(name='folder')"
+        )
+
+    def within_it(folder: str) -> Int[np.ndarray, " n"]:
+        inside = np.char.startswith(known, f"{folder.strip('/')}/")
+        problem, remedy = "holds no image", f"give a folder such as {known[0]!r}'s"
+        require(bool(inside.any()), f"split folder {folder!r}", problem, remedy)
+        return source.ids[inside]
+
+    inside, outside = within_it(members), within_it(nonmembers)
+    ids = _both(inside, outside, source)
+    member = np.arange(len(ids)) < len(inside)
+    recipe = {"name": "folders", "members": members, "nonmembers": nonmembers}
+    made = _split(source, ids, member, reference, seed, recipe)
+    if auxiliary is None:
+        return made
+    further = within_it(auxiliary)
+    _both(ids, further, source)
+    return dataclasses.replace(made, auxiliary=further)
 
 
 def _both(

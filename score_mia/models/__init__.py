@@ -9,7 +9,7 @@ call="my_package.mine:function")` for a function that returns an `interop.Foreig
 
 from score_mia.models.client import Client
 from score_mia.models.memory import InMemory
-from score_mia.models.protocol import Model, Order
+from score_mia.models.protocol import Described, Model, Order
 from score_mia.models.reading import Called, ScoreSde, origin
 from score_mia.models.trained import Trained
 
@@ -25,6 +25,7 @@ __all__ = [
     "MODELS",
     "Called",
     "Client",
+    "Described",
     "InMemory",
     "Model",
     "Order",

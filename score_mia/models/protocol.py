@@ -30,6 +30,19 @@ class Order(NamedTuple):
 
 
 @runtime_checkable
+class Described(Protocol):
+    """A source whose files say what the model is, so that a config need not."""
+
+    def sections(self) -> Mapping[str, Any]:
+        """Sections of a config, above all network, sde, parameterisation and codec.
+
+        Raises:
+          UserError: the files are missing, damaged, or of a kind that is not read.
+        """
+        ...
+
+
+@runtime_checkable
 class Model(Protocol):
     """Where a target comes from: a frozen dataclass of plain fields."""
 

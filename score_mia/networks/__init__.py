@@ -1,10 +1,11 @@
 """Networks: specifications of plain fields that build two pure functions."""
 
+from score_mia.networks.captioned import Captioned
 from score_mia.networks.ddpm import DDPMNet
 from score_mia.networks.mlp import MLP
 from score_mia.networks.ncsnpp import NCSNpp
 from score_mia.networks.network import Network
 
-NETWORKS = {"ddpm": DDPMNet, "ncsnpp": NCSNpp, "mlp": MLP}
+NETWORKS = {"ddpm": DDPMNet, "ncsnpp": NCSNpp, "mlp": MLP, "captioned": Captioned}
 
-__all__ = ["MLP", "NETWORKS", "DDPMNet", "NCSNpp", "Network"]
+__all__ = ["MLP", "NETWORKS", "Captioned", "DDPMNet", "NCSNpp", "Network"]

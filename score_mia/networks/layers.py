@@ -135,6 +135,29 @@ class GroupNorm(nnx.Module):
         return jnp.broadcast_to(mean[:, :, None], each).reshape(batch, 1, 1, channels)
 
 
+class LayerNorm(nnx.Module):
+    """Normalisation of the last axis, scaled and shifted (Ba et al. 2016)."""
+
+    def __init__(self, width: int, eps: float = 1e-5):
+        self.scale = nnx.Param(jnp.ones((width,)))
+        self.bias = nnx.Param(jnp.zeros((width,)))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+        """x with mean 0 and variance 1, scaled and shifted."""
+        x = normalised(x, self.eps)
+        return x * along_last(self.scale[...], x.ndim) + along_last(
+            self.bias[...], x.ndim
+        )
+
+
+def normalised(x: Float[Array, "... c"], eps: float) -> Float[Array, "... c"]:
+    """The last axis with mean 0 and variance 1."""
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(variance + eps)
+
+
 class Attention(nnx.Module):
     """Single-head self-attention over the pixels, with a residual connection."""
 

@@ -92,6 +92,34 @@ def functional(spec: Spec, shape: Iterable[int]) -> Network:
 
 
 @dataclasses.dataclass(frozen=True)
+class Telling(Network):
+    """A network that makes something of a condition first; see `Embedding`.
+
+    Attributes:
+      embed: `embed(params, condition [b, ...]) -> [b, ...]`, hashable like `apply`.
+    """
+
+    embed: Callable[[Params, Any], Any]
+
+
+def telling(spec: Spec, shape: Iterable[int]) -> Telling:
+    """`functional` for a module with a method `embed(condition)`."""
+    network = functional(spec, shape)
+    height, width, channels = (int(n) for n in shape)
+    embed = _Embed(spec, (height, width, channels))
+    return Telling(network.init, network.apply, embed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Embed:
+    spec: Any
+    shape: Shape
+
+    def __call__(self, params: Params, condition: Any) -> Any:
+        return merged(self.spec, self.shape, params).embed(condition)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Init:
     spec: Any
     shape: Shape
@@ -120,7 +148,7 @@ class _Apply:
         params: Params,
         x: Float[Array, "b h w c"],
         label: Float[Array, " b"] | Int[Array, " b"],
-        condition: Int[Array, " b"] | None = None,
+        condition: Any = None,
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "b h w c"]:

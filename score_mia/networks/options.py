@@ -37,6 +37,8 @@ class Options:
       fourier_scale: standard deviation of the Fourier frequencies.
       conditional: the network is told its label at all.
       classes: number of classes it is told of; 0 for none.
+      vector: length of a vector that it is told instead, such as that of a text; 0 for
+        none.
       scale_by_sigma: divide the output by the noise level, which is the label itself
         for "fourier" and `sigma(label)` for "positional".
       sigma_min, sigma_max, sigma_steps: the descending geometric table of `sigma`.
@@ -64,6 +66,7 @@ class Options:
     fourier_scale: float = 16.0
     conditional: bool = True
     classes: int = 0
+    vector: int = 0
     scale_by_sigma: bool = False
     sigma_min: float = 0.01
     sigma_max: float = 50.0
@@ -78,6 +81,10 @@ class Options:
         at_least("features", self.features, 4)
         at_least("blocks", self.blocks, 1)
         at_least("classes", self.classes, 0)
+        at_least("vector", self.vector, 0)
+        both = self.classes > 0 and self.vector > 0
+        remedy = "give one of them"
+        require(not both, "classes and vector", "are both given", remedy)
         at_least("sigma_steps", self.sigma_steps, 2)
         within("dropout", self.dropout, 0.0, 0.99)
         ok = len(self.multipliers) > 0 and min(self.multipliers) > 0
@@ -104,7 +111,7 @@ class Options:
     @property
     def told(self) -> bool:
         """Whether the blocks get an embedding."""
-        return self.conditional or self.classes > 0
+        return self.conditional or self.classes > 0 or self.vector > 0
 
     def norm_groups(self, channels: int) -> int:
         """Groups of a normalisation of so many channels."""

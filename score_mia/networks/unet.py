@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from score_mia.arrays import Key
 from score_mia.networks.layers import (
@@ -51,12 +51,13 @@ class Embedding(nnx.Module):
         self.classes: Any = (
             ClassEmbedding(o.classes, width, draws) if o.classes else None
         )
+        self.vector: Any = Dense(o.vector, width, draws) if o.vector else None
 
     def __call__(
-        self, label: Float[Array, " b"], condition: Int[Array, " b"] | None
+        self, label: Float[Array, " b"], condition: Array | None
     ) -> Float[Array, "b e"] | None:
         """What is told, [b, e]; None if there is nothing to tell."""
-        take_condition(condition, self.o.classes)
+        take_condition(condition, self.o.classes or self.o.vector)
         total = None
         if self.o.conditional:
             act = ACTIVATIONS[self.o.nonlinearity]
@@ -66,9 +67,10 @@ class Embedding(nnx.Module):
                 else self.fourier(label)
             )
             total = self.dense_1(act(self.dense_0(told)))
-        if self.classes is not None:
-            of_class = self.classes(condition)
-            total = of_class if total is None else total + of_class
+        for told in (self.classes, self.vector):
+            if told is not None:
+                more = told(condition)
+                total = more if total is None else total + more
         return total
 
     def in_order(self) -> Iterator[Any]:
@@ -305,7 +307,7 @@ class UNet(nnx.Module):
         self,
         x: Float[Array, "b h w c"],
         label: Float[Array, " b"],
-        condition: Int[Array, " b"] | None,
+        condition: Array | None,
         dropout_key: Key | None,
     ) -> Float[Array, "b h w c"]:
         """The network's output, of the shape of x."""

@@ -19,7 +19,7 @@ _OPERATIONAL = (
     "steps_per_call",
 )
 # Fields younger than the first kept runs: told where they are set.
-_LATER = ("cutout", "dp")
+_LATER = ("cutout", "dp", "condition_dropout")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ class TrainConfig:
         forgets the initial weights.
       flip: mirror each drawn image with probability one half.
       cutout: side in pixels of a grey square put somewhere into each drawn image.
-      weighting, reduce_mean, time_law, draws: see `Objective`.
+      weighting, reduce_mean, time_law, draws, condition_dropout: see `Objective`.
       log_every: steps per line of train.jsonl.
       checkpoint_every: steps between training states; a kill loses fewer than these.
       snapshot_every: keep the target every so many steps as well; None for never.
@@ -126,6 +126,7 @@ class TrainConfig:
     reduce_mean: bool = True
     time_law: str | None = None
     draws: int = 1
+    condition_dropout: float = 0.0
     log_every: int = 100
     checkpoint_every: int = 1000
     snapshot_every: int | None = None

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from score_mia.arrays import Image, Key, Scalar
-from score_mia.check import at_least, one_of
+from score_mia.check import UserError, at_least, one_of, within
 from score_mia.clock import CLOCKS
 from score_mia.networks.network import with_dropout
 from score_mia.sde import SDE
@@ -44,6 +44,8 @@ class Objective:
         and cut off at the border (DeVries & Taylor 2017); 0 for none.
       draws: times and noises averaged per image (the noise multiplicity K of
         Dockhorn et al. 2023).
+      condition_dropout: probability of being told nothing, anew for each draw, so that
+        the model can be guided (Ho & Salimans 2022, 2207.12598).
     """
 
     weighting: str = "noise"
@@ -52,6 +54,7 @@ class Objective:
     flip: bool = False
     cutout: int = 0
     draws: int = 1
+    condition_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         one_of("weighting", self.weighting, ("noise", "likelihood", "edm"))
@@ -59,6 +62,7 @@ class Objective:
             one_of("time_law", self.time_law, CLOCKS)
         at_least("draws", self.draws, 1)
         at_least("cutout", self.cutout, 0)
+        within("condition_dropout", self.condition_dropout, 0.0, 1.0)
 
     def __call__(
         self, target: Target, image: Image, key: Key, condition: Any = None
@@ -83,6 +87,9 @@ class Objective:
             image = jnp.where(jax.random.bernoulli(k_flip), image[:, ::-1], image)
         if self.cutout:
             image = cut_out(image, self.cutout, jax.random.fold_in(k_flip, 1))
+        if self.condition_dropout:
+            key = jax.random.fold_in(k_flip, 2)
+            condition = self.dropped(target, condition, key)
         t = self.time(target.sde, k_time)
         clean = target.codec.encode(image)
         noise = jax.random.normal(k_noise, clean.shape, clean.dtype)
@@ -90,6 +97,18 @@ class Objective:
         error = jnp.square(target.denoiser.eps(x, t, condition) - noise)
         total = jnp.mean(error) if self.reduce_mean else 0.5 * jnp.sum(error)
         return self.weight(target.sde, t) * total
+
+    def dropped(self, target: Target, condition: Any, key: Key) -> Any:
+        """The condition, or with the given probability the one that says nothing."""
+        told = target.conditioner
+        nothing = None if told is None else told.null()
+        if nothing is None or condition is None:
+            raise UserError(
+                f"train.condition_dropout={self.condition_dropout}: the model has no "
+                "condition that says nothing; leave it out"
+            )
+        drop = jax.random.bernoulli(key, self.condition_dropout)
+        return jax.tree.map(lambda c, n: jnp.where(drop, n, c), condition, nothing)
 
     def time(self, sde: SDE, key: Key) -> Scalar:
         """A random time of the process."""

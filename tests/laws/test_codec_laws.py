@@ -16,7 +16,7 @@ from score_mia.device import size
 from score_mia.likelihood import EXACT, log_prob
 from score_mia.sampling import Ddim, Heun, vary
 from score_mia.sde import VP
-from score_mia.target import CODECS, Affine, Codec, Guidance
+from score_mia.target import CODECS, Affine, Codec, Folded, Guidance
 from score_mia.train.loss import Objective
 from tests.beams.parts.codec import patches
 from tests.helpers import generate
@@ -27,7 +27,11 @@ LATENT = (2, 2, 4)
 IMAGES = jax.random.uniform(jax.random.key(5), (3, *IMAGE))
 
 
-MADE = {"affine": Affine(-2.0, 3.0), "patches": patches()}
+MADE = {
+    "affine": Affine(-2.0, 3.0),
+    "folded": Folded(-2.0, 3.0),
+    "patches": patches(),
+}
 
 
 def latent_target(codec=None):
@@ -67,6 +71,18 @@ def test_the_digest_of_an_affine_target_is_that_of_version_0_2():
     assert repr(Affine()) == "Codec(low=-1.0, high=1.0)"
     with pytest.raises(UserError, match="low < high"):
         Affine(1.0, 1.0)
+
+
+def test_folding_keeps_the_density_of_pixels():
+    """The network's space is another order of the same numbers."""
+    x = np.asarray(Folded().encode(IMAGES[0]))
+    np.testing.assert_allclose(
+        np.sort(x.ravel()), np.sort(np.asarray(Affine().encode(IMAGES[0])).ravel())
+    )
+    np.testing.assert_array_equal(x[0, 1], Affine().encode(IMAGES[0])[:2, 2:].ravel())
+    assert Folded().log_scale == Affine().log_scale
+    with pytest.raises(UserError, match="does not divide images of 5x4"):
+        Folded().shape((5, 4, 1))
 
 
 def test_sampling_and_training_see_images_through_the_codec():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -10,13 +12,19 @@ from score_mia import auditing
 from score_mia.auditing import plan as planning
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
-from score_mia.conditions import CONDITIONERS, Conditioner, Label, gather
+from score_mia.conditions import CONDITIONERS, Conditioner, Label, Words, gather
 from score_mia.data.source import COLUMNS
 from tests.auditing.tiny import get_config
 from tests.data.makers import pictures, source_of
 
-EXAMPLES = {"label": Label(classes=4, nothing=3)}
-SOURCE = source_of(pictures(), np.asarray([0, 2, 1, 2, 0, 1]))
+EXAMPLES = {
+    "label": Label(classes=4, nothing=3),
+    "words": Words("emoji", length=4),
+}
+CAPTIONS = ("red heart", "Xq Cat!", "", "xyzzy; cat", "heart", "cat")
+SOURCE = dataclasses.replace(
+    source_of(pictures(), np.asarray([0, 2, 1, 2, 0, 1])), captions=CAPTIONS
+)
 
 
 def test_every_registered_one_is_tried():
@@ -49,6 +57,27 @@ def test_wrong_labels_are_told():
         gather(Label(2), SOURCE.columns, SOURCE.ids)
     with pytest.raises(UserError, match="nothing"):
         Label(2, nothing=2)
+
+
+def test_words_are_numbers_whatever_their_case():
+    tokens = gather(EXAMPLES["words"], SOURCE.columns, SOURCE.ids)["own"]
+    red, heart, cat = tokens[0, 0], tokens[0, 1], tokens[5, 0]
+    assert len({0, 1, red, heart, cat}) == 5
+    assert max(red, heart, cat) < EXAMPLES["words"].size
+    rows = [[red, heart], [1, cat], [], [1, cat], [heart], [cat]]
+    expected = [row + [0] * (4 - len(row)) for row in rows]
+    np.testing.assert_array_equal(tokens, expected)
+
+
+def test_a_longer_caption_is_told_and_not_cut_unasked():
+    long = {"caption": np.asarray(["one two three four five"])}
+    with pytest.raises(UserError, match="has 5 words, more than the 4 of the model"):
+        Words("emoji", length=4)(long)
+    assert Words("emoji", length=4, cut=True)(long).shape == (1, 4)
+    with pytest.raises(UserError, match="the data set has none"):
+        Words("emoji")({})
+    with pytest.raises(UserError, match="vocabulary"):
+        Words("no/such.file")(long)
 
 
 MINE = """

@@ -12,8 +12,9 @@ import pytest
 from flax import nnx
 
 from score_mia.check import UserError
-from score_mia.networks import MLP, NETWORKS, DDPMNet, NCSNpp
+from score_mia.networks import MLP, NETWORKS, Captioned, DDPMNet, NCSNpp
 from score_mia.networks.layers import Draws, Dropout, GroupNorm
+from score_mia.networks.network import Embedding
 
 SHAPE = (8, 8, 2)
 UNET = {"features": 16, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
@@ -21,9 +22,14 @@ SPECS = {
     "ddpm": DDPMNet(**UNET, groups=4, dropout=0.5),
     "ncsnpp": NCSNpp(**UNET, dropout=0.5),
     "mlp": MLP(features=16, blocks=1, dropout=0.5),
+    "captioned": Captioned(
+        **UNET, groups=4, dropout=0.5, vocabulary=9, length=5, width=8, heads=2
+    ),
 }
+LABELLED = ("ddpm", "ncsnpp", "mlp")
 X = jax.random.normal(jax.random.key(0), (3, *SHAPE))
 LABEL = jnp.asarray([3.0, 40.0, 900.0])
+TOKENS = jnp.asarray([[2, 5, 1, 0, 0], [5, 2, 1, 0, 0], [0, 0, 0, 0, 0]])
 
 
 def noisy(params):
@@ -36,7 +42,15 @@ def noisy(params):
 
 def made(name, **changes):
     network = dataclasses.replace(SPECS[name], **changes).build(SHAPE)
-    return jax.jit(network.apply), noisy(network.init(jax.random.key(1)))
+    params = noisy(network.init(jax.random.key(1)))
+    if not isinstance(network, Embedding):
+        return jax.jit(network.apply), params
+
+    def told(params, x, label, tokens=TOKENS[0], **key):
+        rows = jnp.broadcast_to(tokens, (len(x), 5))
+        return network.apply(params, x, label, network.embed(params, rows), **key)
+
+    return jax.jit(told), params
 
 
 def test_every_network_is_tested_here():
@@ -79,7 +93,21 @@ def test_dropout_keeps_the_mean_and_drops_its_rate():
     assert y.mean() == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", sorted(SPECS.keys() - set(LABELLED)))
+def test_a_text_matters_and_its_padding_does_not(name):
+    apply, params = made(name)
+    of = [np.asarray(apply(params, X, LABEL, tokens)) for tokens in TOKENS]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(of[i] - of[j]).max() > 1e-3
+    network = SPECS[name].build(SHAPE)
+    with pytest.raises(UserError, match="give condition"):
+        network.apply(params, X, LABEL)
+    changed = jax.tree.map(jnp.copy, params)
+    changed["text"]["words"] = changed["text"]["words"].at[0].add(1.0)
+    np.testing.assert_allclose(apply(changed, X, LABEL), of[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LABELLED)
 def test_classes_are_needed_and_matter(name):
     apply, params = made(name, classes=4)
     of = [apply(params, X, LABEL, jnp.full((3,), c)) for c in (0, 3)]

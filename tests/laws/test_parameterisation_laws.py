@@ -35,6 +35,7 @@ MEANS = {
     "velocity": lambda alpha, std, x0, eps: alpha * eps - std * x0,
     "denoised": lambda alpha, std, x0, eps: x0,
     "karras": _karras,
+    "flow": lambda alpha, std, x0, eps: eps - x0,
     "straight": lambda alpha, std, x0, eps: eps - x0,
 }
 ALL = {**PARAMETERISATIONS, "straight": Straight}  # one from outside the package

@@ -20,10 +20,12 @@ from score_mia.sde import (
     SMLD,
     VE,
     VP,
+    Betas,
     Convention,
+    RectifiedFlow,
     SubVP,
-    _log_alpha_bar,
 )
+from score_mia.sde.discrete import _betas, _log_alpha_bar
 from tests.beams.parts.flow import Flow
 
 SECTIONS = (*REQUIRED, "network", "train")
@@ -72,16 +74,18 @@ PUBLISHED = {
         lambda t: 2 * GROWTH * _ve_std(t) ** 2,
     ),
     "edm": (lambda t: 0.0 * t, lambda t: t, lambda t: 0.0 * t, lambda t: 2 * t),
-    "flow": (
+    "rectified_flow": (
         lambda t: np.log(1 - t),
         lambda t: t,
         lambda t: -1 / (1 - t),
         lambda t: 2 * t / (1 - t),
     ),
 }
+PUBLISHED["flow"] = PUBLISHED["rectified_flow"]
 ALL = {**SDES, "flow": Flow}  # one of them from outside the package
 NAMES = sorted(ALL)
-STEP = {"flow": 1e-3}  # of differences; 1/(1 - t) bends too much for twice as much
+# Of differences; 1/(1 - t) bends too much for twice as much.
+STEP = {"flow": 1e-3, "rectified_flow": 1e-3}
 
 
 def _at(function, t):
@@ -136,6 +140,56 @@ def test_bridge_composes_to_the_marginal(name):
     np.testing.assert_allclose(
         (b * _at(sde.std, t)) ** 2 + std**2, _at(sde.std, s) ** 2, rtol=1e-5
     )
+
+
+GIVEN = tuple(np.geomspace(1e-4, 0.3, 40).tolist())
+
+
+@pytest.mark.parametrize(
+    "sde",
+    [
+        Betas(),
+        Betas("cosine"),
+        Betas("linear", 1e-4, 0.02),
+        Betas("cosine", steps=50),
+        Betas("given", steps=40, betas=GIVEN),
+    ],
+    ids=lambda sde: f"{sde.schedule}-{sde.steps}",
+)
+def test_any_betas_are_exact_at_their_steps_and_fall_between(sde):
+    bar = np.cumprod(1.0 - _betas(sde))
+    t = np.arange(sde.steps)
+    np.testing.assert_allclose(2 * _at(sde.log_alpha, t), np.log(bar), rtol=1e-6)
+    np.testing.assert_allclose(_at(sde.std, t), np.sqrt(1 - bar), rtol=3e-6)
+    between = np.linspace(0, sde.steps - 1, 8 * sde.steps + 1)
+    assert np.all(np.diff(_at(sde.log_snr, between)) < 0)
+
+
+def test_linear_betas_are_those_of_ddpm():
+    t = np.arange(1000)
+    ours, other = Betas("linear", 1e-4, 0.02), DDPM()
+    np.testing.assert_allclose(
+        _at(ours.log_alpha, t), _at(other.log_alpha, t), rtol=2e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (dict(schedule="given", steps=5, betas=(0.1,) * 4), "are 4 where steps=5"),
+        (dict(betas=(0.1,) * 1000), "are 1000"),
+        (dict(schedule="given", steps=4, betas=(0.1, 0.2, 0.3, 1.0)), "leaves signal"),
+        (dict(schedule="scaled"), "did you mean 'scaled_linear'"),
+    ],
+)
+def test_wrong_betas_are_refused(fields, told):
+    with pytest.raises(UserError, match=told):
+        Betas(**fields)
+
+
+def test_a_flow_ends_before_the_noise():
+    with pytest.raises(UserError, match="below 1"):
+        RectifiedFlow(end=1.0)
 
 
 def test_bridge_is_ddpm_ancestral_step():

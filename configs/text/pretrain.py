@@ -1,0 +1,52 @@
+"""A text-conditional model of 918 captioned emoji, to be fine-tuned on others.
+
+python launch.py train --config=configs/text/pretrain.py --workdir=runs/text/base
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    smoke = arg == "smoke"
+    return ConfigDict(
+        dict(
+            title="A text-conditional DDPM of 918 captioned emoji",
+            seed=0,
+            data=dict(name="bundled", dataset="emoji"),
+            split=dict(name="folders", members="pretrain", auxiliary="auxiliary"),
+            sde=dict(name="ddpm"),
+            codec=dict(name="folded", side=2),
+            network=dict(
+                name="captioned",
+                vocabulary=1606,
+                features=16 if smoke else 64,
+                multipliers=(1, 2, 2),
+                blocks=1,
+                attention=(8,),
+                groups=8,
+                dropout=0.0,
+            ),
+            conditioner=dict(name="words", vocabulary="emoji", cut=True),
+            train=dict(
+                steps=20 if smoke else 5000,
+                batch=32,
+                learning_rate=6e-4,
+                warmup=200,
+                ema=0.998,
+                flip=False,
+                condition_dropout=0.1,
+                log_every=10 if smoke else 50,
+                checkpoint_every=10 if smoke else 250,
+            ),
+            attacks=dict(
+                loss=dict(
+                    signal=dict(name="loss", times=5 if smoke else 20),
+                    rule=dict(name="best"),
+                    knows="split",
+                ),
+            ),
+            sampler=dict(name="ddim", steps=50),
+            engine=dict(tile=16, shard=64),
+            report=dict(samples=16, pictures=True),
+        )
+    )

@@ -1,0 +1,126 @@
+"""A U-Net that is told a text: a small encoder of words, trained with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from score_mia.arrays import Key
+from score_mia.check import at_least, require
+from score_mia.networks.ddpm import DDPMNet
+from score_mia.networks.layers import Dense, Draws, LayerNorm
+from score_mia.networks.network import Shape, Telling, telling
+from score_mia.networks.options import Options
+from score_mia.networks.unet import UNet
+
+
+@dataclasses.dataclass(frozen=True)
+class Captioned(DDPMNet):
+    """DDPM's network, told the words of a caption (`conditions.Words`).
+
+    The words' vectors pass `layers` transformer layers; their mean is told to every
+    block beside the time. A caption without words is a vector of zeros.
+
+    Attributes:
+      vocabulary: how many words there are, 0 (none) and 1 (any other) included.
+      length: most words of a caption.
+      width: of the text's vectors.
+      layers, heads: of the transformer.
+    """
+
+    vocabulary: int = 2
+    length: int = 24
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("vocabulary", self.vocabulary, 2)
+        for name in ("length", "width", "layers", "heads"):
+            at_least(name, getattr(self, name), 1)
+        ok = self.width % self.heads == 0 and self.classes == 0
+        problem = "does not divide the width, or there are classes beside the text"
+        remedy = "give heads that divide it, and classes=0"
+        require(ok, f"heads={self.heads}", problem, remedy)
+
+    def options(self) -> Options:
+        """Those of the U-Net."""
+        unet = {f.name: getattr(self, f.name) for f in dataclasses.fields(DDPMNet)}
+        return dataclasses.replace(DDPMNet(**unet).options(), vector=self.width)
+
+    def module(self, shape: Shape, draws: Draws) -> Any:
+        """A new module for images of this shape."""
+        return _Told(self, shape, draws)
+
+    def build(self, shape: Iterable[int]) -> Telling:
+        """The network for x of shape (height, width, channels)."""
+        return telling(self, shape)
+
+
+class _Told(nnx.Module):
+    def __init__(self, spec: Captioned, shape: Shape, draws: Draws):
+        self.unet = UNet(spec.options(), shape, draws)
+        self.text = _Words(spec, draws)
+
+    def embed(self, tokens: Int[Array, "b l"]) -> Float[Array, "b d"]:
+        """The vector of each caption."""
+        return self.text(tokens)
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        label: Float[Array, " b"],
+        condition: Float[Array, "b d"] | None,
+        dropout_key: Key | None,
+    ) -> Float[Array, "b h w c"]:
+        return self.unet(x, label, condition, dropout_key)
+
+
+class _Words(nnx.Module):
+    def __init__(self, spec: Captioned, draws: Draws):
+        self.words = nnx.Param(draws.uniform((spec.vocabulary, spec.width)))
+        self.places = nnx.Param(0.1 * draws.uniform((spec.length, spec.width)))
+        self.layers = nnx.List([_Layer(spec, draws) for _ in range(spec.layers)])
+        self.norm = LayerNorm(spec.width)
+
+    def __call__(self, tokens: Int[Array, "b l"]) -> Float[Array, "b d"]:
+        there = tokens > 0
+        h = jnp.take(self.words[...], tokens, axis=0) + self.places[...][None]
+        for layer in self.layers:
+            h = layer(h, there)
+        h = jnp.where(there[..., None], self.norm(h), 0.0)
+        count = jnp.maximum(jnp.sum(there, axis=1), 1)
+        return jnp.sum(h, axis=1) / count[:, None].astype(h.dtype)
+
+
+class _Layer(nnx.Module):
+    """Attention among the words that are there, and a perceptron (pre-norm)."""
+
+    def __init__(self, spec: Captioned, draws: Draws):
+        d, self.heads = spec.width, spec.heads
+        self.norm_0, self.norm_1 = LayerNorm(d), LayerNorm(d)
+        self.query, self.key = Dense(d, d, draws), Dense(d, d, draws)
+        self.value, self.out = Dense(d, d, draws), Dense(d, d, draws, 0.1)
+        self.up, self.down = Dense(d, 4 * d, draws), Dense(4 * d, d, draws, 0.1)
+
+    def __call__(
+        self, h: Float[Array, "b l d"], there: Bool[Array, "b l"]
+    ) -> Float[Array, "b l d"]:
+        x = self.norm_0(h)
+        q, k, v = (
+            f(x).reshape(*x.shape[:2], self.heads, -1)
+            for f in (self.query, self.key, self.value)
+        )
+        logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * np.float32(q.shape[-1] ** -0.5)
+        logits = jnp.where(there[:, None, None, :], logits, -1e9)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
+        h = h + self.out(mixed.reshape(h.shape))
+        return h + self.down(jax.nn.gelu(self.up(self.norm_1(h))))
