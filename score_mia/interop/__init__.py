@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from score_mia.interop.score_sde import Foreign, load_score_sde, read_score_sde
+    from score_mia.interop.foreign import Foreign
+    from score_mia.interop.score_sde import load_score_sde, read_score_sde
     from score_mia.interop.score_sde_config import from_score_sde_config
 
 __all__ = ["Foreign", "from_score_sde_config", "load_score_sde", "read_score_sde"]

@@ -22,7 +22,7 @@ from jaxtyping import Shaped
 
 from score_mia.arrays import Params
 from score_mia.check import require
-from score_mia.interop.safetensors import Tensors
+from score_mia.interop.safetensors import Lazy
 from score_mia.networks.network import Shape, Spec, abstract, parameters
 
 Array = Shaped[np.ndarray, "..."]
@@ -68,7 +68,7 @@ def load(
     Args:
       spec: the network.
       shape: (height, width, channels) of its x.
-      tensors: of the files (`Tensors`), or arrays in memory.
+      tensors: of the files (`safetensors.Tensors`), or arrays in memory.
       names: where each parameter comes from.
       dtype: of the parameters: float32 or `jnp.bfloat16`.
       ignore: regular expressions; a tensor whose whole name one matches is left.
@@ -98,7 +98,7 @@ def fill(
     taken = {p: next((n for n in k.names if n in tensors), "") for p, k in keys.items()}
     _require_all(wanted, keys, taken)
     _require_no_more(tensors, taken, ignore)
-    shapes = tensors.shape if isinstance(tensors, Tensors) else None
+    shapes = tensors.shape if isinstance(tensors, Lazy) else None
     for path, leaf in wanted.items():
         name = taken[path]
         sizes = shapes(name) if shapes else np.shape(tensors[name])

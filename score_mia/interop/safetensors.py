@@ -10,6 +10,7 @@ NumPy reader knows no bfloat16: the bytes are read here, after it has checked th
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 import math
@@ -55,8 +56,16 @@ class Stored(NamedTuple):
     start: int
 
 
+class Lazy(Mapping[str, Shaped[np.ndarray, "..."]], abc.ABC):
+    """Names to arrays that are made when they are asked for; shapes cost nothing."""
+
+    @abc.abstractmethod
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The sizes of an array, which is not made for that."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Tensors(Mapping[str, Shaped[np.ndarray, "..."]]):
+class Tensors(Lazy):
     """Names to arrays, read from the files whenever they are asked for.
 
     Attributes:
@@ -115,7 +124,7 @@ class Tensors(Mapping[str, Shaped[np.ndarray, "..."]]):
         return name in self.stored  # a Mapping's own would read the array
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The sizes of a tensor, which cost no reading."""
+        """The sizes that the header says."""
         return self.stored[name].shape
 
     def sha256(self) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ import numpy as np
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, existing, require
+from score_mia.interop.foreign import Foreign
 from score_mia.interop.score_sde_config import from_score_sde_config
 from score_mia.interop.score_sde_jax import params_from_flax
 from score_mia.interop.score_sde_torch import averaged, params_from_state_dict
@@ -30,24 +31,6 @@ from score_mia.networks import DDPMNet, NCSNpp
 from score_mia.networks.network import Shape
 from score_mia.spec import build, image_shape, parts
 from score_mia.target import Target
-
-
-class Foreign(NamedTuple):
-    """A checkpoint of score_sde in our terms: what `checkpoint.save_target` is given.
-
-    Attributes:
-      spec: network, sde, parameterisation, codec, shape (`spec.parts`).
-      params: the weights of the last step, float32 NumPy arrays.
-      ema: their moving average, which samples and attacks use.
-      step: training steps that the file says were made.
-      origin: where it came from: "file", "format", "sha256".
-    """
-
-    spec: dict[str, Any]
-    params: Params
-    ema: Params
-    step: int
-    origin: dict[str, str]
 
 
 def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
