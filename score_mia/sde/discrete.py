@@ -174,7 +174,7 @@ class Betas(SDE):
         ok = len(self.betas) == (self.steps if given else 0)
         remedy = "give one for each step with schedule='given', else none"
         require(ok, "betas", f"{problem}={self.schedule!r}", remedy)
-        table = _betas(self)
+        table = self.table
         problem = f"run from {table.min():.3g} to {table.max():.3g}"
         remedy = "stay between 0 and 1, so that every step adds noise and leaves signal"
         require(bool(table.min() > 0 and table.max() < 1), "betas", problem, remedy)
@@ -194,6 +194,19 @@ class Betas(SDE):
         """`steps`."""
         return self.steps
 
+    @property
+    def table(self) -> Float[np.ndarray, " steps"]:
+        """The betas, float64."""
+        if self.schedule == "given":
+            return np.asarray(self.betas)
+        if self.schedule == "linear":
+            return np.linspace(self.start, self.end, self.steps)
+        if self.schedule == "scaled_linear":
+            return np.linspace(self.start**0.5, self.end**0.5, self.steps) ** 2
+        at = (np.arange(self.steps + 1) / self.steps + 0.008) / 1.008
+        signal = np.cos(at * np.pi / 2) ** 2
+        return np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+
     def log_alpha(self, t: ScalarLike) -> Scalar:
         """Half the logarithm of the product of 1 - beta."""
         t = jnp.asarray(t, jnp.float32)
@@ -209,22 +222,9 @@ class Betas(SDE):
         return jnp.sqrt(-jnp.expm1(2.0 * self.log_alpha(t)))
 
 
-def _betas(sde: Betas) -> Float[np.ndarray, " steps"]:
-    """The betas, float64."""
-    if sde.schedule == "given":
-        return np.asarray(sde.betas)
-    if sde.schedule == "linear":
-        return np.linspace(sde.start, sde.end, sde.steps)
-    if sde.schedule == "scaled_linear":
-        return np.linspace(sde.start**0.5, sde.end**0.5, sde.steps) ** 2
-    at = (np.arange(sde.steps + 1) / sde.steps + 0.008) / 1.008
-    signal = np.cos(at * np.pi / 2) ** 2
-    return np.minimum(1 - signal[1:] / signal[:-1], 0.999)
-
-
 @functools.lru_cache
 def _pieces(sde: Betas) -> Float[np.ndarray, "pieces 4"]:
     """log alpha between one step and the next, coefficients from u^3 to 1, float32."""
-    half = 0.5 * np.cumsum(np.log1p(-_betas(sde)))
+    half = 0.5 * np.cumsum(np.log1p(-sde.table))
     cubic = PchipInterpolator(np.arange(sde.steps), half)
     return cubic.c.T.astype(np.float32)

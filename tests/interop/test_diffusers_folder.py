@@ -215,7 +215,7 @@ def _bare(**changes):
             ["'SaSolver'", "known: ", "DDPMScheduler"],
         ),
         (_scheduler(prediction_type="flow"), ["prediction_type='flow'", "epsilon"]),
-        (_scheduler(beta_schedule="sigmoid"), ["beta_schedule='sigmoid'", "linear"]),
+        (_scheduler(beta_schedule="laplace"), ["beta_schedule='laplace'", "linear"]),
         (_scheduler(num_train_timesteps="many"), ["DDIMScheduler", "another type"]),
         (_pickled, ["diffusion_pytorch_model.bin", "safetensors"]),
     ],

@@ -25,7 +25,7 @@ from score_mia.sde import (
     RectifiedFlow,
     SubVP,
 )
-from score_mia.sde.discrete import _betas, _log_alpha_bar
+from score_mia.sde.discrete import _log_alpha_bar
 from tests.beams.parts.flow import Flow
 
 SECTIONS = (*REQUIRED, "network", "train")
@@ -157,7 +157,7 @@ GIVEN = tuple(np.geomspace(1e-4, 0.3, 40).tolist())
     ids=lambda sde: f"{sde.schedule}-{sde.steps}",
 )
 def test_any_betas_are_exact_at_their_steps_and_fall_between(sde):
-    bar = np.cumprod(1.0 - _betas(sde))
+    bar = np.cumprod(1.0 - sde.table)
     t = np.arange(sde.steps)
     np.testing.assert_allclose(2 * _at(sde.log_alpha, t), np.log(bar), rtol=1e-6)
     np.testing.assert_allclose(_at(sde.std, t), np.sqrt(1 - bar), rtol=3e-6)

@@ -12,7 +12,8 @@ scheduler then walks through them is the sampler, of which ours is proposed:
 `denoise=False`. Left aside, since no training depends on it: clip_sample and
 thresholding, timestep_spacing and steps_offset (ours goes from the last time to the
 first), learned variances, the order of a solver and its Karras, exponential or beta
-sigmas.
+sigmas. With rescale_betas_zero_snr the last step has no signal and no
+signal-to-noise ratio: the process ends one step before.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from score_mia.check import one_of, refusing
+from score_mia.sde import Betas
 
 Config = Mapping[str, Any]
 
@@ -59,14 +64,60 @@ def discrete(config: Config) -> dict[str, Any]:
 def process(config: Config) -> dict[str, Any]:
     """The noise levels of a scheduler's betas: a spec's "sde"."""
     steps = int(config.get("num_train_timesteps", 1000))
-    ends = [float(config.get(k, v)) for k, v in _ENDS]
-    schedule = config.get("beta_schedule", "linear")
-    one_of("beta_schedule", schedule, ("linear",))
-    low, high = (beta * steps for beta in ends)
-    return {"name": "ddpm", "beta_min": low, "beta_max": high, "steps": steps}
+    low, high = (float(config.get(k, v)) for k, v in _ENDS)
+    given, schedule = config.get("trained_betas"), config.get("beta_schedule", "linear")
+    if given is None:
+        one_of("beta_schedule", schedule, _SCHEDULES)
+    rescaled = bool(config.get("rescale_betas_zero_snr", False))
+    if given is not None or rescaled or schedule == "sigmoid":
+        betas = (
+            np.asarray(given, np.float64)
+            if given
+            else _betas(schedule, low, high, steps)
+        )
+        return _given(_without_signal(betas) if rescaled else betas)
+    if schedule == "squaredcos_cap_v2":
+        return {"name": "betas", "schedule": "cosine", "steps": steps}
+    if schedule == "linear" and high < 0.1:
+        ends = {"beta_min": low * steps, "beta_max": high * steps}
+        return {"name": "ddpm", **ends, "steps": steps}
+    ends = {"start": low, "end": high}
+    return {"name": "betas", "schedule": schedule, **ends, "steps": steps}
 
 
 _ENDS = (("beta_start", 0.0001), ("beta_end", 0.02))
+_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+
+
+def _given(betas: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    table = [float(beta) for beta in betas]
+    return {"name": "betas", "schedule": "given", "betas": table, "steps": len(table)}
+
+
+def _betas(
+    schedule: str, low: float, high: float, steps: int
+) -> Float[np.ndarray, " n"]:
+    """The betas of a schedule, where there is no name for them here."""
+    if schedule == "linear":
+        return np.linspace(low, high, steps)
+    if schedule == "scaled_linear":
+        return np.linspace(low**0.5, high**0.5, steps) ** 2
+    if schedule == "sigmoid":
+        return low + (high - low) / (1 + np.exp(-np.linspace(-6, 6, steps)))
+    return Betas("cosine", steps=steps).table
+
+
+def _without_signal(betas: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
+    """Rescaled so that the last step keeps no signal, less that step.
+
+    Lin et al. 2024 (2305.08891), Algorithm 1: sqrt(alpha bar) is shifted and scaled so
+    that it ends at 0. There is no signal-to-noise ratio there, so our process ends one
+    step before; its other steps are those of the model.
+    """
+    root = np.sqrt(np.cumprod(1.0 - betas))
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    bar = root[:-1] ** 2
+    return 1.0 - bar / np.append(1.0, bar[:-1])
 
 
 def _ddpm(config: Config) -> dict[str, Any]:
