@@ -35,7 +35,7 @@ from score_mia.rules import RULES
 from score_mia.rules.scheme import SCHEMES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDES
-from score_mia.target import CODECS
+from score_mia.spec import CODECS
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective
 

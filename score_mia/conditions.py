@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from score_mia import tokenizer
 from score_mia.check import UserError, at_least, existing, refusing, require, within
 
 OWN, NULL = "own", "null"
@@ -140,6 +141,66 @@ class Words:
         return np.zeros(self.length, np.int32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """The tokens of a caption by a tokenizer that others made (the extra "text").
+
+    A start token, those of the caption, an end token, and padding up to `length`, as
+    CLIP's text encoders read it.
+
+    Attributes:
+      folder: with tokenizer.json, or with vocab.json and merges.txt; tokenizer_config's
+        pad token is taken ("<|endoftext|>" for Stable Diffusion 1.x, "!" for 2.x).
+      length: of the row; a longer caption is an error, unless
+      cut: says that the rest is left away.
+      fingerprint: of the files, as `found` gives it, so that others are noticed.
+    """
+
+    folder: str
+    length: int = 77
+    cut: bool = False
+    fingerprint: str = ""
+    columns: ClassVar[tuple[str, ...]] = ("caption",)
+
+    def __post_init__(self) -> None:
+        at_least("length", self.length, 3)
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are: rows of the text encoder's table."""
+        return self._files.size
+
+    @property
+    def found(self) -> str:
+        """Digest of the tokenizer's files as they are."""
+        return self._files.fingerprint
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> Int[np.ndarray, "n l"]:
+        """int32 [n, length]."""
+        files = self._files
+        tokens = np.full((len(columns.get("caption", ())), self.length), files.pad)
+        texts = [str(text) for text in _captions(columns)]
+        for row, text, own in zip(tokens, texts, files.encode(texts), strict=True):
+            problem = f"has {len(own) + 2} tokens, more than the model's {self.length}"
+            ok = self.cut or len(own) + 2 <= self.length
+            require(ok, f"caption {text!r}", problem, "shorten it, or say cut=True")
+            whole = [files.start, *own[: self.length - 2], files.end]
+            row[: len(whole)] = whole
+        return tokens.astype(np.int32)
+
+    def null(self) -> Int[np.ndarray, " l"]:
+        """The tokens of an empty caption."""
+        return self({"caption": np.asarray([""])})[0]
+
+    @property
+    def _files(self) -> tokenizer.Tokenizer:
+        files = tokenizer.read(self.folder)
+        same = self.fingerprint in ("", files.fingerprint)
+        remedy = "give back the one that the model was read with"
+        require(same, f"tokenizer {self.folder}", "has changed", remedy)
+        return files
+
+
 def _captions(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     if "caption" not in columns:
         raise UserError(
@@ -158,7 +219,7 @@ def _vocabulary(file: str) -> Mapping[str, int]:
     return {word: 2 + i for i, word in enumerate(words)}
 
 
-CONDITIONERS = {"label": Label, "words": Words}
+CONDITIONERS = {"label": Label, "words": Words, "tokens": Tokens}
 
 
 def gather(

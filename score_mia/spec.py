@@ -22,13 +22,20 @@ from score_mia.arrays import Key, Params
 from score_mia.check import require
 from score_mia.conditions import CONDITIONERS, Conditioner
 from score_mia.networks import NETWORKS
+from score_mia.networks.latent.vae import AutoencoderKL
 from score_mia.networks.network import Embedding, Network, Shape
 from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
 from score_mia.registry import make, require_has
 from score_mia.sde import SDE, SDES
-from score_mia.target import CODECS, Codec, LearnedCodec, Target, bound
+from score_mia.target import Affine, Codec, Folded, LearnedCodec, Target, bound
 
 Spec = Mapping[str, Any]
+
+CODECS: Mapping[str, type] = {
+    "affine": Affine,
+    "folded": Folded,
+    "kl": AutoencoderKL,
+}
 
 _TABLES: Mapping[str, Mapping[str, Any]] = {
     "network": NETWORKS,

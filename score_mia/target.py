@@ -9,7 +9,7 @@ time; callers `vmap`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import jax
@@ -278,9 +278,6 @@ class Bound:
 def bound(codec: Codec | LearnedCodec, params: Params | None = None) -> Codec:
     """The codec with its parameters (None: a template), if it learned any."""
     return Bound(codec, params) if isinstance(codec, LearnedCodec) else codec
-
-
-CODECS: Mapping[str, type] = {"affine": Affine, "folded": Folded}
 
 
 @jax.tree_util.register_dataclass

@@ -40,7 +40,8 @@ from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import make
 from score_mia.results import AuditResult
 from score_mia.sde import SDES
-from score_mia.target import CODECS, Bound, Target
+from score_mia.spec import CODECS
+from score_mia.target import Bound, Target
 
 Array = Shaped[np.ndarray, "..."]
 

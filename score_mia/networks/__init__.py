@@ -2,10 +2,17 @@
 
 from score_mia.networks.captioned import Captioned
 from score_mia.networks.ddpm import DDPMNet
+from score_mia.networks.latent.unet import TextUNet
 from score_mia.networks.mlp import MLP
 from score_mia.networks.ncsnpp import NCSNpp
 from score_mia.networks.network import Network
 
-NETWORKS = {"ddpm": DDPMNet, "ncsnpp": NCSNpp, "mlp": MLP, "captioned": Captioned}
+NETWORKS = {
+    "ddpm": DDPMNet,
+    "ncsnpp": NCSNpp,
+    "mlp": MLP,
+    "captioned": Captioned,
+    "text_unet": TextUNet,
+}
 
-__all__ = ["MLP", "NETWORKS", "Captioned", "DDPMNet", "NCSNpp", "Network"]
+__all__ = ["MLP", "NETWORKS", "Captioned", "DDPMNet", "NCSNpp", "Network", "TextUNet"]

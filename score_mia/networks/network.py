@@ -127,11 +127,12 @@ class _Init:
     def __call__(self, key: Key) -> Params:
         if not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
             key = jax.random.wrap_key_data(key)
-        return _fresh(self.spec, self.shape, key)
+        return fresh(self.spec, self.shape, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _fresh(spec: Any, shape: Shape, key: Key) -> Params:
+def fresh(spec: Any, shape: Shape, key: Key) -> Params:
+    """Fresh parameters of a specification, in one compiled program."""
     counter = Draws()
     nnx.eval_shape(lambda: spec.module(shape, counter))
     numbers = jax.random.uniform(key, (counter.used,), minval=-1.0, maxval=1.0)

@@ -14,9 +14,11 @@ from score_mia.check import UserError
 from score_mia.checkpoint import target_digest
 from score_mia.device import size
 from score_mia.likelihood import EXACT, log_prob
+from score_mia.networks.latent.vae import AutoencoderKL
 from score_mia.sampling import Ddim, Heun, vary
 from score_mia.sde import VP
-from score_mia.target import CODECS, Affine, Codec, Folded, Guidance
+from score_mia.spec import CODECS
+from score_mia.target import Affine, Bound, Codec, Folded, Guidance, LearnedCodec
 from score_mia.train.loss import Objective
 from tests.beams.parts.codec import patches
 from tests.helpers import generate
@@ -41,8 +43,29 @@ def latent_target(codec=None):
     return gaussian_target(VP(start=1e-3), mean, 0.1 * np.eye(16), codec=codec)
 
 
+LEARNED = {"kl": AutoencoderKL(1, 3, (4, 8), 1, groups=2, scale=0.5, shift=0.1)}
+
+
 def test_every_registered_one_is_tried():
-    assert MADE.keys() >= CODECS.keys()
+    assert {*MADE, *LEARNED} >= CODECS.keys()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_one_is_a_codec_with_its_parameters(name):
+    """Bound, it has the latent's shape, an image for it, and no density on pixels."""
+    kind = LEARNED[name]
+    assert isinstance(kind, LearnedCodec)
+    codec = Bound(kind, kind.init(jax.random.key(0)))
+    assert isinstance(codec, Codec)
+    assert codec.log_scale is None
+    x = jax.jit(jax.vmap(codec.encode))(IMAGES)
+    assert x.shape[1:] == codec.shape(IMAGE)
+    assert jax.vmap(codec.decode)(x).shape == IMAGES.shape
+    np.testing.assert_allclose(codec.encode(IMAGES[1]), x[1], atol=1e-5)
+    one, other = (codec.encode(IMAGES[0], jax.random.key(k)) for k in (1, 2))
+    assert np.abs(np.asarray(one - other)).max() > 0.1
+    with pytest.raises(UserError, match="resize"):
+        codec.shape((5, 4, 1))
 
 
 @pytest.mark.parametrize("name", MADE)

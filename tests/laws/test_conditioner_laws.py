@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,13 +13,15 @@ from score_mia import auditing
 from score_mia.auditing import plan as planning
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
-from score_mia.conditions import CONDITIONERS, Conditioner, Label, Words, gather
+from score_mia.conditions import CONDITIONERS, Conditioner, Label, Tokens, Words, gather
 from score_mia.data.source import COLUMNS
 from tests.auditing.tiny import get_config
 from tests.data.makers import pictures, source_of
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 EXAMPLES = {
     "label": Label(classes=4, nothing=3),
+    "tokens": Tokens(str(GOLDEN / "models" / "sd1" / "tokenizer"), length=12),
     "words": Words("emoji", length=4),
 }
 CAPTIONS = ("red heart", "Xq Cat!", "", "xyzzy; cat", "heart", "cat")
@@ -82,6 +85,7 @@ def test_a_longer_caption_is_told_and_not_cut_unasked():
 
 MINE = """
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from score_mia.check import UserError, did_you_mean
-from score_mia.interop.diffusers import unet2d
+from score_mia.interop.diffusers import latent, unet2d
 from score_mia.interop.keys import Names, same
 from score_mia.networks.network import Shape
 
@@ -94,10 +94,19 @@ class Tokenizer(NamedTuple):
     entry: Callable[[Path, Config], Entry]
 
 
-NETWORKS: dict[str, Network] = {}
-CODECS: dict[str, Codec] = {}
-TEXTS: dict[str, Text] = {}
-TOKENIZERS: dict[str, Tokenizer] = {}
+NETWORKS: dict[str, Network] = {
+    "UNet2DConditionModel": Network(latent.unet, join=latent.told),
+}
+CODECS: dict[str, Codec] = {
+    "AutoencoderKL": Codec(latent.vae, latent.image, latent.vae_names),
+}
+TEXTS: dict[str, Text] = {
+    "CLIPTextModel": Text(latent.text, latent.text_names, latent.TEXT_UNUSED),
+}
+TOKENIZERS: dict[str, Tokenizer] = {
+    "CLIPTokenizer": Tokenizer(latent.tokens),
+    "CLIPTokenizerFast": Tokenizer(latent.tokens),
+}
 
 ROLES: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("unet", "transformer"), NETWORKS),

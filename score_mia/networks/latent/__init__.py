@@ -1,0 +1,1 @@
+"""Latent models that others trained: Stable Diffusion, its autoencoder and encoder."""
