@@ -125,7 +125,9 @@ SECTIONS: dict[str, tuple[str, Any]] = {
         None,
     ),
     "sampler": (
-        'how samples are drawn. Default: `dict(name="ancestral")`.',
+        'how samples are drawn. Default: `dict(name="ancestral")`. Whichever it is, '
+        "`guidance=7.5` guides it away from the model's answer to no condition "
+        "(classifier-free); scores are never guided by it.",
         SAMPLERS,
     ),
     "quality": (

@@ -13,8 +13,8 @@ def get_config(arg: str = "") -> ConfigDict:
             title="A text-conditional DDPM of 918 captioned emoji",
             seed=0,
             data=dict(name="bundled", dataset="emoji"),
-            split=dict(name="folders", members="pretrain", auxiliary="auxiliary"),
-            sde=dict(name="ddpm"),
+            split=dict(name="folders", members="pretrain", nonmembers="nonmembers"),
+            sde=dict(name="edm"),
             codec=dict(name="folded", side=2),
             network=dict(
                 name="captioned",
@@ -30,13 +30,15 @@ def get_config(arg: str = "") -> ConfigDict:
             train=dict(
                 steps=20 if smoke else 5000,
                 batch=32,
-                learning_rate=6e-4,
+                learning_rate=8e-4,
                 warmup=200,
                 ema=0.998,
                 flip=False,
+                weighting="edm",
                 condition_dropout=0.1,
                 log_every=10 if smoke else 50,
                 checkpoint_every=10 if smoke else 250,
+                snapshot_every=10 if smoke else 1000,
             ),
             attacks=dict(
                 loss=dict(
@@ -45,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     knows="split",
                 ),
             ),
-            sampler=dict(name="ddim", steps=50),
+            sampler=dict(name="heun", steps=18),
             engine=dict(tile=16, shard=64),
             report=dict(samples=16, pictures=True),
         )

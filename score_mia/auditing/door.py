@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
@@ -40,18 +41,18 @@ from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import make
 from score_mia.results import AuditResult
 from score_mia.sde import SDES
-from score_mia.spec import CODECS
+from score_mia.spec import CODECS, parts
 from score_mia.target import Bound, Target
 
 Array = Shaped[np.ndarray, "..."]
 
 
 def load(path: str | Path, **spec: Any) -> Target:
-    """A trained model, from a folder of score_mia or a checkpoint of score_sde.
+    """A trained model, from the files of score_mia, diffusers or score_sde.
 
     Args:
-      path: a workdir, a target's folder or one of its snapshots; or a file that
-        score_sde or MIDM wrote.
+      path: a workdir, a target's folder or one of its snapshots; a folder that
+        diffusers wrote (docs/models.md); or a file that score_sde or MIDM wrote.
       spec: sections of a config that say what a file's model is: network, sde,
         parameterisation, codec, and `shape=(h, w, c)`. A folder says it itself; of it
         they name the parts of your own packages that may be loaded.
@@ -64,6 +65,12 @@ def load(path: str | Path, **spec: Any) -> Target:
         from score_mia.interop import load_score_sde
 
         return load_score_sde(path, spec)
+    if any((path / name).is_file() for name in ("model_index.json", "config.json")):
+        if not (path / "split.npz").exists():  # a workdir has a config.json as well
+            from score_mia.interop.diffusers import read_folder
+
+            given = read_folder(path, place=jnp.asarray)
+            return parts(given.spec).target(given.params)
     folder = path / "target" if (path / "target" / "target.json").exists() else path
     allowed = [s["name"] for s in spec.values() if isinstance(s, Mapping)]
     return load_target(folder, allow=allowed)

@@ -106,6 +106,8 @@ class Plan:
       quality: how samples are judged, or None.
       shadows: which models are trained beside the target, or None.
       controls: which of `CONTROLS` stand beside the attacks.
+      guidance: weight of classifier-free guidance wherever images are drawn, the
+        config's `sampler.guidance`; None for none. Scores are never guided by it.
     """
 
     config: Mapping[str, Any]
@@ -122,6 +124,7 @@ class Plan:
     quality: QualityConfig | None = None
     shadows: Shadows | None = None
     controls: tuple[str, ...] = CONTROLS[:2]
+    guidance: float | None = None
 
     @property
     def trained(self) -> Trained | None:
@@ -176,7 +179,8 @@ class Plan:
         """How a target of this process is met by who has no network."""
         if self.model is None:
             return None
-        return Service(self.sampler, self.model.conditioner, shape, self.engine.tile)
+        how = (self.engine.tile, self.guidance)
+        return Service(self.sampler, self.model.conditioner, shape, *how)
 
     def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:
         """What a checkpoint must say of itself to be loaded anywhere."""
@@ -188,7 +192,11 @@ def plan(config: Any) -> Plan:
     """Build a `Plan` from a ConfigDict (or mapping); every mistake is a UserError."""
     config = resolve(config)
     model = build(config, names(config)) if "sde" in config else None
-    sampler = make("sampler", SAMPLERS, config["sampler"])
+    sampling = dict(config["sampler"])
+    guidance = sampling.pop("guidance", None)
+    if guidance is not None:
+        check_value("sampler", "guidance", guidance, float)
+    sampler = make("sampler", SAMPLERS, sampling)
     require_has("sampler", sampler, ("times", "evaluations", "run"))
     if model is not None:
         sampler.evaluations(model.sde)  # times that cannot be are told before training
@@ -211,6 +219,7 @@ def plan(config: Any) -> Plan:
         if "shadows" in config
         else None,
         controls=tuple(config.get("controls", CONTROLS[:2])),
+        guidance=guidance,
     )
     _check_shadows(result)
     _check_controls(result)

@@ -29,7 +29,7 @@ from score_mia.encoders import Encoder, encode, frechet_name
 from score_mia.files import Facts, digest, json_digest, load_sealed, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
 from score_mia.rows import Advance, Ids, Shards, Words, compute
-from score_mia.sampling import Samples, as_picture
+from score_mia.sampling import Samples, as_picture, guided
 from score_mia.target import Target
 from score_mia.typed import to_json
 
@@ -53,12 +53,14 @@ def samples(
       first: number of the first.
       seed: of the samples.
     """
+    weight = work.plan.guidance
+    made_of = {"target": target_digest(target)}
     task = Samples(
-        target.denoiser,
+        guided(target.denoiser, work.plan.known.conditioner, weight),
         work.plan.sampler,
         seed,
         work.source.shape,
-        {"target": target_digest(target)},
+        made_of if weight is None else {**made_of, "guidance": weight},
         _conditions(work),
         work.plan.engine.tile,
         work.plan.engine.devices,

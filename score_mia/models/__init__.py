@@ -8,6 +8,7 @@ call="my_package.mine:function")` for a function that returns an `interop.Foreig
 """
 
 from score_mia.models.client import Client
+from score_mia.models.folder import Diffusers
 from score_mia.models.memory import InMemory
 from score_mia.models.protocol import Described, Model, Order
 from score_mia.models.reading import Called, ScoreSde, origin
@@ -16,6 +17,7 @@ from score_mia.models.trained import Trained
 MODELS = {
     "trained": Trained,
     "score_sde": ScoreSde,
+    "diffusers": Diffusers,
     "callable": Called,
     "memory": InMemory,
     "client": Client,
@@ -26,6 +28,7 @@ __all__ = [
     "Called",
     "Client",
     "Described",
+    "Diffusers",
     "InMemory",
     "Model",
     "Order",

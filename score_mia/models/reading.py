@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from score_mia.check import UserError, require
@@ -57,13 +57,20 @@ class Called:
         return adopt(folder, order, read)
 
 
-def adopt(folder: Path, order: Order, read: Callable[[], Foreign]) -> int:
+def adopt(
+    folder: Path,
+    order: Order,
+    read: Callable[[], Foreign],
+    known: Mapping[str, str] | None = None,
+) -> int:
     """Keep what is read as the workdir's target.
 
     Args:
       folder: of the target.
       order: what it is taken for.
       read: reads it, spec and all.
+      known: its origin, where that is known without reading; what is kept already is
+        then not read again.
 
     Returns:
       Training steps that it says were made.
@@ -72,7 +79,10 @@ def adopt(folder: Path, order: Order, read: Callable[[], Foreign]) -> int:
       UserError: the workdir has another target or a begun training, or it cannot be
         read as what the config says.
     """
-    given, before = read(), origin(folder)
+    before = origin(folder)
+    if known is not None and known == before and has_arrays(folder):
+        return describe(folder)["provenance"]["step"]
+    given = read()
     same = before == given.origin
     if same and has_arrays(folder) and not is_unsealed(folder):
         return given.step

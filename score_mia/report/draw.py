@@ -203,7 +203,8 @@ def by_step(steps: Stepped, axis: str) -> Figure:
         _mark_chosen(above, below, steps, axis)
         for axes in (above, below):
             axes.grid(True, axis="y")
-        below.legend(loc="best")
+        if below.get_legend_handles_labels()[0]:
+            below.legend(loc="best")
         return fig
 
 

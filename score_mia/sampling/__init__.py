@@ -41,7 +41,7 @@ from score_mia.sampling.samplers import (
     ProbabilityFlow,
     ReverseDiffusion,
 )
-from score_mia.sampling.served import Served, Service, Watched
+from score_mia.sampling.served import Served, Service, Watched, guided
 
 __all__ = [
     "SAMPLERS",
@@ -60,6 +60,7 @@ __all__ = [
     "as_picture",
     "decode",
     "encode",
+    "guided",
     "moves",
     "sample",
     "times_from",

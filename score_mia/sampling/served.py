@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Image, Key
-from score_mia.check import require
+from score_mia.check import UserError, require
 from score_mia.conditions import Conditioner
 from score_mia.rows import tiled
 from score_mia.sampling.base import Sampler
 from score_mia.sampling.draw import Draw, Task, perform, times_from, vary
-from score_mia.target import Denoiser
+from score_mia.target import Denoiser, Guidance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +29,39 @@ class Service:
       conditioner: makes of a prompt what the model is told; None if that is nothing.
       shape: (h, w, c) of its images.
       rows: images of one call, per device.
+      guidance: weight of classifier-free guidance; None for none.
     """
 
     sampler: Sampler
     conditioner: Conditioner | None
     shape: tuple[int, int, int]
     rows: int = 16
+    guidance: float | None = None
 
     def of(self, model: Denoiser, *, observed: bool = False) -> Served:
         """The model's images, and, where they may be observed, those on the way."""
         kind = Watched if observed else Served
+        model = guided(model, self.conditioner, self.guidance)
         return kind(model, self.sampler, self.conditioner, self.shape, self.rows)
+
+
+def guided(
+    model: Denoiser, conditioner: Conditioner | None, weight: float | None
+) -> Denoiser:
+    """The model under classifier-free guidance of a weight; itself without one.
+
+    Raises:
+      UserError: it has no condition that says nothing.
+    """
+    if weight is None:
+        return model
+    nothing = None if conditioner is None else conditioner.null()
+    if nothing is None:
+        raise UserError(
+            f"sampler.guidance={weight!r}: the model has no condition that says "
+            "nothing; leave it out"
+        )
+    return model.guided(Guidance(nothing, jnp.float32(weight)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,7 @@ VIEWS = {
     },
     "gradients": {
         *("sde", "parameterisation", "codec", "embed", "apply", "params", "denoiser"),
+        *("tree", "conditioner"),
     },
 }
 """Access -> all that a signal may ask of its model."""

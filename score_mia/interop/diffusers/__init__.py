@@ -7,6 +7,12 @@
 whatever has no counterpart here is refused by its name.
 """
 
-from score_mia.interop.diffusers.folder import Patch, components, describe, read_folder
+from score_mia.interop.diffusers.folder import (
+    Patch,
+    components,
+    describe,
+    origin,
+    read_folder,
+)
 
-__all__ = ["Patch", "components", "describe", "read_folder"]
+__all__ = ["Patch", "components", "describe", "origin", "read_folder"]

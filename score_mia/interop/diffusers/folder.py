@@ -200,17 +200,32 @@ def read_folder(
     found = components(folder)
     told = _describe(folder, found)
     chosen = {k: v for k, v in (spec or told).items() if k in (*FAMILIES, "shape")}
-    weights: Mapping[str, Lazy] = {
+    weights = _weights(found, variant)
+    origin = _origin(folder, weights, lora, dtype)
+    if lora is not None:
+        weights = lora.over(weights)
+    kinds = {"dtype": _DTYPES[dtype], "place": place}
+    params = _filled(folder, chosen, found, weights, kinds)
+    return Foreign(chosen, params, params, 0, origin)
+
+
+def origin(
+    folder: str | Path,
+    *,
+    lora: Patch | None = None,
+    dtype: str = "float32",
+    variant: str = "",
+) -> dict[str, str]:
+    """What `read_folder` says of where its model came from; no number is turned."""
+    return _origin(folder, _weights(components(folder), variant), lora, dtype)
+
+
+def _weights(found: Mapping[str, Part], variant: str) -> Mapping[str, Lazy]:
+    return {
         name: Tensors.of(part.folder, variant)
         for name, part in found.items()
         if name not in (SCHEDULER, "tokenizer")
     }
-    origin = _origin(folder, weights)
-    if lora is not None:
-        weights, origin = lora.over(weights), {**origin, **lora.origin}
-    kinds = {"dtype": _DTYPES[dtype], "place": place}
-    params = _filled(folder, chosen, found, weights, kinds)
-    return Foreign(chosen, params, params, 0, origin)
 
 
 def _filled(
@@ -246,8 +261,12 @@ def _filled(
     )
 
 
-def _origin(folder: str | Path, weights: Mapping[str, Lazy]) -> dict[str, str]:
+def _origin(
+    folder: str | Path, weights: Mapping[str, Lazy], lora: Patch | None, dtype: str
+) -> dict[str, str]:
     digests = {n: w.sha256() for n, w in weights.items() if isinstance(w, Tensors)}
     whole = hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
     name = Path(folder).expanduser().resolve().name
-    return {"file": name, "format": "diffusers", "sha256": whole}
+    told = {"file": name, "format": "diffusers", "sha256": whole}
+    told |= {} if dtype == "float32" else {"dtype": dtype}
+    return told if lora is None else {**told, **lora.origin}

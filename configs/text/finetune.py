@@ -1,0 +1,26 @@
+"""The pre-trained text model, fine-tuned on 250 other emoji and attacked.
+
+    python launch.py train --config=configs/text/pretrain.py --workdir=runs/text/base
+    python launch.py audit --config=configs/text/finetune.py --workdir=runs/text/tuned
+
+The question of Pang & Wang: who of 250 members and 400 others was in the fine-tuning?
+"""
+
+from ml_collections import ConfigDict
+
+from configs.text import pretrain
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    smoke = arg == "smoke"
+    config = pretrain.get_config(arg)
+    config.title = "A text-conditional DDPM, fine-tuned on 250 captioned emoji"
+    config.split.members = "members"
+    config.split.nonmembers = "nonmembers"
+    base = "runs/text/smoke" if smoke else "runs/text/base"
+    config.target = dict(start=base)
+    config.train.update(
+        steps=20 if smoke else 1000, learning_rate=3e-4, warmup=50, ema=0.99
+    )
+    config.sampler.guidance = 3.0
+    return config
