@@ -25,7 +25,7 @@ from score_mia.data.shadows import Shadows
 from score_mia.encoders import ENCODERS
 from score_mia.engine import Engine
 from score_mia.models import MODELS
-from score_mia.networks import NETWORKS, DDPMNet
+from score_mia.networks import NETWORKS, DDPMNet, UNet2D
 from score_mia.networks.options import Options
 from score_mia.papers import hu_pang
 from score_mia.parameterisation import PARAMETERISATIONS
@@ -48,7 +48,7 @@ def _paper(*names: str) -> dict[str, Any]:
     return {f"{hu_pang.__name__}:{name}": getattr(hu_pang, name) for name in names}
 
 
-BORROWED = {DDPMNet: Options, TrainConfig: Objective}
+BORROWED = {DDPMNet: Options, UNet2D: Options, TrainConfig: Objective}
 """Whose docstring says what fields mean that a class shares with another."""
 
 GIVEN = ("source",)

@@ -6,6 +6,7 @@ from score_mia.networks.latent.unet import TextUNet
 from score_mia.networks.mlp import MLP
 from score_mia.networks.ncsnpp import NCSNpp
 from score_mia.networks.network import Network
+from score_mia.networks.unet2d import UNet2D
 
 NETWORKS = {
     "ddpm": DDPMNet,
@@ -13,6 +14,16 @@ NETWORKS = {
     "mlp": MLP,
     "captioned": Captioned,
     "text_unet": TextUNet,
+    "unet2d": UNet2D,
 }
 
-__all__ = ["MLP", "NETWORKS", "Captioned", "DDPMNet", "NCSNpp", "Network", "TextUNet"]
+__all__ = [
+    "MLP",
+    "NETWORKS",
+    "Captioned",
+    "DDPMNet",
+    "NCSNpp",
+    "Network",
+    "TextUNet",
+    "UNet2D",
+]

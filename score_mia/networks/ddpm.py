@@ -36,6 +36,11 @@ class DDPMNet:
     groups: int = 32
     centered: bool = True
     convolution: Form = "direct"
+    up_attention: str = "level"
+    embedding_order: str = "sin_cos"
+    freq_shift: int = 1
+    pad: tuple[int, int] = (0, 1)
+    eps: float = 1e-6
 
     def __post_init__(self) -> None:
         self.options()

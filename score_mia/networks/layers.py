@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ class Dense(nnx.Module):
 
 
 class Conv(nnx.Module):
-    """A 3x3 convolution; padding "same" for stride 1, ((0, 1), (0, 1)) for stride 2.
+    """A 3x3 convolution; padding "same" for stride 1, `pad` on each axis for stride 2.
 
     Attributes:
       kernel: [3, 3, in, out]; bias: [out].
@@ -85,16 +86,17 @@ class Conv(nnx.Module):
         *,
         form: Form = "direct",
         stride: int = 1,
+        pad: tuple[int, int] = (0, 1),
         scale: float = 1.0,
     ):
         self.kernel = nnx.Param(draws.scaled((3, 3, inp, out), scale))
         self.bias = nnx.Param(jnp.zeros((out,)))
         self.form: Form = form
-        self.stride = stride
+        self.stride, self.pad = stride, pad
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """The convolved images, at half their size for stride 2."""
-        pad = (1, 1) if self.stride == 1 else (0, 1)
+        pad = (1, 1) if self.stride == 1 else self.pad
         y = convolve(x, self.kernel[...], self.stride, pad, self.form)
         return y + along_last(self.bias[...], 4)
 
@@ -106,26 +108,26 @@ class Conv(nnx.Module):
 
 
 class GroupNorm(nnx.Module):
-    """Group normalisation (Wu & He 2018) with eps 1e-6.
+    """Group normalisation (Wu & He 2018).
 
     Sums go over height and width per channel first and then over the group's
     channels: on CPU that vectorises where the reshaped five-axis form does not.
     """
 
-    def __init__(self, channels: int, groups: int):
+    def __init__(self, channels: int, groups: int, eps: float = 1e-6):
         ok = groups > 0 and channels % groups == 0
         problem = f"cannot be normalised in {groups} groups"
         remedy = "choose features and multipliers whose products the groups divide"
         require(ok, f"{channels} channels", problem, remedy)
         self.scale = nnx.Param(jnp.ones((channels,)))
         self.bias = nnx.Param(jnp.zeros((channels,)))
-        self.groups = groups
+        self.groups, self.eps = groups, eps
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """x with mean 0 and variance 1 in each group, scaled and shifted by channel."""
         centred = x - self._group_mean(x)
         variance = self._group_mean(centred * centred)
-        gain = jax.lax.rsqrt(variance + 1e-6) * along_last(self.scale[...], 4)
+        gain = jax.lax.rsqrt(variance + self.eps) * along_last(self.scale[...], 4)
         return centred * gain + along_last(self.bias[...], 4)
 
     def _group_mean(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
@@ -159,32 +161,51 @@ def normalised(x: Float[Array, "... c"], eps: float) -> Float[Array, "... c"]:
 
 
 class Attention(nnx.Module):
-    """Single-head self-attention over the pixels, with a residual connection."""
+    """Self-attention over the pixels, with a residual connection.
+
+    Attributes:
+      heads: how many, each of `width` channels.
+      norm: of what is attended to; None for none.
+    """
 
     def __init__(
         self,
         channels: int,
         draws: Draws,
         *,
-        groups: int,
+        norm: GroupNorm | None,
+        heads: tuple[int, int],
         scale: float = 0.0,
         rescale: bool = False,
     ):
-        self.norm = GroupNorm(channels, groups)
-        self.query = Dense(channels, channels, draws, 0.1)
-        self.key = Dense(channels, channels, draws, 0.1)
-        self.value = Dense(channels, channels, draws, 0.1)
-        self.out = Dense(channels, channels, draws, scale)
+        self.heads, self.width = heads
+        inner = self.heads * self.width
+        self.norm: Any = norm
+        self.query = Dense(channels, inner, draws, 0.1)
+        self.key = Dense(channels, inner, draws, 0.1)
+        self.value = Dense(channels, inner, draws, 0.1)
+        self.out = Dense(inner, channels, draws, scale)
         self.rescale = rescale
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """x, plus what each pixel gathers from all pixels."""
         batch, height, width, channels = x.shape
-        h = self.norm(x).reshape(batch, height * width, channels)
-        q, k, v = self.query(h), self.key(h), self.value(h)
-        logits = jnp.einsum("bqc,bkc->bqk", q, k) * channels**-0.5
-        h = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits, axis=-1), v)
-        return residual(x, self.out(h).reshape(x.shape), self.rescale)
+        h = x if self.norm is None else self.norm(x)
+        h = h.reshape(batch, height * width, channels)
+        mix = self._one_head if self.heads == 1 else self._many_heads
+        h = self.out(mix(self.query(h), self.key(h), self.value(h)))
+        return residual(x, h.reshape(x.shape), self.rescale)
+
+    def _one_head(self, q: Array, k: Array, v: Array) -> Array:
+        logits = jnp.einsum("bqc,bkc->bqk", q, k) * self.width**-0.5
+        return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits, axis=-1), v)
+
+    def _many_heads(self, q: Array, k: Array, v: Array) -> Array:
+        shape = (*q.shape[:2], self.heads, self.width)
+        q, k, v = (a.reshape(shape) for a in (q, k, v))
+        logits = jnp.einsum("bqhc,bkhc->bhqk", q, k) * self.width**-0.5
+        h = jnp.einsum("bhqk,bkhc->bqhc", jax.nn.softmax(logits, axis=-1), v)
+        return h.reshape(*h.shape[:2], -1)
 
 
 class Fourier(nnx.Module):
@@ -203,15 +224,24 @@ class Fourier(nnx.Module):
         return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
-def sinusoids(label: Float[Array, " b"], features: int) -> Float[Array, "b f"]:
-    """The transformer's positional embedding (Vaswani et al. 2017), sines first.
+def sinusoids(
+    label: Float[Array, " b"], features: int, order: str = "sin_cos", shift: int = 1
+) -> Float[Array, "b f"]:
+    """The transformer's positional embedding (Vaswani et al. 2017).
 
-    Frequencies fall geometrically from 1 to 1/10,000; an odd last feature is 0.
+    Args:
+      label: of each row.
+      features: how many; an odd last one is 0.
+      order: all sines and then all cosines, "sin_cos", or "cos_sin".
+      shift: rates fall geometrically from 1, to 1/10,000 at the last one if 1, at the
+        one after it if 0.
     """
     half = features // 2
-    rates = np.exp(-np.log(10_000.0) / (half - 1) * np.arange(half)).astype(np.float32)
+    fall = -np.log(10_000.0) / (half - shift)
+    rates = np.exp(fall * np.arange(half)).astype(np.float32)
     angle = label[:, None] * jnp.asarray(rates)[None, :]
-    waves = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+    waves = [jnp.sin(angle), jnp.cos(angle)]
+    waves = jnp.concatenate(waves if order == "sin_cos" else waves[::-1], axis=-1)
     return jnp.pad(waves, ((0, 0), (0, features % 2)))
 
 

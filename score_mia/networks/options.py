@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_mia.check import at_least, one_of, require, within
+from score_mia.check import at_least, one_of, positive, require, within
 from score_mia.networks.convolution import FORMS, Form
 from score_mia.networks.layers import ACTIVATIONS
 from score_mia.networks.network import Shape
@@ -47,6 +47,22 @@ class Options:
       groups: of the group normalisations; 0 for min(channels / 4, 32).
       centered: x comes in [-1, 1]; if False, it comes in [0, 1] and is centred here.
       convolution: form of the 3x3 convolutions (`score_mia.networks.convolution`).
+      up_attention: on the way up, self-attention after each "block", or once a "level".
+      embedding_order: of the positional embedding, "sin_cos" or "cos_sin".
+      freq_shift: its rates fall to 1/10,000 at the last one (1) or one after that (0).
+      pad: zeros before and after each axis where a 3x3 convolution halves it.
+      eps: of the group normalisations.
+      heads: of each self-attention.
+      head_width: channels of a head, whose number then follows; 0 to give `heads`.
+      widths: channels of each level, in place of `features` and `multipliers`.
+      halve_blocks, double_blocks: for each level (from the finest on), whether "ddpm"
+        blocks halve (double) its resolution instead of a convolution; () for none.
+      told_as: a block is told by a "shift" before its second normalisation, or by a
+        "scale_shift" after it.
+      middle: at the lowest point, blocks with "attention", "plain" ones, or "none".
+      middle_groups: of the normalisation there; 0 as everywhere, -1 for none.
+      embedding_width: of what the blocks are told; 0 for 4 * features.
+      learned_variance: twice the output's channels, of which the first half is taken.
     """
 
     features: int = 128
@@ -76,6 +92,21 @@ class Options:
     groups: int = 0
     centered: bool = True
     convolution: Form = "direct"
+    up_attention: str = "level"
+    embedding_order: str = "sin_cos"
+    freq_shift: int = 1
+    pad: tuple[int, int] = (0, 1)
+    eps: float = 1e-6
+    heads: int = 1
+    head_width: int = 0
+    widths: tuple[int, ...] = ()
+    halve_blocks: tuple[bool, ...] = ()
+    double_blocks: tuple[bool, ...] = ()
+    told_as: str = "shift"
+    middle: str = "attention"
+    middle_groups: int = 0
+    embedding_width: int = 0
+    learned_variance: bool = False
 
     def __post_init__(self) -> None:
         at_least("features", self.features, 4)
@@ -102,11 +133,51 @@ class Options:
         require(ok, f"fir_kernel={self.fir_kernel}", "is no filter", remedy)
         for name, known in _CHOICES.items():
             one_of(name, getattr(self, name), known)
+        self._check_levels()
+        ok = not self.learned_variance or self.progressive == "none"
+        problem = "goes with an output that grows in one piece only"
+        require(ok, "learned_variance", problem, "set progressive='none'")
+
+    def _check_levels(self) -> None:
+        """Further options, of each level or of all."""
+        for name, low in (("heads", 1), ("head_width", 0), ("middle_groups", -1)):
+            at_least(name, getattr(self, name), low)
+        within("freq_shift", self.freq_shift, 0, 1)
+        positive("eps", self.eps)
+        ok = sorted(self.pad) in ([0, 1], [1, 1])
+        problem = "does not halve an even number of pixels"
+        require(ok, f"pad={self.pad}", problem, "give (0, 1) or (1, 1)")
+        for name in ("widths", "halve_blocks", "double_blocks"):
+            given = getattr(self, name)
+            ok = len(given) in (0, len(self.multipliers))
+            problem = f"has {len(given)} entries for {len(self.multipliers)} levels"
+            require(ok, name, problem, "give one for each multiplier, or ()")
 
     @property
     def taps(self) -> tuple[float, ...]:
         """The FIR filter in use, () for none."""
         return self.fir_kernel if self.fir else ()
+
+    @property
+    def level_widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return self.widths or tuple(self.features * m for m in self.multipliers)
+
+    @property
+    def width_told(self) -> int:
+        """Width of what the blocks are told."""
+        return self.embedding_width or 4 * self.features
+
+    def heads_of(self, channels: int) -> tuple[int, int]:
+        """Number and width of the heads of a self-attention on so many channels."""
+        if not self.head_width:
+            ok = channels % self.heads == 0
+            what, problem = f"heads={self.heads}", f"do not divide {channels} channels"
+            require(ok, what, problem, "give a divisor")
+            return self.heads, channels // self.heads
+        what, problem = f"head_width={self.head_width}", f"is above {channels} channels"
+        require(channels >= self.head_width, what, problem, "give a smaller one")
+        return channels // self.head_width, self.head_width
 
     @property
     def told(self) -> bool:
@@ -134,6 +205,10 @@ _CHOICES = {
     "embedding": ("positional", "fourier"),
     "nonlinearity": tuple(ACTIVATIONS),
     "convolution": FORMS,
+    "up_attention": ("level", "block"),
+    "embedding_order": ("sin_cos", "cos_sin"),
+    "told_as": ("shift", "scale_shift"),
+    "middle": ("attention", "plain", "none"),
 }
 
 

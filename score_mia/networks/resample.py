@@ -80,10 +80,18 @@ class Halve(nnx.Module):
     """Half the resolution, followed by or fused with a 3x3 convolution if `conv`."""
 
     def __init__(
-        self, inp: int, out: int, draws: Draws, *, conv: bool, fir: Kernel, form: Form
+        self,
+        inp: int,
+        out: int,
+        draws: Draws,
+        *,
+        conv: bool,
+        fir: Kernel,
+        form: Form,
+        pad: tuple[int, int] = (0, 1),
     ):
-        stride = 2 if conv else 1
-        self.conv = Conv(inp, out, draws, stride=stride, form=form) if conv else None
+        how = {"stride": 2, "pad": pad, "form": form}
+        self.conv = Conv(inp, out, draws, **how) if conv else None
         self.fir = fir
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:

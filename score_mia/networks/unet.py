@@ -40,7 +40,7 @@ class Embedding(nnx.Module):
     """What the blocks are told of the label and the class."""
 
     def __init__(self, o: Options, draws: Draws):
-        fourier, width = o.embedding == "fourier", 4 * o.features
+        fourier, width = o.embedding == "fourier", o.width_told
         told = (2 if fourier else 1) * o.features
         self.o = o
         self.fourier: Any = (
@@ -62,7 +62,9 @@ class Embedding(nnx.Module):
         if self.o.conditional:
             act = ACTIVATIONS[self.o.nonlinearity]
             told = (
-                sinusoids(label, self.o.features)
+                sinusoids(
+                    label, self.o.features, self.o.embedding_order, self.o.freq_shift
+                )
                 if self.fourier is None
                 else self.fourier(label)
             )
@@ -80,18 +82,24 @@ class Embedding(nnx.Module):
 
 
 class Block(nnx.Module):
-    """A residual block, told of time and class by a shift after its first layer."""
+    """A residual block, told of time and class by a shift after its first layer.
+
+    Or, if `told_as` is "scale_shift", by a scale and a shift after its second
+    normalisation (Dhariwal & Nichol 2021, Section 3, "adaptive group normalisation").
+    """
 
     def __init__(
         self, o: Options, inp: int, out: int, draws: Draws, resample: str = ""
     ):
         form = o.convolution
-        self.norm_0 = GroupNorm(inp, o.norm_groups(inp))
+        self.norm_0 = GroupNorm(inp, o.norm_groups(inp), o.eps)
         self.conv_0 = Conv(inp, out, draws, form=form)
-        self.dense: Any = Dense(4 * o.features, out, draws) if o.told else None
-        self.norm_1 = GroupNorm(out, o.norm_groups(out))
+        self.scaled = o.told_as == "scale_shift"
+        told = out * (2 if self.scaled else 1)
+        self.dense: Any = Dense(o.width_told, told, draws) if o.told else None
+        self.norm_1 = GroupNorm(out, o.norm_groups(out), o.eps)
         self.conv_1 = Conv(out, out, draws, form=form, scale=o.init_scale)
-        needed = inp != out or resample != ""
+        needed = inp != out or (resample != "" and o.block == "biggan")
         scale = 1.0 if o.block == "biggan" else 0.1
         self.shortcut = Dense(inp, out, draws, scale) if needed else None
         self.o, self.resample = o, resample
@@ -109,10 +117,16 @@ class Block(nnx.Module):
             change = halve if self.resample == "halve" else double
             h, x = change(h, self.o.taps), change(x, self.o.taps)
         h = self.conv_0(h)
+        told = None
         if self.dense is not None:
             assert embedding is not None
-            h = h + self.dense(act(embedding))[:, None, None, :]
-        h = self.conv_1(dropout(act(self.norm_1(h))))
+            told = self.dense(act(embedding))[:, None, None, :]
+        if told is not None and self.scaled:
+            scale, shift = jnp.split(told, 2, axis=-1)
+            h = self.norm_1(h) * (1.0 + scale) + shift
+        else:
+            h = self.norm_1(h if told is None else h + told)
+        h = self.conv_1(dropout(act(h)))
         x = x if self.shortcut is None else self.shortcut(x)
         return residual(x, h, self.o.skip_rescale)
 
@@ -121,7 +135,7 @@ class Head(nnx.Module):
     """Normalisation, nonlinearity and a convolution: from features to an image."""
 
     def __init__(self, o: Options, inp: int, out: int, scale: float, draws: Draws):
-        self.norm = GroupNorm(inp, o.norm_groups(inp))
+        self.norm = GroupNorm(inp, o.norm_groups(inp), o.eps)
         self.conv = Conv(inp, out, draws, form=o.convolution, scale=scale)
         self.o = o
 
@@ -151,10 +165,12 @@ class Level(NamedTuple):
     Attributes:
       attends: whether its blocks are followed by self-attention.
       last: of its way, so that it does not change the resolution.
+      inside: whether a residual block changes it.
     """
 
     attends: bool
     last: bool
+    inside: bool
 
 
 class Down(nnx.Module):
@@ -163,14 +179,14 @@ class Down(nnx.Module):
     def __init__(
         self, o: Options, inp: int, out: int, fed: int, level: Level, draws: Draws
     ):
-        attends, last = level
+        attends, last, inside = level
         self.o = o
         widths = [inp] + [out] * o.blocks
         self.blocks = nnx.List([Block(o, a, out, draws) for a in widths[: o.blocks]])
         self.attentions = nnx.List(
             [_attention(o, out, draws) for _ in range(o.blocks if attends else 0)]
         )
-        self.halve: Any = None if last else _resampling(Halve, o, out, draws)
+        self.halve: Any = None if last else _resampling(Halve, o, out, inside, draws)
         self.feed: Any = None if last else _feeding(o, fed, out, draws)
         doubled = o.progressive_input == "input_skip" and o.progressive_combine == "cat"
         self.width = out * (2 if doubled and not last else 1)
@@ -221,13 +237,18 @@ class Up(nnx.Module):
         level: Level,
         draws: Draws,
     ):
-        attends, last = level
+        attends, last, inside = level
         self.o = o
         widths = [inp] + [out] * o.blocks
         self.blocks = nnx.List(
             [Block(o, a + b, out, draws) for a, b in zip(widths, skips, strict=True)]
         )
-        self.attention = _attention(o, out, draws) if attends else None
+        each = o.up_attention == "block"
+        self.attentions = nnx.List(
+            [_attention(o, out, draws) for _ in widths if attends and each]
+        )
+        once = attends and not each
+        self.attention = _attention(o, out, draws) if once else None
         deepest = grown == 0
         if o.progressive == "output_skip":
             head = Head(o, out, channels, o.init_scale, draws)
@@ -238,7 +259,7 @@ class Up(nnx.Module):
         self.head = head
         grows = o.progressive == "residual" and not deepest
         self.grow = _resampler(Double, o, grown, out, True, draws) if grows else None
-        self.double = None if last else _resampling(Double, o, out, draws)
+        self.double = None if last else _resampling(Double, o, out, inside, draws)
 
     def __call__(
         self,
@@ -249,9 +270,10 @@ class Up(nnx.Module):
         dropout: Dropout,
     ) -> tuple[Features, Features | None]:
         """Features and growing image for the next level; takes its skips' ends."""
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             h = jnp.concatenate([h, skips.pop()], axis=-1)
             h = block(h, embedding, dropout)
+            h = self.attentions[i](h) if self.attentions else h
         h = h if self.attention is None else self.attention(h)
         if self.grow is not None:
             h = image = residual(self.grow(image), h, self.o.skip_rescale)
@@ -266,7 +288,9 @@ class Up(nnx.Module):
 
     def in_order(self) -> Iterator[Any]:
         """The layers in the order of their use."""
-        yield from self.blocks
+        for i, block in enumerate(self.blocks):
+            yield block
+            yield from self.attentions[i : i + 1]
         rest = (self.attention, self.head, self.grow, self.double)
         yield from (m for m in rest if m is not None)
 
@@ -280,28 +304,39 @@ class UNet(nnx.Module):
         self.embedding = Embedding(o, draws)
         height, _, channels = shape
         attends = [(height >> i) in o.attention for i in range(len(o.multipliers))]
-        widths = [o.features * m for m in o.multipliers]
+        halved, doubled = o.halve_blocks, o.double_blocks
+        widths = o.level_widths
         self.first = Conv(channels, o.features, draws, form=o.convolution)
         width, fed, skips, downs = o.features, channels, [o.features], []
         for i, out in enumerate(widths):
-            level = Level(attends[i], i == len(widths) - 1)
+            inside = bool(halved) and halved[i]
+            level = Level(attends[i], i == len(widths) - 1, inside)
             down = Down(o, width, out, fed, level, draws)
             width, fed = down.width, down.fed
             skips += down.skips
             downs.append(down)
         self.downs = nnx.List(downs)
-        self.middle_0 = Block(o, width, width, draws)
-        self.middle_attention = _attention(o, width, draws)
-        self.middle_1 = Block(o, width, width, draws)
+        self._make_middle(o, width, draws)
         ups, grown = [], 0
         for i in reversed(range(len(widths))):
             taken = tuple(skips.pop() for _ in range(o.blocks + 1))
-            level = Level(attends[i], i == 0)
+            inside = bool(doubled) and doubled[i]
+            level = Level(attends[i], i == 0, inside)
             ups.append(Up(o, width, widths[i], taken, channels, grown, level, draws))
             width = grown = widths[i]
         self.ups = nnx.List(ups)
         whole = o.progressive != "output_skip"
-        self.head = Head(o, width, channels, o.init_scale, draws) if whole else None
+        made = channels * (2 if o.learned_variance else 1)
+        self.head = Head(o, width, made, o.init_scale, draws) if whole else None
+
+    def _make_middle(self, o: Options, width: int, draws: Draws) -> None:
+        """The lowest point: block, attention, block, as far as they are there."""
+        none, attends = o.middle == "none", o.middle == "attention"
+        self.middle_0: Any = None if none else Block(o, width, width, draws)
+        self.middle_attention: Any = (
+            _attention(o, width, draws, o.middle_groups) if attends else None
+        )
+        self.middle_1: Any = None if none else Block(o, width, width, draws)
 
     def __call__(
         self,
@@ -319,13 +354,15 @@ class UNet(nnx.Module):
         for level in self.downs:
             more, h, image = level(h, image, embedding, dropout)
             skips += more
-        h = self.middle_0(h, embedding, dropout)
-        h = self.middle_attention(h)
-        h = self.middle_1(h, embedding, dropout)
+        if self.middle_0 is not None:
+            h = self.middle_0(h, embedding, dropout)
+            h = h if self.middle_attention is None else self.middle_attention(h)
+            h = self.middle_1(h, embedding, dropout)
         grown = None
         for level in self.ups:
             h, grown = level(h, skips, grown, embedding, dropout)
         out: Any = grown if self.head is None else self.head(h)
+        out = out[..., : x.shape[-1]] if self.o.learned_variance else out
         return out / self._sigma(label) if self.o.scale_by_sigma else out
 
     def _sigma(self, label: Float[Array, " b"]) -> Float[Array, "b 1 1 1"]:
@@ -338,18 +375,22 @@ class UNet(nnx.Module):
         yield self.first
         for level in self.downs:
             yield from level.in_order()
-        yield from (self.middle_0, self.middle_attention, self.middle_1)
+        middle = (self.middle_0, self.middle_attention, self.middle_1)
+        yield from (m for m in middle if m is not None)
         for level in self.ups:
             yield from level.in_order()
         if self.head is not None:
             yield self.head
 
 
-def _attention(o: Options, channels: int, draws: Draws) -> Attention:
+def _attention(o: Options, channels: int, draws: Draws, groups: int = 0) -> Attention:
+    """With so many groups in its normalisation: 0 as everywhere, -1 for none of it."""
+    of = groups or o.norm_groups(channels)
     return Attention(
         channels,
         draws,
-        groups=o.norm_groups(channels),
+        norm=GroupNorm(channels, of, o.eps) if of > 0 else None,
+        heads=o.heads_of(channels),
         scale=o.init_scale,
         rescale=o.skip_rescale,
     )
@@ -358,11 +399,12 @@ def _attention(o: Options, channels: int, draws: Draws) -> Attention:
 def _resampler(
     kind: type, o: Options, inp: int, out: int, conv: bool, draws: Draws
 ) -> Any:
-    return kind(inp, out, draws, conv=conv, fir=o.taps, form=o.convolution)
+    pad = {"pad": o.pad} if kind is Halve else {}
+    return kind(inp, out, draws, conv=conv, fir=o.taps, form=o.convolution, **pad)
 
 
-def _resampling(kind: type, o: Options, width: int, draws: Draws) -> Any:
-    if o.block == "biggan":
+def _resampling(kind: type, o: Options, width: int, inside: bool, draws: Draws) -> Any:
+    if inside or o.block == "biggan":
         change = "halve" if kind is Halve else "double"
         return Block(o, width, width, draws, change)
     return _resampler(kind, o, width, width, o.resample_with_conv, draws)

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 from score_mia.check import UserError
-from score_mia.networks import MLP, NETWORKS, Captioned, DDPMNet, NCSNpp
+from score_mia.networks import MLP, NETWORKS, Captioned, DDPMNet, NCSNpp, UNet2D
 from score_mia.networks.latent.text import ClipText
 from score_mia.networks.latent.unet import LatentUNet, TextUNet
 from score_mia.networks.layers import Draws, Dropout, GroupNorm
@@ -27,12 +27,15 @@ SPECS = {
     "captioned": Captioned(
         **UNET, groups=4, dropout=0.5, vocabulary=9, length=5, width=8, heads=2
     ),
+    "unet2d": UNet2D(
+        widths=(8, 16), attention=(False, True), blocks=1, groups=4, dropout=0.5
+    ),
 }
 SPECS["text_unet"] = TextUNet(
     LatentUNet((8, 8), 1, (True, False), (2, 2), 8, groups=4),
     ClipText(9, 5, 8, 16, 1, 2),
 )
-LABELLED = ("ddpm", "ncsnpp", "mlp")
+LABELLED = ("ddpm", "ncsnpp", "mlp", "unet2d")
 DROPS = (*LABELLED, "captioned")
 X = jax.random.normal(jax.random.key(0), (3, *SHAPE))
 LABEL = jnp.asarray([3.0, 40.0, 900.0])

@@ -95,6 +95,7 @@ class Tokenizer(NamedTuple):
 
 
 NETWORKS: dict[str, Network] = {
+    "UNet2DModel": Network(unet2d.entry, unet2d.names),
     "UNet2DConditionModel": Network(latent.unet, join=latent.told),
 }
 CODECS: dict[str, Codec] = {
