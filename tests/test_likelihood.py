@@ -21,14 +21,21 @@ from score_mia.likelihood import (
     log_prob,
 )
 from score_mia.parameterisation import Score, Velocity
-from score_mia.sde import DDPM, SMLD, VE, VP, SubVP
+from score_mia.sde import DDPM, SMLD, VE, VP, RectifiedFlow, SubVP
 from score_mia.target import Affine
 from tests.oracles import gaussian_target, marginal_log_prob, random_gaussian
 
 SHAPE = (2, 2, 3)
 MEAN, COVARIANCE = random_gaussian(SHAPE)
 IMAGES = np.random.default_rng(3).random((6, *SHAPE), np.float32)
-SDES = {"vp": VP(), "sub_vp": SubVP(), "ve": VE(), "ddpm": DDPM(), "smld": SMLD()}
+SDES = {
+    "vp": VP(),
+    "sub_vp": SubVP(),
+    "ve": VE(),
+    "ddpm": DDPM(),
+    "smld": SMLD(),
+    "flow": RectifiedFlow(),
+}
 
 
 def solved(target, **options):
@@ -46,7 +53,7 @@ def exact(target):
     return np.asarray(inside) + IMAGES[0].size * target.codec.log_scale
 
 
-@pytest.mark.parametrize("name", ["vp", "sub_vp", "ve"])
+@pytest.mark.parametrize("name", ["vp", "sub_vp", "ve", "flow"])
 @pytest.mark.parametrize(
     "solver", [FixedGrid(192), Adaptive(rtol=1e-6, atol=1e-6)], ids=["grid", "adaptive"]
 )
@@ -55,6 +62,20 @@ def test_gaussian_within_a_thousandth_of_a_nat(name, solver):
     found = solved(target, divergence=EXACT, solver=solver)
     np.testing.assert_allclose(found.log_prob, exact(target), atol=1e-3)
     assert np.all(np.asarray(found.standard_error) == 0)
+
+
+@pytest.mark.parametrize("end", [0.99, 0.999])
+def test_a_flow_that_ends_early_is_off_by_its_prior_alone(end):
+    """N(0, end^2 I) in place of the law at t1, whose mean keeps (1 - end) x_0."""
+    target = gaussian_target(RectifiedFlow(end=end), MEAN, COVARIANCE)
+    options = {"divergence": EXACT, "solver": FixedGrid(192)}
+    keys = jax.random.split(jax.random.key(0), len(IMAGES))
+    call = functools.partial(log_prob, target.denoiser, **options)
+    found = np.asarray(jax.jit(jax.vmap(call))(jnp.asarray(IMAGES), keys).log_prob)
+    off = np.abs(found - exact(target))
+    # Of first order in 1 - end: x_0 . x_1 of it, with both of the size of the latents.
+    assert off.max() > 1e-3
+    assert off.max() < 3 * (1 - end) * IMAGES[0].size
 
 
 @pytest.mark.parametrize("name", ["ddpm", "smld"])

@@ -21,12 +21,19 @@ from sklearn.metrics import roc_auc_score
 
 from score_mia.attacks.loss import Loss
 from score_mia.check import UserError
-from score_mia.clock import CLOCKS, Clock, KarrasClock, LogSnrClock, spread
+from score_mia.clock import (
+    CLOCKS,
+    Clock,
+    KarrasClock,
+    LogitNormalClock,
+    LogSnrClock,
+    spread,
+)
 from score_mia.device import jit
 from score_mia.readings import Evidence, Readings
 from score_mia.rules.best import Best
 from score_mia.sampling import Ancestral, Ddim, Sampler, sample
-from score_mia.sde import EDM, SDE, SDES, VP
+from score_mia.sde import EDM, SDE, SDES, VP, RectifiedFlow
 from score_mia.train.loss import Objective
 from tests.helpers import ask
 from tests.oracles import memorising_target
@@ -156,6 +163,17 @@ def test_edm_trains_by_its_own_law():
     log_sigma = noise_levels(EDM())
     assert stats.kstest(log_sigma, stats.norm(-1.2, 1.2).cdf).pvalue > 1e-3
     assert abs(np.mean(log_sigma < 0) - stats.norm.cdf(1.0)) < 0.02
+
+
+def test_logit_normal_times_are_those_of_esser_et_al():
+    """2403.03206, Section 3.1: logit(t) ~ N(0, 1) between the ends."""
+    sde, law = RectifiedFlow(), Objective(time_law="logit_normal")
+    keys = jax.random.split(jax.random.key(1), 4000)
+    t = np.asarray(jax.jit(jax.vmap(lambda key: law.time(sde, key)))(keys), float)
+    share = (t - sde.t0) / (sde.t1 - sde.t0)
+    assert stats.kstest(np.log(share / (1 - share)), stats.norm.cdf).pvalue > 1e-3
+    with pytest.raises(UserError, match="is not positive"):
+        LogitNormalClock(std=0.0)
 
 
 def test_a_process_without_a_clock_trains_at_every_noise_level_alike():

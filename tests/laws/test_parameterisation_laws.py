@@ -8,10 +8,17 @@ import pytest
 
 from score_mia.check import UserError
 from score_mia.device import jit
-from score_mia.parameterisation import PARAMETERISATIONS, Karras, Noise, Score
-from score_mia.sde import EDM, SDES, SMLD, VE, VP
+from score_mia.parameterisation import (
+    PARAMETERISATIONS,
+    Flow,
+    Karras,
+    Noise,
+    Score,
+    Velocity,
+)
+from score_mia.sde import EDM, SDES, SMLD, VE, VP, RectifiedFlow
 from score_mia.target import Target
-from tests.beams.parts.flow import Flow, Straight
+from tests.beams.parts import flow as outside
 from tests.oracles import gaussian_target, marginal, random_gaussian
 
 SHAPE = (2, 2, 1)
@@ -38,8 +45,11 @@ MEANS = {
     "flow": lambda alpha, std, x0, eps: eps - x0,
     "straight": lambda alpha, std, x0, eps: eps - x0,
 }
-ALL = {**PARAMETERISATIONS, "straight": Straight}  # one from outside the package
-PROCESSES = {**SDES, "flow": Flow}
+ALL = {
+    **PARAMETERISATIONS,
+    "straight": outside.Straight,
+}  # one from outside the package
+PROCESSES = {**SDES, "flow": outside.Flow}
 
 
 def _given(params, x, label, condition):
@@ -151,6 +161,53 @@ def test_the_network_is_told_its_published_label(sde, meaning, t, told):
     assert x.shape == (1, *SHAPE)
     assert label.shape == (1,)
     np.testing.assert_allclose(label[0], told, rtol=1e-6)
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
+def test_the_velocity_of_a_flow_is_not_salimans_v(t):
+    """Each output read as the other is off by alpha (std eps - alpha x0), stated here.
+
+    Over the sum of squares where eps - x0 is read as v; with the other sign where v is
+    read as eps - x0. The two agree at the ends of the way only.
+    """
+    sde, alpha, std = RectifiedFlow(), 1 - t, t
+    x0, eps = np.random.default_rng(3).normal(size=(2, *SHAPE))
+    x = jnp.asarray(alpha * x0 + std * eps, jnp.float32)
+    flow, v = MEANS["flow"], MEANS["velocity"]
+    off = alpha * (std * eps - alpha * x0)
+
+    def read(meaning, mean):
+        output = jnp.asarray(mean(alpha, std, x0, eps), jnp.float32)
+        return Target(output, sde, meaning, _given).denoiser.eps(x, t) - eps
+
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(read(Flow(), flow), 0 * eps, **close)
+    np.testing.assert_allclose(read(Velocity(), v), 0 * eps, **close)
+    total = alpha**2 + std**2
+    np.testing.assert_allclose(read(Velocity(), flow), off / total, **close)
+    np.testing.assert_allclose(read(Flow(), v), -off, **close)
+
+
+def test_a_flow_told_backwards_is_the_same_flow():
+    """SiT: time 1 - t, and x0 - eps. SD3: 1000 t, and eps - x0."""
+    sde = RectifiedFlow()
+    mean, covariance = random_gaussian(SHAPE)
+    backwards = Flow(scale=-1.0, offset=1.0, reverse=True)
+    targets = [
+        gaussian_target(sde, mean, covariance, meaning)
+        for meaning in (Flow(scale=1000.0), backwards)
+    ]
+    x = jnp.asarray(np.random.default_rng(5).normal(size=SHAPE), jnp.float32)
+    for t in (0.1, 0.5, 0.9):
+        forth, back = (target.denoiser.eps(x, t) for target in targets)
+        np.testing.assert_allclose(forth, back, rtol=1e-4, atol=1e-5)
+        outputs = [
+            target.apply(target.params, x[None], label)
+            for target, label in zip(
+                targets, (jnp.asarray([1000 * t]), jnp.asarray([1 - t])), strict=True
+            )
+        ]
+        np.testing.assert_allclose(outputs[0], -outputs[1], rtol=1e-4, atol=1e-4)
 
 
 def test_karras_scales_the_input_to_unit_variance():

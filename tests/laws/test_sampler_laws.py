@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from score_mia.sampling import SAMPLERS, sample
-from score_mia.sde import SMLD, VE, VP, SubVP
+from score_mia.sde import SMLD, VE, VP, RectifiedFlow, SubVP
 from tests.oracles import gaussian_target, marginal, random_gaussian
 
 SHAPE = (1, 3, 1)
@@ -27,7 +27,10 @@ def prepared(name):
     return SAMPLERS[name](**fields.get(name, {"steps": 150}))
 
 
-@pytest.mark.parametrize("sde", [VP(), SMLD(), SubVP(start=1e-2)], ids=str)
+PROCESSES = [VP(), SMLD(), SubVP(start=1e-2), RectifiedFlow()]
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=str)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samples_have_the_datas_mean_and_covariance(name, sde):
     if name == "ode" and type(sde) is not VP:

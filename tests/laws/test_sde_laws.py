@@ -332,6 +332,7 @@ class Own(VP):
         ),
         ({"name": "ve"}, {"name": "score", "label": "std"}, 0.0),
         ({"name": "edm"}, {"name": "karras"}, -1.0),
+        ({"name": "rectified_flow"}, {"name": "flow", "scale": 1000.0}, -1.0),
         (
             {"name": f"{__name__}:Own"},
             {"name": "velocity", "label": "time", "scale": -1.0, "offset": 1.0},
