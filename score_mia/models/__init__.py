@@ -11,6 +11,7 @@ from score_mia.models.client import Client
 from score_mia.models.folder import Diffusers
 from score_mia.models.memory import InMemory
 from score_mia.models.protocol import Described, Model, Order
+from score_mia.models.pytorch_ddpm import PytorchDdpm
 from score_mia.models.reading import Called, ScoreSde, origin
 from score_mia.models.trained import Trained
 
@@ -18,6 +19,7 @@ MODELS = {
     "trained": Trained,
     "score_sde": ScoreSde,
     "diffusers": Diffusers,
+    "pytorch_ddpm": PytorchDdpm,
     "callable": Called,
     "memory": InMemory,
     "client": Client,
@@ -32,6 +34,7 @@ __all__ = [
     "InMemory",
     "Model",
     "Order",
+    "PytorchDdpm",
     "ScoreSde",
     "Trained",
     "origin",
