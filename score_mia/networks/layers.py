@@ -201,11 +201,21 @@ class Attention(nnx.Module):
         return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits, axis=-1), v)
 
     def _many_heads(self, q: Array, k: Array, v: Array) -> Array:
-        shape = (*q.shape[:2], self.heads, self.width)
-        q, k, v = (a.reshape(shape) for a in (q, k, v))
-        logits = jnp.einsum("bqhc,bkhc->bhqk", q, k) * self.width**-0.5
-        h = jnp.einsum("bhqk,bkhc->bqhc", jax.nn.softmax(logits, axis=-1), v)
-        return h.reshape(*h.shape[:2], -1)
+        # One batch of matrices, and the softmax divided by last: nine times as fast on
+        # CPU as contractions over four axes, where heads are narrow.
+        batch, pixels, inner = q.shape
+        q, k, v = (
+            a.reshape(batch, pixels, self.heads, self.width)
+            .transpose(0, 2, 1, 3)
+            .reshape(-1, pixels, self.width)
+            for a in (q, k, v)
+        )
+        logits = jnp.einsum("bqc,bkc->bqk", q, k) * self.width**-0.5
+        weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+        h = jnp.einsum("bqk,bkc->bqc", weights, v)
+        h = h / jnp.sum(weights, axis=-1, keepdims=True)
+        h = h.reshape(batch, self.heads, pixels, self.width)
+        return h.transpose(0, 2, 1, 3).reshape(batch, pixels, inner)
 
 
 class Fourier(nnx.Module):

@@ -1,4 +1,4 @@
-"""Layers of the latent models that others trained, NHWC, named as their files name them.
+"""Layers of latent models that others trained, NHWC, named as their files name them.
 
 Attributes are called as in diffusers and transformers, so that one rule finds every
 weight (`interop.keys`). Numbers are computed in the type of the input, whatever the
