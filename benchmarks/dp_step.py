@@ -78,16 +78,20 @@ def steps(config: TrainConfig, gradient_of: Callable | None = None) -> Steps:
     p = parts(SPEC if private is None else dp.private_spec(SPEC))
     params = p.network.init(jax.random.key(0))
     layout, mesh = Layout(params), device.mesh(1)
-    target = Target(None, p.sde, p.parameterisation, p.network.apply, p.codec)
+
+    def join(frozen: Any, trained: Any) -> Target:
+        del frozen
+        return p.target(trained)
+
     if private is None:
         batches = Batches(n, config.batch, config.seed)
         optimiser = make_optimiser(config)
-        gradient = make_gradient(target, layout, config.objective)
+        gradient = make_gradient(join, layout, config.objective)
     else:
         batches = dp.make_batches(config, private)
         optimiser = make_optimiser(config, dp.make_privatiser(config, private))
         gradient_of = gradient_of or dp.make_private_gradient
-        gradient = gradient_of(target, layout, config, private, mesh)
+        gradient = gradient_of(join, layout, config, private, mesh)
     program = make_program(make_step(gradient, optimiser, config), mesh, True)
     images = np.random.default_rng(0).random((n, *SPEC["shape"]), np.float32)
     data, key = Batch(jnp.asarray(images)), jax.random.key(1)
@@ -110,15 +114,14 @@ def steps(config: TrainConfig, gradient_of: Callable | None = None) -> Steps:
         step += 1
 
 
-def by_jax_privacy(target: Any, layout: Any, config: Any, m: Any, mesh: Any) -> Any:
+def by_jax_privacy(join: Any, layout: Any, config: Any, m: Any, mesh: Any) -> Any:
     """The private gradient with `jax_privacy.clipped_grad` in microbatches of 8."""
     import jax_privacy
 
     objective, size = config.objective, -(-m.capacity // 8) * 8
 
     def loss(vector: Any, image: Any, key: Any) -> Any:
-        known = dataclasses.replace(target, params=layout.unravel(vector))
-        return objective(known, image, key)
+        return objective(join({}, layout.unravel(vector)), image, key)
 
     clipped = jax_privacy.clipped_grad(
         loss,
@@ -132,7 +135,8 @@ def by_jax_privacy(target: Any, layout: Any, config: Any, m: Any, mesh: Any) -> 
     # It takes rows i, i + size / 8, ... together; so do real rows come first.
     order = np.arange(size).reshape(-1, 8).T.ravel()
 
-    def gradient(vector: Any, batch: Any, key: Any) -> Any:
+    def gradient(frozen: Any, vector: Any, batch: Any, key: Any) -> Any:
+        del frozen
         fill = ((0, size - m.capacity), (0, 0), (0, 0), (0, 0))
         images = jnp.pad(batch.images, fill)[order]
         real = jnp.pad(batch.real, fill[0])[order]

@@ -9,12 +9,14 @@ from math import prod
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from score_mia import cli
 from score_mia.auditing import plan as build
 from score_mia.auditing import study
+from score_mia.check import UserError
 from score_mia.interop import from_score_sde_config
 from score_mia.networks import NETWORKS
 from score_mia.parameterisation import PARAMETERISATIONS
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     p.relative_to(ROOT / "configs").as_posix()
     for p in (ROOT / "configs").rglob("*.py")
-    if not p.name.startswith("_") and p.name != "study.py"
+    if not p.name.startswith("_") and p.name not in ("study.py", "finetune.py")
 )
 PAPER = [name for name in CONFIGS if name.startswith("paper/")]
 SAME = {
@@ -60,7 +62,10 @@ def traced(name, arg, size):
 
     def gradient(params, image, key):
         def loss(params):
-            return plan.train.objective(model.target(params), image, key)
+            told = None
+            if model.conditioner is not None:
+                told = jnp.asarray(model.conditioner.null())
+            return plan.train.objective(model.target(params), image, key, told)
 
         return jax.grad(loss)(params)
 
@@ -83,6 +88,14 @@ def test_builds_and_traces(name, arg):
     assert jax.tree.structure(gradient) == jax.tree.structure(params)
     for one, other in zip(*map(jax.tree.leaves, (gradient, params)), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def test_the_fine_tuning_begins_where_the_pre_training_ends(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"runs/text/base: does not exist"):
+        build.plan(config("text/finetune.py"))
+    first = build.plan(config("text/pretrain.py", "smoke"))
+    assert first.split(first.source()).counts["nonmembers"] == 200
 
 
 @pytest.mark.parametrize("arg", ["", "smoke"])

@@ -6,19 +6,24 @@
 The question of Pang & Wang: who of 250 members and 400 others was in the fine-tuning?
 """
 
+from pathlib import Path
+from runpy import run_path
+
 from ml_collections import ConfigDict
 
-from configs.text import pretrain
+pretrain = run_path(str(Path(__file__).parent / "pretrain.py"))
 
 
 def get_config(arg: str = "") -> ConfigDict:
     smoke = arg == "smoke"
-    config = pretrain.get_config(arg)
+    config = pretrain["get_config"](arg)
     config.title = "A text-conditional DDPM, fine-tuned on 250 captioned emoji"
     config.split.members = "members"
     config.split.nonmembers = "nonmembers"
     base = "runs/text/smoke" if smoke else "runs/text/base"
-    config.target = dict(start=base)
+    config.target = dict(name="finetuned", base=base)
+    for section in ("sde", "network", "codec", "conditioner"):
+        del config[section]  # the base says them
     config.train.update(
         steps=20 if smoke else 1000, learning_rate=3e-4, warmup=50, ema=0.99
     )

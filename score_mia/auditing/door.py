@@ -65,12 +65,13 @@ def load(path: str | Path, **spec: Any) -> Target:
         from score_mia.interop import load_score_sde
 
         return load_score_sde(path, spec)
-    if any((path / name).is_file() for name in ("model_index.json", "config.json")):
-        if not (path / "split.npz").exists():  # a workdir has a config.json as well
-            from score_mia.interop.diffusers import read_folder
+    of_diffusers = ("model_index.json", "config.json")
+    workdir = (path / "split.npz").exists()  # which has a config.json as well
+    if not workdir and any((path / name).is_file() for name in of_diffusers):
+        from score_mia.interop.diffusers import read_folder
 
-            given = read_folder(path, place=jnp.asarray)
-            return parts(given.spec).target(given.params)
+        given = read_folder(path, place=jnp.asarray)
+        return parts(given.spec).target(given.params)
     folder = path / "target" if (path / "target" / "target.json").exists() else path
     allowed = [s["name"] for s in spec.values() if isinstance(s, Mapping)]
     return load_target(folder, allow=allowed)

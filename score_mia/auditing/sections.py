@@ -65,6 +65,7 @@ def resolve(config: Any) -> dict[str, Any]:
 
 _SECTIONS = {
     "trained": (("sde", "network", "train"), ()),
+    "finetuned": (("sde", "network", "train"), ()),
     "client": ((), (*OF_TARGET, "quality", "sampler")),
 }
 """Sections that a kind of target needs, and those that mean nothing to it."""
@@ -80,7 +81,8 @@ def _described(config: Mapping[str, Any]) -> dict[str, Any]:
     own = isinstance(kind, type) and issubclass(kind, Described)
     if not own or {*FAMILIES[:4]} <= config.keys():
         return dict(config)
-    return {**make("target", MODELS, entry).sections(), **config}
+    given = {"train": None} if issubclass(kind, Trained) else {}
+    return {**make("target", MODELS, entry, **given).sections(), **config}
 
 
 def _convention(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,8 +114,9 @@ def shadow(work: Work, number: int) -> Shadow:
     split = config.split(work.split, number, work.plan.seed)
     seed = (trained.train.seed + 1 + number) % (1 + SEEDS[1])
     settings = dataclasses.replace(trained.train, seed=seed, snapshot_every=None)
-    start = config.base if isinstance(config.base, str) else trained.start
-    model = Trained(settings, start=start)
+    model = dataclasses.replace(trained, train=settings, snapshot="last")
+    if isinstance(config.base, str):
+        model = Trained(settings, start=config.base)
     own = dataclasses.replace(_kind(work.plan), target=model)
     made = {
         "spec": own.spec(work.source.shape),

@@ -8,6 +8,7 @@ call="my_package.mine:function")` for a function that returns an `interop.Foreig
 """
 
 from score_mia.models.client import Client
+from score_mia.models.finetuned import Finetuned
 from score_mia.models.folder import Diffusers
 from score_mia.models.memory import InMemory
 from score_mia.models.protocol import Described, Model, Order
@@ -17,6 +18,7 @@ from score_mia.models.trained import Trained
 
 MODELS = {
     "trained": Trained,
+    "finetuned": Finetuned,
     "score_sde": ScoreSde,
     "diffusers": Diffusers,
     "pytorch_ddpm": PytorchDdpm,
@@ -31,6 +33,7 @@ __all__ = [
     "Client",
     "Described",
     "Diffusers",
+    "Finetuned",
     "InMemory",
     "Model",
     "Order",

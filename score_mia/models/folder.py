@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from score_mia.check import UserError, one_of, require
-from score_mia.interop import diffusers
+from score_mia.interop import Foreign, diffusers
+from score_mia.interop.lora import Lora
 from score_mia.models.protocol import Order
 from score_mia.models.reading import adopt, origin
+from score_mia.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Diffusers:
 
     Attributes:
       folder: with model_index.json, or with config.json and the weights.
+      lora: file or folder of low-rank adapters that are merged as the weights are read
+        (`interop.lora`); None for none.
+      lora_scale: what their change is multiplied by.
       variant: which weights of several, such as "fp16".
       dtype: of the weights in memory: "float32" or "bfloat16".
       options: fields of the network that are set otherwise than the folder does, such
@@ -31,6 +36,8 @@ class Diffusers:
     """
 
     folder: str
+    lora: str | None = None
+    lora_scale: float = 1.0
     variant: str = ""
     dtype: str = "float32"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -61,13 +68,21 @@ class Diffusers:
         remedy = "resize the data (data.size), or say target.any_size=True"
         same = self.any_size or own == asked
         require(same, f"images of shape {asked}", problem, remedy)
-        how: Any = {"dtype": self.dtype, "variant": self.variant}
-        return adopt(
-            folder,
-            order,
-            lambda: diffusers.read_folder(self.folder, order.spec, **how),
-            diffusers.origin(self.folder, **how),
-        )
+        return adopt(folder, order, lambda: self.read(order.spec), self.origin)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What tells these weights from others; no number is turned."""
+        return diffusers.origin(self.folder, **self._how)
+
+    def read(self, spec: Spec) -> Foreign:
+        """The model, taken for what a spec says."""
+        return diffusers.read_folder(self.folder, spec, **self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        lora = None if self.lora is None else Lora(self.lora, self.lora_scale)
+        return {"dtype": self.dtype, "variant": self.variant, "lora": lora}
 
 
 def _gone() -> Any:

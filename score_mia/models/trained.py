@@ -42,7 +42,7 @@ class Trained:
         """Digest of the parameters that training begins with; None for fresh ones."""
         if self.start is None:
             return None
-        return describe(_place(self.start))["digest"]["ema"]
+        return describe(place(self.start))["digest"]["ema"]
 
     @property
     def metric(self) -> str | None:
@@ -66,7 +66,7 @@ class Trained:
         if origin(folder) is None:
             start, about = None, order.provenance
             if self.start is not None:
-                start = load_target(_place(self.start), allow=names(order.spec)).params
+                start = load_target(place(self.start), allow=names(order.spec)).tree
                 about = {**about, "start": self.begins_with}
             train(
                 order.spec,
@@ -80,7 +80,7 @@ class Trained:
         return self.train.steps
 
 
-def _place(start: str) -> Path:
+def place(start: str) -> Path:
     """The folder of a target: that of a workdir, or the one given."""
     inner = Path(start) / "target"
     return inner if inner.is_dir() else Path(start)

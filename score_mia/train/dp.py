@@ -28,11 +28,10 @@ from jaxtyping import Key as TypedKeys
 from score_mia.arrays import Key, Params, Scalar
 from score_mia.check import require
 from score_mia.data.loader import PoissonBatches
-from score_mia.target import Target
 from score_mia.train import accounting
 from score_mia.train.accounting import Mechanism
 from score_mia.train.config import Privacy, TrainConfig
-from score_mia.train.step import Batch, Gradient, Layout, Vector
+from score_mia.train.step import Batch, Gradient, Join, Layout, Vector
 
 Keys = TypedKeys[Array, "..."]
 
@@ -122,7 +121,7 @@ def make_privatiser(config: TrainConfig, m: Mechanism) -> optax.GradientTransfor
 
 
 def make_private_gradient(
-    target: Target, layout: Layout, config: TrainConfig, m: Mechanism, mesh: Mesh
+    join: Join, layout: Layout, config: TrainConfig, m: Mechanism, mesh: Mesh
 ) -> Gradient:
     """The clipped sum over a batch, divided by the expected number of its images.
 
@@ -133,19 +132,24 @@ def make_private_gradient(
     usual = 8 if jax.default_backend() == "cpu" else 32
     clip = math.inf if dp.control == "noise_only" else float(dp.clip)
 
-    def one(params: Params, image: Any, condition: Any, key: Key) -> Scalar:
-        model = dataclasses.replace(target, params=params)
-        return objective(model, image, key, condition=condition)
+    def summed(frozen: Params, params: Params, batch: Batch, keys: Keys) -> Any:
+        def one(params: Params, image: Any, condition: Any, key: Key) -> Scalar:
+            model = join(frozen, params)
+            return objective(model, image, key, condition=condition)
 
-    summed = functools.partial(clipped_sum, one, clip, dp.microbatch or usual)
+        return clipped_sum(one, clip, dp.microbatch or usual, params, batch, keys)
+
     dealt = _deal(summed, mesh)
 
-    def gradient(params: Vector, batch: Batch, key: Key) -> tuple[Scalar, Vector]:
+    def gradient(
+        frozen: Params, params: Vector, batch: Batch, key: Key
+    ) -> tuple[Scalar, Vector]:
         real = batch.real
         if real is None:
             real = jnp.ones(len(batch.images), bool)
         keys = jax.random.split(key, len(batch.images))
-        loss, total = dealt(layout.unravel(params), batch._replace(real=real), keys)
+        batch = batch._replace(real=real)
+        loss, total = dealt(frozen, layout.unravel(params), batch, keys)
         return loss / m.expected, layout.ravel(total) / m.expected
 
     return gradient
@@ -160,23 +164,23 @@ def _deal(summed: Callable, mesh: Mesh) -> Callable:
     devices = mesh.size
     whole, turns = PartitionSpec(), PartitionSpec(None, "data")
 
-    def local(params: Params, batch: Batch, keys: Keys) -> Any:
+    def local(frozen: Params, params: Params, batch: Batch, keys: Keys) -> Any:
         own = jax.tree.map(lambda a: a[:, 0], (batch, keys))
-        return jax.lax.psum(summed(params, *own), "data")
+        return jax.lax.psum(summed(frozen, params, *own), "data")
 
     spread = jax.shard_map(
         local,
         mesh=mesh,
-        in_specs=(whole, turns, turns),
+        in_specs=(whole, whole, turns, turns),
         out_specs=whole,
         check_vma=False,
     )
 
-    def total(params: Params, batch: Batch, keys: Keys) -> Any:
+    def total(frozen: Params, params: Params, batch: Batch, keys: Keys) -> Any:
         rows = jax.tree.map(
             lambda a: a.reshape(-1, devices, *a.shape[1:]), (batch, keys)
         )
-        return spread(params, *rows)
+        return spread(frozen, params, *rows)
 
     return total
 

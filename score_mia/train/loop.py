@@ -26,16 +26,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from score_mia import checkpoint, device
-from score_mia.arrays import Params
+from score_mia.arrays import Key, Params
 from score_mia.check import UserError, finite, require
 from score_mia.data.loader import Batches, PoissonBatches
 from score_mia.files import Facts, digest
 from score_mia.progress import Progress
 from score_mia.sde import SDE
 from score_mia.spec import Parts, names, parts
-from score_mia.target import Target
+from score_mia.target import LearnedCodec, Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
+from score_mia.train.adapt import Adaptation, Start, whole
 from score_mia.train.config import TrainConfig
 from score_mia.train.step import (
     Batch,
@@ -62,7 +63,7 @@ def train(
     conditions: Any = None,
     provenance: Facts | None = None,
     devices: int | None = None,
-    start: Params | None = None,
+    start: Params | Start | None = None,
 ) -> Target:
     """Train a target, or go on where an earlier call was stopped.
 
@@ -75,7 +76,8 @@ def train(
       conditions: pytree of integer arrays [n, ...], for a conditional network.
       provenance: JSON values to keep with the target (config and split digests, ...).
       devices: devices to spread a batch over; None for as many as divide it.
-      start: parameters to begin with; None for fresh ones.
+      start: the tree of the model to begin with (`Target.tree`), and, as a `Start`,
+        what of it is trained; None for fresh parameters.
 
     Returns:
       The finished target, with averaged parameters.
@@ -89,8 +91,9 @@ def train(
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, conditions, p.shape)
     config.check_shape(p.shape)
-    given = images if start is None else (images, start)
-    identity = run_identity(spec, config, p.sde, given, conditions)
+    begin = start if isinstance(start, Start) else Start(start)
+    given = images if begin.tree is None else (images, begin.tree)
+    identity = run_identity(spec, config, p.sde, given, conditions, *begin.told)
     about = {
         **(provenance or {}),
         "train": config.record(p.sde.clock),
@@ -99,17 +102,15 @@ def train(
     }
     if _is_done(folder, spec, config, about):
         return checkpoint.load_target(folder, allow=trusted)
-    run = _Run.prepare(p, config, images, conditions, devices)
-    if start is not None:
-        run = run.started(start)
+    run = _Run.prepare(p, config, Batch(images, conditions), devices, begin)
     state, seconds = run.resume(folder, identity)
-    start = int(state.step)
-    log.truncate(folder / "train.jsonl", start)
+    done = int(state.step)
+    log.truncate(folder / "train.jsonl", done)
     keeper = _Keeper(folder, spec, about, run, seconds)
-    with Progress("train", config.steps, "steps", start) as progress:
-        if start:
-            progress.note(f"training goes on from step {start}")
-        if start < config.steps:
+    with Progress("train", config.steps, "steps", done) as progress:
+        if done:
+            progress.note(f"training goes on from step {done}")
+        if done < config.steps:
             state = _loop(run, state, keeper, progress)
         keeper.save(state, keeper.folder)
     return checkpoint.load_target(folder, allow=trusted)
@@ -157,7 +158,8 @@ class _Run:
     """The fixed things of one run: programs, data, layout."""
 
     config: TrainConfig
-    network: Any
+    parts: Parts
+    adapt: Adaptation
     layout: Layout
     optimiser: Any
     program: Any
@@ -173,10 +175,11 @@ class _Run:
     def prepare(
         p: Parts,
         config: TrainConfig,
-        images: np.ndarray,
-        conditions: Any,
+        data: Batch,
         devices: int | None,
+        begin: Start,
     ) -> _Run:
+        images, adapt = data.images, begin.adapt or whole(p)
         private = None if config.dp is None else dp.mechanism(config, len(images))
         if private is None:
             batches = Batches(len(images), config.batch, config.seed)
@@ -186,20 +189,26 @@ class _Run:
             optimiser = make_optimiser(config, dp.make_privatiser(config, private))
         available = min(devices or jax.local_device_count(), jax.local_device_count())
         mesh = device.mesh(math.gcd(batches.size, available))
-        layout = Layout(_float32(jax.eval_shape(p.network.init, jax.random.key(0))))
-        template = p.target(None)
+        trained = jax.eval_shape(
+            lambda k: adapt.split(p.init(k), k)[1], jax.random.key(0)
+        )
+        layout = Layout(_float32(trained))
+
+        def join(frozen: Params, trained: Params) -> Target:
+            return p.target(adapt.join(frozen, trained))
+
         if private is None:
-            gradient = make_gradient(template, layout, config.objective)
+            gradient = make_gradient(join, layout, config.objective)
         else:
-            gradient = dp.make_private_gradient(template, layout, config, private, mesh)
+            gradient = dp.make_private_gradient(join, layout, config, private, mesh)
         indexed = images.nbytes <= RESIDENT_BYTES
-        data = Batch(images, conditions)
         if indexed:
             data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
         usual = 1 if jax.default_backend() == "cpu" else STEPS_PER_CALL
-        return _Run(
+        run = _Run(
             config=config,
-            network=p.network,
+            parts=p,
+            adapt=adapt,
             layout=layout,
             optimiser=optimiser,
             program=make_program(make_step(gradient, optimiser, config), mesh, indexed),
@@ -210,10 +219,11 @@ class _Run:
             chunk=config.steps_per_call or usual,
             mechanism=private,
         )
+        return run if begin.tree is None else run.started(begin.tree)
 
     def started(self, start: Params) -> _Run:
         """The run from these parameters on; refused if they are another network's."""
-        shapes = jax.eval_shape(self.network.init, jax.random.key(0))
+        shapes = jax.eval_shape(self.parts.init, jax.random.key(0))
         mine, given = (
             [(str(path), leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)]
             for tree in (shapes, start)
@@ -233,14 +243,36 @@ class _Run:
         # stays: another key is another training, and every committed number another.
         key = jax.random.fold_in(jax.random.key(self.config.seed), 0x1217)
         if self.start is None:
-            params = device.jit(lambda k: self.layout.ravel(self.network.init(k)))(key)
+            params = device.jit(self._fresh)(key)
         else:
-            params = device.jit(self.layout.ravel)(self.start)
+            params = device.jit(self._begun)(self.start, key)
         fresh = State(
             params, params, self.optimiser.init(params), jnp.zeros((), jnp.int32)
         )
         # A donated buffer must not be held twice.
-        return jax.tree.map(jnp.copy, self.put(fresh))
+        return self.completed(jax.tree.map(jnp.copy, self.put(fresh)))
+
+    def _fresh(self, key: Key) -> Any:
+        problem, remedy = "has no parameters to begin with", "name its base"
+        learned = isinstance(self.parts.codec, LearnedCodec)
+        require(not learned, "a learned codec", problem, remedy)
+        return self.layout.ravel(self.adapt.split(self.parts.init(key), key)[1])
+
+    def _begun(self, tree: Params, key: Key) -> Any:
+        return self.layout.ravel(self.adapt.split(tree, key)[1])
+
+    def completed(self, state: State) -> State:
+        """The state with what is not trained, which no training state keeps."""
+        if self.start is None:
+            return state
+        frozen = self.adapt.split(self.start, jax.random.key(0))[0]
+        frozen = jax.tree.map(jnp.copy, self.put(frozen))
+        return dataclasses.replace(state, frozen=frozen)
+
+    def whole(self, state: State, vector: Any) -> Params:
+        """The model's tree of one of the state's vectors."""
+        trained = self.layout.unravel(vector)
+        return device.jit(self.adapt.join)(state.frozen, trained)
 
     def abstract(self) -> State:
         """Shapes of the state, without making one."""
@@ -262,7 +294,7 @@ class _Run:
         state = jax.tree.unflatten(
             jax.tree.structure(shapes), jax.tree.leaves(found.tree)
         )
-        return self.put(state), float(found.record.get("seconds", 0.0))
+        return self.completed(self.put(state)), float(found.record.get("seconds", 0.0))
 
     def inputs(self, step: int, count: int) -> tuple[Batch, Any]:
         """What the program is given for `count` steps from this one."""
@@ -337,15 +369,18 @@ class _Keeper:
             about["privacy"] = dp.record(
                 self.run.config, self.run.mechanism, int(state.step)
             )
-        unravel = self.run.layout.unravel
-        checkpoint.save_target(
-            folder, self.spec, unravel(state.params), unravel(state.ema), about
+        last, average = (
+            self.run.whole(state, vector) for vector in (state.params, state.ema)
         )
+        checkpoint.save_target(folder, self.spec, last, average, about)
 
 
 def as_tree(state: State) -> dict[str, Any]:
-    """The state as the nested dict that is written; leaf order is the state's."""
-    leaves = jax.tree.leaves(state)
+    """The state as the nested dict that is written; leaf order is the state's.
+
+    What is not trained is left out: it is the base model's.
+    """
+    leaves = jax.tree.leaves(dataclasses.replace(state, frozen={}))
     return {f"{i:02d}": leaf for i, leaf in enumerate(leaves)}
 
 
@@ -382,13 +417,13 @@ def _check_data(
 
 
 def run_identity(
-    spec: Facts, config: TrainConfig, sde: SDE, images: Any, conditions: Any
+    spec: Facts, config: TrainConfig, sde: SDE, images: Any, conditions: Any, *how: str
 ) -> str:
     """Digest of everything that decides the result; `images` may be several arrays."""
     science = config.science(sde.clock)
     told = json.dumps([spec, science], sort_keys=True, default=dict)
     given = jax.tree.leaves((images, conditions))
-    return digest(told, *map(np.asarray, given))
+    return digest(told, *map(np.asarray, given), *how)
 
 
 def _require_same_run(folder: Path, found: Any, identity: str) -> None:

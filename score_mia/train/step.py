@@ -51,6 +51,7 @@ class State:
       ema: [p], their moving average.
       optimiser: the optax state.
       step: number of finished steps, int32.
+      frozen: what of the model is not trained; {} if all of it is.
 
     Its fields also hold shapes and shardings, as JAX fills pytrees with them.
     """
@@ -59,10 +60,14 @@ class State:
     ema: Any
     optimiser: Any
     step: Any
+    frozen: Any = dataclasses.field(default_factory=dict)
 
 
-Gradient = Callable[[Vector, Batch, Key], tuple[Scalar, Vector]]
-"""`gradient(params, batch, key) -> (loss, gradient of it)`."""
+Gradient = Callable[[Params, Vector, Batch, Key], tuple[Scalar, Vector]]
+"""`gradient(frozen, params, batch, key) -> (loss, its gradient in params)`."""
+
+Join = Callable[[Params, Params], Target]
+"""`join(frozen, trained) -> the target that they make`; pure."""
 
 Step = Callable[[State, Batch, Key], tuple[State, Scalar]]
 """`step(state, batch, key) -> (next state, loss)`; the key is the whole run's."""
@@ -125,17 +130,24 @@ def make_optimiser(
     return optax.chain(*stages)
 
 
-def make_gradient(target: Target, layout: Layout, objective: Objective) -> Gradient:
-    """Gradient of the mean loss of a batch; `target.params` is not looked at."""
+def make_gradient(join: Join, layout: Layout, objective: Objective) -> Gradient:
+    """Gradient of the mean loss of a batch in what is trained."""
 
-    def loss(params: Vector, batch: Batch, key: Key) -> Scalar:
-        known = dataclasses.replace(target, params=layout.unravel(params))
+    def loss(params: Vector, frozen: Params, batch: Batch, key: Key) -> Scalar:
+        known = join(frozen, layout.unravel(params))
         keys = jax.random.split(key, len(batch.images))
         axes = (None, 0, 0, None if batch.conditions is None else 0)
         per_image = jax.vmap(objective, axes)
         return jnp.mean(per_image(known, batch.images, keys, batch.conditions))
 
-    return jax.value_and_grad(loss)
+    value_and_grad = jax.value_and_grad(loss)
+
+    def gradient(
+        frozen: Params, params: Vector, batch: Batch, key: Key
+    ) -> tuple[Scalar, Vector]:
+        return value_and_grad(params, frozen, batch, key)
+
+    return gradient
 
 
 def ema_decay(config: TrainConfig, updates: Int[Array, ""]) -> Scalar:
@@ -152,13 +164,14 @@ def make_step(
     """The step function: pure, unjitted, one batch."""
 
     def step(state: State, batch: Batch, key: Key) -> tuple[State, Scalar]:
-        loss, grad = gradient(state.params, batch, jax.random.fold_in(key, state.step))
+        own = jax.random.fold_in(key, state.step)
+        loss, grad = gradient(state.frozen, state.params, batch, own)
         with jax.numpy_dtype_promotion("standard"):  # optax: float ** int32
             update, moments = optimiser.update(grad, state.optimiser, state.params)
         params = state.params + update
         done = state.step + 1
         ema = state.ema + (1.0 - ema_decay(config, done)) * (params - state.ema)
-        return State(params, ema, moments, done), loss
+        return State(params, ema, moments, done, state.frozen), loss
 
     return step
 

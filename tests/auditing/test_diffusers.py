@@ -1,4 +1,4 @@
-"""Folders of diffusers through the whole audit: told by one line, attacked three ways."""
+"""Folders of diffusers through the audit: told by one line, attacked three ways."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_same_from_python(done, tmp_path):
 
 
 def test_the_workdir_needs_the_folder_no_more(done, tmp_path):
-    folder, workdir = done
+    folder, _ = done
     moved = tmp_path / "models" / folder.name
     shutil.copytree(folder, moved)
     copy = tmp_path / "run"
@@ -129,3 +129,33 @@ def test_a_caption_that_is_too_long_is_told(tmp_path):
     )
     with pytest.raises(UserError, match="tokens, more than the model's 8; shorten it"):
         stages.run(planning.plan(config), tmp_path / "run")
+
+
+def tuned(adapt, **train):
+    """The tiny Stable Diffusion, fine-tuned on the members."""
+    config = get_config(MODELS / "sd1")
+    base = dict(name="diffusers", folder=str(MODELS / "sd1"))
+    config["target"] = dict(name="finetuned", base=base, adapt=adapt, rank=2)
+    config["train"] = dict(
+        steps=2, batch=2, warmup=0, checkpoint_every=1, snapshot_every=1, **train
+    )
+    config["attacks"] = {"loss": config["attacks"]["loss"]}
+    return config
+
+
+@pytest.mark.parametrize(
+    ("adapt", "train"), [("lora", {"dp": dict(epsilon=8.0, delta=1e-3)}), ("full", {})]
+)
+def test_a_fine_tuned_one_is_a_target_like_any_other(adapt, train, tmp_path):
+    config = tuned(adapt, **train)
+    stages.run(planning.plan(config), tmp_path)
+    result = AuditResult.load(tmp_path)
+    assert result.attacks["loss"].failed is None
+    assert (result.target.privacy is not None) == bool(train)
+    assert (tmp_path / "target" / "snapshots" / "step-000001").is_dir()
+    base, whole = score_mia.load(MODELS / "sd1"), score_mia.load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, whole.codec.params, base.codec.params)
+    other = {**config, "target": {**config["target"], "rank": 3}}
+    if adapt == "lora":
+        with pytest.raises(UserError, match=r"target\.start"):
+            open_work(planning.plan(other), tmp_path)

@@ -36,7 +36,7 @@ from score_mia.train.step import (
     make_step,
     take,
 )
-from tests.train.toys import MLP, images
+from tests.train.toys import MLP, images, joined
 
 pytest.importorskip("jax_privacy")
 
@@ -91,8 +91,8 @@ def gradient_of(config, rows=24, devices=1):
     target, layout, vector = net()
     m = dp.mechanism(config, rows)
     mesh = device.mesh(devices)
-    made = jax.jit(dp.make_private_gradient(target, layout, config, m, mesh))
-    return lambda batch, key=KEY: made(vector, batch, key), m
+    made = jax.jit(dp.make_private_gradient(joined(target), layout, config, m, mesh))
+    return lambda batch, key=KEY: made({}, vector, batch, key), m
 
 
 KEY = jax.random.key(11)
@@ -163,8 +163,8 @@ def test_infinite_clip_and_no_noise_are_a_plain_step():
     target, layout, vector = net()
     m = dp.mechanism(config, 8)
     assert (m.rate, m.expected, m.noise_multiplier) == (1.0, 8.0, 0.0)
-    ours = dp.make_private_gradient(target, layout, config, m, device.mesh(1))
-    plain = make_gradient(target, layout, config.objective)
+    ours = dp.make_private_gradient(joined(target), layout, config, m, device.mesh(1))
+    plain = make_gradient(joined(target), layout, config.objective)
     ends = []
     for gradient, optimiser in (
         (ours, make_optimiser(config, dp.make_privatiser(config, m))),

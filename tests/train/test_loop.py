@@ -18,6 +18,7 @@ from score_mia.checkpoint import describe, load_target
 from score_mia.train import loop
 from score_mia.train.config import TrainConfig
 from score_mia.train.loop import stops, train
+from score_mia.train.step import Batch
 from tests.train.toys import AFFINE, MLP, images
 
 ROOT = Path(__file__).parents[2]
@@ -151,14 +152,19 @@ def test_how_steps_are_run_changes_nothing(
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
 
 
+def _prepared(config):
+    p = loop.parts(MLP)
+    return loop._Run.prepare(p, config, Batch(IMAGES), None, loop.Start(None))
+
+
 def test_batches_are_spread_over_all_devices(tmp_path):
-    run = loop._Run.prepare(loop.parts(MLP), CONFIG, IMAGES, None, None)
+    run = _prepared(CONFIG)
     assert run.mesh.size == 4
     rows = run.inputs(0, 1)[1]
     assert len({s.device for s in rows.addressable_shards}) == 4
     assert rows.addressable_shards[0].data.shape == (2,)
     odd = dataclasses.replace(CONFIG, batch=6)
-    assert loop._Run.prepare(loop.parts(MLP), odd, IMAGES, None, None).mesh.size == 2
+    assert _prepared(odd).mesh.size == 2
 
 
 def test_stops_do_not_depend_on_where_a_run_begins():

@@ -20,12 +20,12 @@ from score_mia.train.step import (
     make_optimiser,
     make_step,
 )
-from tests.train.toys import MLP, images
+from tests.train.toys import MLP, images, joined
 
 SLOPE = jnp.asarray([1.0, -2.0])
 
 
-def straight(params, batch, key):
+def straight(frozen, params, batch, key):
     """A loss whose gradient is constant."""
     return jnp.sum(params * SLOPE), SLOPE
 
@@ -121,15 +121,15 @@ def test_gradient_is_that_of_the_mean_over_images():
     layout, objective = Layout(target.params), Objective(reduce_mean=False)
     batch = Batch(jnp.asarray(images(3, (2, 2, 1))))
     vector, key = layout.ravel(target.params), jax.random.key(5)
-    gradient = jax.jit(make_gradient(target, layout, objective))
-    loss, grad = gradient(vector, batch, key)
+    gradient = jax.jit(make_gradient(joined(target), layout, objective))
+    loss, grad = gradient({}, vector, batch, key)
     keys = jax.random.split(key, 3)
     each = [objective(target, i, k) for i, k in zip(batch.images, keys, strict=True)]
     np.testing.assert_allclose(float(loss), np.mean(each), rtol=1e-5)
     direction = jax.random.normal(jax.random.key(1), vector.shape)
     h = 1e-2
-    ahead = gradient(vector + h * direction, batch, key)[0]
-    behind = gradient(vector - h * direction, batch, key)[0]
+    ahead = gradient({}, vector + h * direction, batch, key)[0]
+    behind = gradient({}, vector - h * direction, batch, key)[0]
     slope = float((ahead - behind) / (2 * h))
     np.testing.assert_allclose(float(grad @ direction), slope, rtol=5e-3)
 

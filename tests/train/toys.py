@@ -63,3 +63,8 @@ MLP = {
 def images(n, shape, seed=0):
     rng = np.random.default_rng(seed)
     return rng.uniform(size=(n, *shape)).astype(np.float32)
+
+
+def joined(target):
+    """What a gradient asks of a target all of whose parameters are trained."""
+    return lambda frozen, params: dataclasses.replace(target, params=params)

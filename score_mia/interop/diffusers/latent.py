@@ -86,7 +86,8 @@ def unet(config: Config) -> Entry:
     require(mirrored, f"{kind}: up_block_types", "are no mirror image", _REMEDY)
     same_ends = config["in_channels"] == config["out_channels"]
     problem = "is not out_channels (an inpainting or depth model?)"
-    require(same_ends, f"{kind}: in_channels={config['in_channels']}", problem, _REMEDY)
+    what = f"{kind}: in_channels={config['in_channels']}"
+    require(same_ends, what, problem, _REMEDY)
     heads = config.get("num_attention_heads") or config["attention_head_dim"]
     layers = config.get("transformer_layers_per_block") or 1
     remedy = "give a model of Stable Diffusion 1.x or 2.x"
@@ -141,7 +142,7 @@ TEXT_UNUSED = (r"(text_model\.)?embeddings\.position_ids",)
 
 
 def tokens(folder: Path, config: Config) -> Entry:
-    """The conditioner of a CLIP tokenizer's folder, if the text encoder knows all of it.
+    """The conditioner of a CLIP tokenizer's folder that fits its text encoder.
 
     Raises:
       UserError: it has more tokens or longer texts than the text encoder.

@@ -1,0 +1,103 @@
+"""A target that is fine-tuned here, from a model that is there already."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from score_mia.arrays import Params
+from score_mia.check import UserError, one_of, require
+from score_mia.checkpoint import describe, load_target
+from score_mia.models.folder import Diffusers
+from score_mia.models.protocol import Order
+from score_mia.models.trained import Trained, place
+from score_mia.registry import section
+from score_mia.spec import FAMILIES, names, parts
+from score_mia.train.adapt import KINDS, Start, adaptation
+from score_mia.train.loop import train
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned(Trained):
+    """A model, trained on with the members of the split: Pang & Wang's question.
+
+    The base says what the model is; of its numbers those are trained that `adapt`
+    names, by the section `train` (privately, if that says `dp`). What is attacked is
+    the whole model with what it has learned, and its snapshots are kept like those of
+    a model that is trained from the start. A learned codec stays as it is.
+
+    Attributes:
+      base: a workdir or a target's folder of score_mia; or a mapping with the fields of
+        `target=dict(name="diffusers", ...)`.
+      adapt: "full", the whole network; "attention", the projections of every attention;
+        or "lora", low-rank changes of the latter's kernels (`train.adapt.LowRank`).
+      rank, alpha: of the low-rank change; alpha None for the rank.
+      text: whether a text encoder's attention is adapted, too.
+    """
+
+    base: Mapping[str, Any] | str | None = None
+    adapt: str = "full"
+    rank: int = 4
+    alpha: float | None = None
+    text: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("target.adapt", self.adapt, KINDS)
+        ok = self.base is not None and self.start is None
+        remedy = "name the base, and leave start out"
+        require(ok, "target 'finetuned'", "has no base", remedy)
+
+    @functools.cached_property
+    def _foreign(self) -> Diffusers | None:
+        if not isinstance(self.base, Mapping):
+            return None
+        fields = {k: v for k, v in self.base.items() if k != "name"}
+        name = self.base.get("name", "diffusers")
+        one_of("target.base.name", name, ("diffusers",))
+        return section("target", "base", Diffusers, fields)
+
+    def sections(self) -> dict[str, Any]:
+        """What the base says of the model."""
+        if self._foreign is not None:
+            return dict(self._foreign.sections())
+        spec = describe(place(str(self.base)))["spec"]
+        return {name: spec[name] for name in FAMILIES if name in spec}
+
+    @property
+    def begins_with(self) -> str:
+        """Digest of the base, and what of it is trained."""
+        if self._foreign is None:
+            known = describe(place(str(self.base)))["digest"]["ema"]
+        else:
+            known = self._foreign.origin["sha256"][:16]
+        how = {"lora": f"lora-{self.rank}-{self.alpha or self.rank:g}"}
+        text = "-text" if self.text and self.adapt != "full" else ""
+        return f"{known}-{how.get(self.adapt, self.adapt)}{text}"
+
+    def make(self, folder: Path, order: Order) -> int:
+        """Train it, or go on."""
+        p = parts(order.spec, allow=names(order.spec))
+        how = adaptation(self.adapt, p, self.rank, self.alpha, self.text)
+        train(
+            order.spec,
+            order.images(),
+            self.train,
+            folder,
+            conditions=order.conditions(),
+            provenance={**order.provenance, "start": self.begins_with},
+            start=Start(self._tree(order), None if self.adapt == "full" else how),
+        )
+        return self.train.steps
+
+    def _tree(self, order: Order) -> Params:
+        """The base's numbers."""
+        if self._foreign is not None:
+            return self._foreign.read(order.spec).params
+        try:
+            return load_target(place(str(self.base)), allow=names(order.spec)).tree
+        except UserError as error:
+            raise UserError(f"target.base: {error}") from error
