@@ -1,9 +1,10 @@
-"""Captions of a folder's images, from a file that lies among them."""
+"""Captions of a folder's images, from files that lie among them."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ _FILE, _CAPTION = ("file", "file_name"), ("caption", "text")
 
 
 def captions(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
-    """The caption of each image, or None where the folder has neither of `FILES`.
+    """The caption of each image, or None where the folder has none.
+
+    They stand in one of `FILES`; without these, in a text file beside each image, named
+    as it is but for ".txt" at the end.
 
     Args:
       folder: where the images are.
@@ -31,7 +35,7 @@ def captions(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
     """
     paths = [folder / name for name in FILES if (folder / name).is_file()]
     if not paths:
-        return None
+        return _beside(folder, names)
     require(len(paths) == 1, f"folder {folder}", f"holds {FILES}", "remove one of them")
     (path,) = paths
     remedy = "give each image one line with its file and caption, or move it away"
@@ -47,6 +51,28 @@ def captions(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
     missing = [name for name in names if name not in table]
     require(not missing, f"{path}", f"has no caption of {missing[:1]}", remedy)
     return tuple(table[name] for name in names)
+
+
+def _beside(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
+    """The text file of each image, or None where no image has one."""
+    paths = [(folder / name).with_suffix(".txt") for name in names]
+    there = [path.is_file() for path in paths]
+    if not any(there):
+        return None
+    remedy = "write it, or move those of the other images away"
+    lacking = [name for name, known in zip(names, there, strict=True) if not known]
+    require(not lacking, f"image {lacking[:1]}", "has no caption file", remedy)
+    # Two images of one name would be told one caption, and nobody knows which is meant.
+    uses = Counter(paths)
+    twice = [n for n, path in zip(names, paths, strict=True) if uses[path] > 1]
+    one = "give each a name of its own, or write captions.csv"
+    require(not twice, f"images {twice[:2]}", "share one caption file", one)
+    texts = []
+    for path in paths:
+        problem = f"caption {path} cannot be read"
+        with refusing(problem, "write it as UTF-8 text", *DAMAGED):
+            texts.append(path.read_text(encoding="utf-8-sig").strip())
+    return tuple(texts)
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

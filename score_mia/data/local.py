@@ -101,7 +101,8 @@ def folder(
 
     The list is sorted by relative path with "/" between the parts, on every system.
     Hidden files and files that are no images by their suffix are passed over. A file
-    captions.csv or metadata.jsonl in the folder gives every image a caption.
+    captions.csv or metadata.jsonl in the folder gives every image a caption; so does,
+    where there is neither, a text file beside each image (cat.txt of cat.png).
 
     Args:
       path: the folder, searched with all its subfolders.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -308,3 +310,44 @@ def test_unequal_images_need_a_size(tmp_path):
 def test_wrong_fields(fields, message):
     with pytest.raises(UserError, match=message):
         make("data set", SOURCES, {"name": "bundled", **fields})
+
+
+def _beside(path: Path, **texts: str) -> None:
+    for name in ("a", "b"):
+        pixels = np.full((4, 4, 3), 9, np.uint8)
+        Image.fromarray(pixels).save(path / f"{name}.png")
+    for name, text in texts.items():
+        (path / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+def test_folder_takes_captions_from_text_files_beside_the_images(tmp_path):
+    _beside(tmp_path, notes="of no image")
+    bare = folder(tmp_path, size=None)
+    _beside(tmp_path, a=" ein Käfer\n", b="two")
+    told = folder(tmp_path, size=None)
+    captions = told.columns(np.asarray([1, 0]), ("caption",))["caption"]
+    assert captions.tolist() == ["two", "ein Käfer"]
+    assert "caption" not in bare.columns(bare.ids, ("caption",))
+    assert told.digest != bare.digest
+    _beside(tmp_path, a="another")
+    assert folder(tmp_path, size=None).digest != told.digest
+
+
+def test_an_image_without_a_caption_file_is_named(tmp_path):
+    _beside(tmp_path, a="one")
+    with pytest.raises(UserError, match=r"'b.png'\].*no caption file; write it"):
+        folder(tmp_path, size=None)
+
+
+def test_images_that_share_a_caption_file_are_named(tmp_path):
+    _beside(tmp_path, a="one", b="two")
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.bmp")
+    with pytest.raises(UserError, match=r"a.bmp.*a.png.*share one caption file"):
+        folder(tmp_path, size=None)
+
+
+def test_a_caption_file_that_is_no_text_is_named(tmp_path):
+    _beside(tmp_path, a="one", b="two")
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(UserError, match=r"b.txt cannot be read.*UTF-8"):
+        folder(tmp_path, size=None)
