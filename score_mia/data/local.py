@@ -263,11 +263,13 @@ def arrays(
 
     The layout is [N, H, W, C] with one to four channels, or [N, H, W]. An npy file is
     memory mapped (unless it is resized or recoloured) and read once to be checked. An
-    npz may hold integer `labels` [N] beside the images. Nothing is ever unpickled.
+    npz may hold integer `labels` [N] and `captions` [N], an array of text, beside the
+    images. Nothing is ever unpickled.
 
     Args:
       path: the file.
-      key: name of the image array in an npz; by default "images", or the only array.
+      key: name of the image array in an npz; by default "images", or the only one that
+        is neither labels nor captions.
       size: resize to this side (centre crop, LANCZOS); None keeps the file's.
       channels: 1 or 3 to recolour; None keeps the file's.
 
@@ -277,10 +279,11 @@ def arrays(
     """
     path = existing(path, "file")
     if path.suffix.lower() == ".npz":
-        pixels, labels = _read_npz(path, key)
+        pixels, parts = _read_npz(path, key)
     else:
         require(key is None, f"key={key!r}", f"{path} is no npz", "leave key out")
-        pixels, labels = _read_npy(path), None
+        pixels, parts = _read_npy(path), {}
+    labels, captions = parts.get("labels"), parts.get("captions")
     pixels = _layout(str(path), pixels)
     _check_values(str(path), pixels)
     if labels is not None:
@@ -288,8 +291,18 @@ def arrays(
         problem = f"{labels.dtype} {labels.shape} do not fit {len(pixels)} images"
         require(ok, f"{path} labels", problem, "give one integer per image")
         labels = labels.astype(np.int64)
+    texts = None if captions is None else _texts(path, captions, len(pixels))
     pixels = adapt(pixels, size, channels)
-    return ArraySource(f"arrays {path}", pixels, np.arange(len(pixels)), labels)
+    ids = np.arange(len(pixels))
+    return ArraySource(f"arrays {path}", pixels, ids, labels, captions=texts)
+
+
+def _texts(path: Path, captions: np.ndarray, count: int) -> tuple[str, ...]:
+    """One text of each image."""
+    ok = captions.shape == (count,) and captions.dtype.kind == "U"
+    problem = f"{captions.dtype} {captions.shape} do not fit {count} images"
+    require(ok, f"{path} captions", problem, "give one text per image, as np.str_")
+    return tuple(captions.tolist())
 
 
 def in_memory(images: Shaped[np.ndarray, "..."], name: str = "images") -> ArraySource:
@@ -313,7 +326,12 @@ def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
         return np.asarray(np.lib.format.open_memmap(path, mode="r"))
 
 
-def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+_BESIDE = ("labels", "captions")
+"""What an npz may hold beside its images."""
+
+
+def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The images, and those of `_BESIDE` that are there."""
     remedy = "write it with np.savez"
     with (
         refusing(f"{path} is damaged or no npz file", remedy, *DAMAGED),
@@ -322,16 +340,16 @@ def _read_npz(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | Non
     ):
         known = list(data)
         if key is None:
-            rest = [k for k in known if k != "labels"]
+            rest = [k for k in known if k not in _BESIDE]
             key = rest[0] if len(rest) == 1 else "images"
         if key not in known:
             holds = f"it holds {known}: give key=..."
             raise UserError(f"{path} has no array {key!r}; {holds}")
-        parts = {k: data[k] for k in {key, "labels"} & set(known)}
+        parts = {k: data[k] for k in {key, *_BESIDE} & set(known)}
         for name, part in parts.items():
             ok = isinstance(part, np.ndarray)
             require(ok, f"{path} entry {name!r}", "is no array", remedy)
-        return parts[key], parts.get("labels")
+        return parts[key], {k: v for k, v in parts.items() if k in _BESIDE}
 
 
 def _layout(name: str, pixels: np.ndarray) -> Shaped[np.ndarray, "n h w c"]:

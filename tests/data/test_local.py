@@ -351,3 +351,22 @@ def test_a_caption_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(UserError, match=r"b.txt cannot be read.*UTF-8"):
         folder(tmp_path, size=None)
+
+
+def test_an_npz_may_hold_captions(tmp_path):
+    images, file = pictures(2), tmp_path / "images.npz"
+    np.savez(file, pixels=images)
+    bare = arrays(file)
+    np.savez(file, pixels=images, captions=np.asarray(["ein Käfer", "two"]))
+    told = arrays(file)
+    assert told.columns(np.asarray([1, 0]), ("caption",))["caption"].tolist() == [
+        *("two", "ein Käfer")
+    ]
+    assert told.digest != bare.digest
+
+
+@pytest.mark.parametrize("captions", [["one"], [["a"], ["b"]], [1, 2]])
+def test_captions_of_an_npz_that_do_not_fit_are_told(captions, tmp_path):
+    np.savez(tmp_path / "a.npz", images=pictures(2), captions=np.asarray(captions))
+    with pytest.raises(UserError, match=r"captions.* do not fit 2 images; give one"):
+        arrays(tmp_path / "a.npz")
