@@ -95,7 +95,7 @@ class Lora:
         found: dict[str, dict[str, Pair]] = {name: {} for name in weights}
         for name, ends in _pairs(tensors).items():
             component, weight = _place(name, weights, self.path)
-            factor = self.scale * self._factor(tensors, name, ends[0])
+            factor = self.scale * self._factor(tensors, component, name, ends[0])
             found[component][weight] = Pair(ends[1], ends[0], factor)
         ok = any(found.values())
         require(ok, f"LoRA {self.path}", "holds no adapter", _REMEDY)
@@ -104,16 +104,17 @@ class Lora:
             for name, lazy in weights.items()
         }
 
-    def _factor(self, tensors: Tensors, name: str, down: str) -> float:
+    def _factor(self, tensors: Tensors, component: str, name: str, down: str) -> float:
         """alpha / rank, by the file's own word; 1 where it says nothing."""
         rank = tensors.shape(down)[0]
         if f"{name}.alpha" in tensors:
             return float(np.asarray(tensors[f"{name}.alpha"], np.float64)) / rank
-        for settings in (self._config(), _metadata(tensors)):
+        for settings in (self._config(), _metadata(tensors, component)):
             alpha = settings.get("lora_alpha")
             if alpha is not None:
                 patterns = settings.get("alpha_pattern") or {}
-                module = name.removeprefix("unet.").removeprefix("base_model.model.")
+                module = name.removeprefix("base_model.model.")
+                module = module.removeprefix(f"{component}.")
                 alpha = patterns.get(module, alpha)
                 root = rank**0.5 if settings.get("use_rslora") else rank
                 return float(alpha) / root
@@ -225,11 +226,12 @@ def _place(name: str, weights: Mapping[str, Lazy], path: str) -> tuple[str, str]
     )
 
 
-def _metadata(tensors: Tensors) -> Mapping[str, Any]:
-    """The settings in the file's header, as diffusers writes them."""
+def _metadata(tensors: Tensors, component: str) -> Mapping[str, Any]:
+    """The component's settings in the file's header, as diffusers writes them."""
     text = tensors.metadata.get("lora_adapter_metadata")
     try:
         told = json.loads(text) if text else {}
     except ValueError:
         return {}
-    return {k.removeprefix("unet."): v for k, v in told.items()}
+    own = {k.removeprefix(f"{component}."): v for k, v in told.items()}
+    return {k: v for k, v in own.items() if "." not in k}

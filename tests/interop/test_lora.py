@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from score_mia.check import UserError
 from score_mia.interop.diffusers import describe, origin, read_folder
 from score_mia.interop.lora import Lora
+from score_mia.interop.safetensors import Tensors
 from score_mia.spec import parts
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
@@ -126,3 +127,23 @@ def test_without_alpha_nothing_is_scaled(tmp_path, apply):
         for tree in (base, told, plain)
     )
     np.testing.assert_allclose(1.5 * (p - b), t - b, atol=1e-5)
+
+
+def test_each_component_has_its_own_alpha_in_the_header(tmp_path):
+    names = ("unet", "text_encoder")
+    weights = {name: Tensors.of(str(GOLDEN / "sd1" / name)) for name in names}
+    adapters, changed = {}, {}
+    for part, lazy in weights.items():
+        known = next(n for n in lazy if n.endswith((".to_q.weight", ".q_proj.weight")))
+        (out, inp), changed[part] = lazy.shape(known), known
+        module = f"{part}.{known.removesuffix('.weight')}"
+        adapters[f"{module}.lora_A.weight"] = np.ones((2, inp), np.float32)
+        adapters[f"{module}.lora_B.weight"] = np.ones((out, 2), np.float32)
+    alphas = {"unet": 8.0, "text_encoder": 3.0}
+    told = json.dumps({f"{part}.lora_alpha": a for part, a in alphas.items()})
+    path = tmp_path / "both.safetensors"
+    save_file(adapters, path, metadata={"lora_adapter_metadata": told})
+    merged = Lora(str(path)).over(weights)
+    for part, known in changed.items():
+        change = merged[part][known] - np.asarray(weights[part][known], np.float32)
+        np.testing.assert_allclose(change, alphas[part], rtol=1e-5)
