@@ -2,6 +2,7 @@
 
 from score_mia.networks.captioned import Captioned
 from score_mia.networks.ddpm import DDPMNet
+from score_mia.networks.latent.dit import DiT
 from score_mia.networks.latent.unet import TextUNet
 from score_mia.networks.mlp import MLP
 from score_mia.networks.ncsnpp import NCSNpp
@@ -15,6 +16,7 @@ NETWORKS = {
     "captioned": Captioned,
     "text_unet": TextUNet,
     "unet2d": UNet2D,
+    "dit": DiT,
 }
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "NETWORKS",
     "Captioned",
     "DDPMNet",
+    "DiT",
     "NCSNpp",
     "Network",
     "TextUNet",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.arrays import Scalar, ScalarLike
-from score_mia.check import require
+from score_mia.check import positive, require
 from score_mia.clock import Clock, KarrasClock, UniformClock
 from score_mia.sde.base import SDE, Convention, check_bounds
 
@@ -159,10 +159,14 @@ class RectifiedFlow(SDE):
 
     Attributes:
       start, end: the first and the last time, in (0, 1).
+      shift: s, by which noise comes earlier: std = s t / (1 + (s - 1) t) (Esser et al.
+        2024, 2403.03206, Eq. 23), alpha = 1 - std. The line is the same, the clock is
+        another; let networks be told std, not t (label="std").
     """
 
     start: float = 1e-3
     end: float = 0.999
+    shift: float = 1.0
 
     clock: ClassVar[Clock] = UniformClock()
     convention: ClassVar[Convention] = Convention("flow", {"scale": 1000.0})
@@ -171,6 +175,7 @@ class RectifiedFlow(SDE):
         check_bounds("start", self.start, "end", self.end)
         remedy = "stay below 1, where nothing of the image is left"
         require(self.end < 1, f"end={self.end!r}", "is not below 1", remedy)
+        positive("shift", self.shift)
 
     @property
     def t0(self) -> float:
@@ -183,9 +188,10 @@ class RectifiedFlow(SDE):
         return self.end
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
-        """log (1 - t)."""
-        return jnp.log1p(-jnp.asarray(t, jnp.float32))
+        """log (1 - std)."""
+        return jnp.log1p(-self.std(t))
 
     def std(self, t: ScalarLike) -> Scalar:
-        """t itself."""
-        return jnp.asarray(t, jnp.float32)
+        """t itself, or shifted."""
+        t = jnp.asarray(t, jnp.float32)
+        return self.shift * t / (1.0 + (self.shift - 1.0) * t)

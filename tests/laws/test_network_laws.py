@@ -13,6 +13,7 @@ from flax import nnx
 
 from score_mia.check import UserError
 from score_mia.networks import MLP, NETWORKS, Captioned, DDPMNet, NCSNpp, UNet2D
+from score_mia.networks.latent.dit import DiT
 from score_mia.networks.latent.text import ClipText
 from score_mia.networks.latent.unet import LatentUNet, TextUNet
 from score_mia.networks.layers import Draws, Dropout, GroupNorm
@@ -31,11 +32,12 @@ SPECS = {
         widths=(8, 16), attention=(False, True), blocks=1, groups=4, dropout=0.5
     ),
 }
+SPECS["dit"] = DiT(16, 2, 2, dropout=0.5)
 SPECS["text_unet"] = TextUNet(
     LatentUNet((8, 8), 1, (True, False), (2, 2), 8, groups=4),
     ClipText(9, 5, 8, 16, 1, 2),
 )
-LABELLED = ("ddpm", "ncsnpp", "mlp", "unet2d")
+LABELLED = ("ddpm", "ncsnpp", "mlp", "unet2d", "dit")
 DROPS = (*LABELLED, "captioned")
 X = jax.random.normal(jax.random.key(0), (3, *SHAPE))
 LABEL = jnp.asarray([3.0, 40.0, 900.0])

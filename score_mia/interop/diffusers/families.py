@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from score_mia.check import UserError, did_you_mean
-from score_mia.interop.diffusers import latent, unet2d
+from score_mia.interop.diffusers import dit, latent, unet2d
 from score_mia.interop.keys import Names, same
 from score_mia.networks.network import Shape
 
@@ -44,6 +44,7 @@ class Network(NamedTuple):
         text encoder's. Its parameters are {"unet": ..., "text": ...}.
       ignore: regular expressions for names of weights that are left.
       shape: of x, from the config: (height, width, channels).
+      told: the conditioner of one that is told of classes in a way of its own.
     """
 
     entry: Callable[[Config], Entry]
@@ -51,6 +52,7 @@ class Network(NamedTuple):
     join: Callable[[Entry, Entry], Entry] | None = None
     ignore: tuple[str, ...] = ()
     shape: Callable[[Config], Shape] = unet2d.shape
+    told: Callable[[Config], Entry] | None = None
 
 
 class Codec(NamedTuple):
@@ -94,9 +96,11 @@ class Tokenizer(NamedTuple):
     entry: Callable[[Path, Config], Entry]
 
 
+_DIT = Network(dit.entry, ignore=dit.IGNORED, told=dit.told)
 NETWORKS: dict[str, Network] = {
     "UNet2DModel": Network(unet2d.entry, unet2d.names),
     "UNet2DConditionModel": Network(latent.unet, join=latent.told),
+    **{"DiTTransformer2DModel": _DIT, "Transformer2DModel": _DIT},
 }
 CODECS: dict[str, Codec] = {
     "AutoencoderKL": Codec(latent.vae, latent.image, latent.vae_names),

@@ -146,6 +146,8 @@ def _describe(folder: str | Path, found: Mapping[str, Part]) -> dict[str, Any]:
     require(ok, what, problem, remedy)
     entry, shape = read.entry(network.config), read.shape(network.config)
     sections: dict[str, Any] = {"network": entry, "codec": {"low": -1.0, "high": 1.0}}
+    if read.told is not None:
+        sections["conditioner"] = read.told(network.config)
     if read.join is not None:
         lacking = [n for n in ("text_encoder", "tokenizer") if n not in found]
         problem = f"is told of text, and there is no {' and no '.join(lacking)}"

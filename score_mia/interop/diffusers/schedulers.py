@@ -6,14 +6,16 @@ scheduler then walks through them is the sampler, of which ours is proposed:
 | scheduler | sampler |
 |---|---|
 | DDPM | `ancestral`; variance_type "fixed_large" makes it `variance="forward"` |
+| FlowMatchEuler: rectified flow, its velocity, its shift | `ddim`: Euler's step |
 | DDIM, PNDM, Euler and the other solvers | `ddim`, their first-order member |
 
 `set_alpha_to_one=False` (the last step ends at the first noise level) is
 `denoise=False`. Left aside, since no training depends on it: clip_sample and
 thresholding, timestep_spacing and steps_offset (ours goes from the last time to the
 first), learned variances, the order of a solver and its Karras, exponential or beta
-sigmas. With rescale_betas_zero_snr the last step has no signal and no
-signal-to-noise ratio: the process ends one step before.
+sigmas, and a shift that depends on the image's size. Flows begin at the noise of .999,
+not of 1, where no signal is left. With rescale_betas_zero_snr the last step has no
+signal and no signal-to-noise ratio: the process ends one step before.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from score_mia.check import one_of, refusing
+from score_mia.check import one_of, refusing, require
 from score_mia.sde import Betas
 
 Config = Mapping[str, Any]
@@ -127,6 +129,24 @@ def _ddpm(config: Config) -> dict[str, Any]:
     return {**discrete(config), "sampler": {"name": "ancestral", **variance}}
 
 
+def _flow_match(config: Config) -> dict[str, Any]:
+    """Rectified flow: sigma is the noise level, the network is told steps sigma.
+
+    The shift changes where samplers stand and trainings look, and no noise level; it
+    is the process's clock. An Euler step of the flow is a step of `ddim`.
+    """
+    steps, shift = config.get("num_train_timesteps", 1000), config.get("shift", 1.0)
+    backwards = bool(config.get("invert_sigmas", False))
+    problem, remedy = "runs from image to noise", "such a model has no counterpart here"
+    require(not backwards, "invert_sigmas=True", problem, remedy)
+    shifted = {} if shift == 1.0 else {"shift": float(shift)}
+    return {
+        "sde": {"name": "rectified_flow", **shifted},
+        "parameterisation": {"name": "flow", "label": "std", "scale": float(steps)},
+        "sampler": {"name": "ddim"},
+    }
+
+
 def _pndm(config: Config) -> dict[str, Any]:
     return discrete({"set_alpha_to_one": False, **config})
 
@@ -134,6 +154,7 @@ def _pndm(config: Config) -> dict[str, Any]:
 SCHEDULERS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "DDPMScheduler": _ddpm,
     "PNDMScheduler": _pndm,
+    "FlowMatchEulerDiscreteScheduler": _flow_match,
     **{
         f"{name}Scheduler": discrete
         for name in (
@@ -143,4 +164,4 @@ SCHEDULERS: dict[str, Callable[[Config], dict[str, Any]]] = {
         )
     },
 }
-"""Class -> from its config to the sections; the flow-matching ones have their own."""
+"""Class -> from its config to the sections."""
