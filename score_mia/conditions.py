@@ -205,7 +205,7 @@ def _captions(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     if "caption" not in columns:
         raise UserError(
             "the model is told captions, and the data set has none; give data with "
-            "captions (docs/data.md)"
+            "captions (docs/models.md)"
         )
     return columns["caption"]
 
