@@ -1,6 +1,6 @@
 """Time and memory of loading Stable Diffusion 1.5's shapes from half-precision files.
 
-    python benchmarks/latent_load.py            # writes 2.1 GB below --folder, and reads
+    python benchmarks/latent_load.py            # writes 2.1 GB below --folder, reads it
 
 The weights are random numbers under the published names and shapes. The reading is done
 in a process of its own, whose peak of resident memory is told beside the size of the

@@ -80,8 +80,32 @@ class Observed(Varying, Protocol):
         *,
         strength: float,
         steps: int,
+        denoised: bool = False,
     ) -> Float[np.ndarray, "n steps h w c"]:
-        """`vary`, with the decoded image after each of its steps."""
+        """`vary`, with the decoded image after each of its steps.
+
+        Args:
+          denoised: instead, the clean image that the model predicts before each.
+        """
+        ...
+
+
+@runtime_checkable
+class Steered(Generator, Protocol):
+    """A generator whose initial noise is the attacker's to choose."""
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Of one image's initial noise."""
+        ...
+
+    def draw(
+        self,
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        noise: Float[np.ndarray, "n ..."] | None = None,
+    ) -> Float[np.ndarray, "n h w c"]:
+        """One image for each seed, from standard normal noise of one's own if given."""
         ...
 
 

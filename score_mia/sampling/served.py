@@ -82,12 +82,28 @@ class Served:
     shape: tuple[int, int, int]
     _rows: int = 16
 
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Of one image's initial noise: that of x."""
+        return self._model.codec.shape(self.shape)
+
     def draw(
-        self, prompts: Sequence[Any] | None, seeds: Int[np.ndarray, " n"]
+        self,
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        noise: Float[np.ndarray, "n ..."] | None = None,
     ) -> Float[np.ndarray, "n h w c"]:
-        """One image in [0, 1] for each seed; see `target.Generator`."""
-        task = Draw(self._sampler, self.shape)
-        return self._clipped(task, seeds, self._told(prompts))
+        """One image in [0, 1] for each seed; see `target.Steered`."""
+        if noise is None:
+            task = Draw(self._sampler, self.shape)
+            return self._clipped(task, seeds, self._told(prompts))
+        given = np.asarray(noise, np.float32)
+        wanted = (len(seeds), *self.noise_shape)
+        problem = f"is not {wanted}, one for each seed"
+        ok = given.shape == wanted and bool(np.isfinite(given).all())
+        require(ok, f"noise of shape {given.shape}", problem, "give finite numbers so")
+        task = _From(self._sampler)
+        return self._clipped(task, seeds, self._told(prompts), given)
 
     def vary(
         self,
@@ -152,9 +168,10 @@ class Watched(Served):
         *,
         strength: float,
         steps: int,
+        denoised: bool = False,
     ) -> Float[np.ndarray, "n steps h w c"]:
         """`vary` after each of its steps; see `target.Observed`."""
-        task = _Trace(self._sampler, strength, steps)
+        task = _Trace(self._sampler, strength, steps, denoised)
         return self._states(task, images, prompts, seeds)
 
 
@@ -165,12 +182,33 @@ def _keys(high: Array, low: Array) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
+class _From:
+    """One image from the noise that it is given; what a sampler adds is the key's."""
+
+    sampler: Sampler
+
+    def __call__(
+        self, model: Denoiser, key: Key, condition: Any, noise: Image
+    ) -> Float[Array, "h w c"]:
+        x = model.sde.std(model.sde.t1) * noise
+        times = self.sampler.times(model.sde)
+        own = jax.random.split(key)[1]  # as in `sampling.trajectory`
+        x, _ = self.sampler.run(model, x, times, own, condition)
+        return model.codec.decode(x)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Trace:
-    """One image's decoded states after each step of its variation."""
+    """One image's decoded states after each step of its variation.
+
+    Attributes:
+      denoised: take what the model predicts before each step instead.
+    """
 
     sampler: Sampler
     strength: float
     steps: int
+    denoised: bool = False
 
     def __call__(
         self, model: Denoiser, key: Key, condition: Any, image: Image
@@ -178,7 +216,10 @@ class _Trace:
         times = times_from(self.sampler, model.sde, self.strength, self.steps)
         sampler = dataclasses.replace(self.sampler, denoise=True)
         last, before = vary(
-            model, image, times, key, sampler, condition, lambda x, x0, t: x
+            *(model, image, times, key, sampler, condition),
+            lambda x, x0, t: x0 if self.denoised else x,
         )
+        if self.denoised:
+            return jax.vmap(model.codec.decode)(before)
         states = jax.vmap(model.codec.decode)(before[1:])
         return jnp.concatenate([states, last[None]])

@@ -131,6 +131,28 @@ def test_a_caption_that_is_too_long_is_told(tmp_path):
         stages.run(planning.plan(config), tmp_path / "run")
 
 
+def test_a_diffusion_transformer_is_told_classes(tmp_path):
+    """DiT on the autoencoder's latents: labels from the data, no tokenizer."""
+    images = bundled("emoji").images(np.arange(26))
+    labels = np.arange(26) % 5
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    config = get_config(MODELS / "dit")
+    config["data"] = dict(name="arrays", path=str(tmp_path / "data.npz"))
+    del config["attacks"]["recon"]
+    config["sampler"]["guidance"] = 4.0
+    config["report"]["samples"] = 2
+    stages.run(planning.plan(config), tmp_path / "run")
+    result = AuditResult.load(tmp_path / "run")
+    assert {n: a.failed for n, a in result.attacks.items()} == {
+        "loss": None,
+        "likelihood": None,
+    }
+    kept = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert kept["network"]["name"] == "dit"
+    assert kept["conditioner"]["name"] == "label"
+    assert list((tmp_path / "run" / "samples").rglob("part-*.npz"))
+
+
 def tuned(adapt, **train):
     """The tiny Stable Diffusion, fine-tuned on the members."""
     config = get_config(MODELS / "sd1")

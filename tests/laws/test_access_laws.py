@@ -33,8 +33,8 @@ SERVICE = Memory({str(i): IMAGES[i] for i in range(12)}, SHAPE)
 
 VIEWS = {
     "none": set(),
-    "samples": {"shape", "draw", "vary"},
-    "observed": {"shape", "draw", "vary", "trace"},
+    "samples": {"shape", "noise_shape", "draw", "vary"},
+    "observed": {"shape", "noise_shape", "draw", "vary", "trace"},
     "scores": {
         *("sde", "parameterisation", "codec", "embed", "guided", "under"),
         *("eps", "score", "denoised", "velocity"),

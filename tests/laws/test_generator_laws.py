@@ -12,7 +12,7 @@ from score_mia.check import UserError
 from score_mia.conditions import Label
 from score_mia.sampling import SAMPLERS, Watched, times_from, vary
 from score_mia.sde import DDPM, VP
-from score_mia.target import Generator, Observed, Varying
+from score_mia.target import Generator, Observed, Steered, Varying
 from tests.oracles import gaussian_target, random_gaussian
 
 SHAPE = (2, 2, 1)
@@ -66,10 +66,39 @@ def calls(generator, prompts, images, seeds):
 
 def test_it_gives_images_and_nothing_else(made):
     generator, _ = made
-    for kind in (Generator, Varying, Observed):
+    for kind in (Generator, Varying, Observed, Steered):
         assert isinstance(generator, kind)
     public = {name for name in dir(generator) if not name.startswith("_")}
-    assert public == {"shape", "draw", "vary", "trace"}
+    assert public == {"shape", "noise_shape", "draw", "vary", "trace"}
+
+
+def test_the_noise_of_a_seed_given_is_the_image_of_that_seed(made):
+    """And other noise is another image; the sampler's own draws stay the seed's."""
+    generator, prompts = made
+    halves = (SEEDS >> 32).astype(np.uint32), SEEDS.astype(np.uint32)
+    fold = jax.random.fold_in
+    keys = [fold(fold(jax.random.key(0), h), k) for h, k in zip(*halves, strict=True)]
+    firsts = [jax.random.split(key)[0] for key in keys]
+    noise = np.stack([jax.random.normal(k, generator.noise_shape) for k in firsts])
+    drawn = generator.draw(prompts, SEEDS)
+    np.testing.assert_allclose(
+        generator.draw(prompts, SEEDS, noise=noise), drawn, atol=1e-5
+    )
+    other = generator.draw(prompts, SEEDS, noise=noise[::-1])
+    np.testing.assert_allclose(other[2], drawn[2], atol=1e-5)
+    assert np.abs(other[0] - drawn[0]).max() > 1e-4
+    with pytest.raises(UserError, match="is not"):
+        generator.draw(prompts, SEEDS, noise=noise[:, :1])
+
+
+def test_what_it_predicts_on_the_way_ends_at_the_image(made):
+    """The clean images before each step; the last of them is what the last gives."""
+    generator, prompts = made
+    seen = generator.trace(IMAGES, prompts, SEEDS, **HOW)
+    clean = generator.trace(IMAGES, prompts, SEEDS, **HOW, denoised=True)
+    assert clean.shape == seen.shape
+    np.testing.assert_allclose(clean[:, -1], seen[:, -1], atol=2e-2)
+    assert np.abs(clean[:, 0] - seen[:, 0]).max() > 1e-3
 
 
 def test_an_image_depends_on_prompt_and_seed_alone(made):
