@@ -11,13 +11,24 @@ from typing import Any
 from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
 from score_mia.checkpoint import describe, load_target
+from score_mia.files import json_digest
 from score_mia.models.folder import Diffusers
-from score_mia.models.protocol import Order
+from score_mia.models.protocol import Described, Model, Order
+from score_mia.models.pytorch_ddpm import PytorchDdpm
+from score_mia.models.reading import Called, ScoreSde
 from score_mia.models.trained import Trained, place
-from score_mia.registry import section
+from score_mia.registry import make
 from score_mia.spec import FAMILIES, names, parts
 from score_mia.train.adapt import KINDS, Start, adaptation
 from score_mia.train.loop import train
+
+BASES = {
+    "diffusers": Diffusers,
+    "pytorch_ddpm": PytorchDdpm,
+    "score_sde": ScoreSde,
+    "callable": Called,
+}
+"""Models that others trained, as `target` names them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +41,9 @@ class Finetuned(Trained):
     a model that is trained from the start. A learned codec stays as it is.
 
     Attributes:
-      base: a workdir or a target's folder of score_mia; or a mapping with the fields of
-        `target=dict(name="diffusers", ...)`.
+      base: a workdir or a target's folder of score_mia; or what `target` is given for
+        a model that others trained, `dict(name="diffusers", folder=...)` (the name may
+        be left out) or another of `BASES`. Such a one is kept in the workdir, too.
       adapt: "full", the whole network; "attention", the projections of every attention;
         or "lora", low-rank changes of the latter's kernels (`train.adapt.LowRank`).
       rank, alpha: of the low-rank change; alpha None for the rank.
@@ -50,30 +62,32 @@ class Finetuned(Trained):
         ok = self.base is not None and self.start is None
         remedy = "name the base, and leave start out"
         require(ok, "target 'finetuned'", "has no base", remedy)
+        _ = self._foreign  # a wrong entry is told before anything is read
 
     @functools.cached_property
-    def _foreign(self) -> Diffusers | None:
+    def _foreign(self) -> Model | None:
         if not isinstance(self.base, Mapping):
             return None
-        fields = {k: v for k, v in self.base.items() if k != "name"}
-        name = self.base.get("name", "diffusers")
-        one_of("target.base.name", name, ("diffusers",))
-        return section("target", "base", Diffusers, fields)
+        return make("target.base", BASES, {"name": "diffusers", **self.base})
 
     def sections(self) -> dict[str, Any]:
         """What the base says of the model."""
         if self._foreign is not None:
-            return dict(self._foreign.sections())
+            told = self._foreign
+            return dict(told.sections()) if isinstance(told, Described) else {}
         spec = describe(place(str(self.base)))["spec"]
         return {name: spec[name] for name in FAMILIES if name in spec}
 
     @property
     def begins_with(self) -> str:
-        """Digest of the base, and what of it is trained."""
-        if self._foreign is None:
-            known = describe(place(str(self.base)))["digest"]["ema"]
+        """Digest of the base, or of what names it, and what of it is trained.
+
+        That the files behind a name are still the same is seen to when they are read.
+        """
+        if isinstance(self.base, Mapping):
+            known = json_digest(self.base)
         else:
-            known = self._foreign.origin["sha256"][:16]
+            known = describe(place(str(self.base)))["digest"]["ema"]
         how = {"lora": f"lora-{self.rank}-{self.alpha or self.rank:g}"}
         text = "-text" if self.text and self.adapt != "full" else ""
         return f"{known}-{how.get(self.adapt, self.adapt)}{text}"
@@ -89,15 +103,19 @@ class Finetuned(Trained):
             folder,
             conditions=order.conditions(),
             provenance={**order.provenance, "start": self.begins_with},
-            start=Start(self._tree(order), None if self.adapt == "full" else how),
+            start=Start(
+                self._tree(folder, order), None if self.adapt == "full" else how
+            ),
         )
         return self.train.steps
 
-    def _tree(self, order: Order) -> Params:
+    def _tree(self, folder: Path, order: Order) -> Params:
         """The base's numbers."""
+        kept = place(str(self.base))
         if self._foreign is not None:
-            return self._foreign.read(order.spec).params
+            kept = folder / "base"
+            self._foreign.make(kept, order)
         try:
-            return load_target(place(str(self.base)), allow=names(order.spec)).tree
+            return load_target(kept, allow=names(order.spec)).tree
         except UserError as error:
             raise UserError(f"target.base: {error}") from error
