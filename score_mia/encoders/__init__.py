@@ -12,12 +12,14 @@ from score_mia.encoders.efficientnet import EfficientNetLite0
 from score_mia.encoders.inception import Inception
 from score_mia.encoders.plain import Pixels, RandomConv
 from score_mia.encoders.protocol import Encoder, encode, frechet_name
+from score_mia.encoders.vit import ViT
 
 ENCODERS = {
     "pixels": Pixels,
     "random_conv": RandomConv,
     "efficientnet_lite0": EfficientNetLite0,
     "inception": Inception,
+    "vit": ViT,
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Inception",
     "Pixels",
     "RandomConv",
+    "ViT",
     "encode",
     "frechet_name",
 ]
