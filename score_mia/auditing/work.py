@@ -145,7 +145,9 @@ class Work:
     def digest(self) -> str:
         """Of the model under attack: its parameters and meaning, or what is asked."""
         if self.plan.client is not None:
-            return json_digest(self.plan.config["target"])
+            # How it is asked changes no answer.
+            entry = self.plan.config["target"]
+            return json_digest({k: v for k, v in entry.items() if k != "polite"})
         return target_digest(self.target)
 
     def reader(self, name: str) -> Reader:
