@@ -26,7 +26,7 @@ COMMANDS = {
     "import": "take a checkpoint of score_sde or MIDM for the target (--checkpoint)",
     "attack": "attack a trained target (and write metrics.json)",
     "report": "write the report again from the workdir's files (needs no --config)",
-    "generate": "draw samples from the trained target",
+    "generate": "draw samples from the target, or images for --prompts",
     "study": "run many audits, then build tables and figures over them",
     "verify": "recompute a workdir's numbers from its scores; say which differ",
 }
@@ -39,7 +39,7 @@ _OWN = {
     "import": ("checkpoint",),
     "attack": ("host", "fail_if"),
     "report": ("fail_if",),
-    "generate": ("count", "host"),
+    "generate": ("count", "host", "prompts"),
     "study": ("only",),
 }
 
@@ -47,6 +47,7 @@ _TEXTS = {
     "config": "FILE.py, or the name of one of ours; then, after :, a word",
     "workdir": "folder in which everything of this run is kept",
     "checkpoint": "the file to import",
+    "prompts": "file of prompts: --count images for each (1)",
     "host": "I/N: this is process I of N that share the workdir",
     "cache": "folder of compiled programs",
 }
@@ -150,10 +151,20 @@ def _run(argv: Sequence[str]) -> int:
         "train": auditing.train,
         "import": lambda p, w: auditing.import_target(p, w, values.checkpoint),
         "attack": lambda p, w: auditing.attack(p, w, host),
-        "generate": lambda p, w: auditing.generate(p, w, values.count, host),
+        "generate": lambda p, w: _generate(p, w, values, host),
     }
     act = functools.partial(actions[rest[1]], plan, values.workdir)
     return _gated(act, conditions if host.first else (), values.workdir)
+
+
+def _generate(plan: Any, workdir: str, values: flags.FlagValues, host: Any) -> str:
+    from score_mia import auditing
+    from score_mia.auditing import prompted
+
+    if values.prompts is None:
+        return auditing.generate(plan, workdir, values.count, host)
+    count = values.count if values["count"].present else 1
+    return prompted.generate(plan, workdir, values.prompts, count)
 
 
 def _report(values: flags.FlagValues) -> int:
@@ -258,7 +269,7 @@ def _define_flags() -> flags.FlagValues:
     for name, what in _TEXTS.items():
         flags.DEFINE_string(name, None, what, **known)
     flags.DEFINE_bool("dry_run", False, "print config, sizes, cost; no more", **known)
-    what = "how many samples to draw (64)"
+    what = "how many samples to draw (64; of each prompt 1)"
     flags.DEFINE_integer("count", 64, what, lower_bound=1, **known)
     what = "end with status 3 if so: [ATTACK:]tpr@0.01.low>0.05"
     flags.DEFINE_multi_string("fail_if", [], what, **known)
