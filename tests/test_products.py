@@ -180,7 +180,7 @@ def test_each_access_is_handed_its_view(target, access, kind):
     assert type(model) is kind
     if kind in (Served, Watched):
         public = {name for name in dir(model) if not name.startswith("_")}
-        ways = {"shape", "draw", "vary"}
+        ways = {"shape", "noise_shape", "draw", "vary"}
         assert public == (ways if kind is Served else {*ways, "trace"})
 
 
