@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.arrays import Key
 from score_mia.check import at_least, require
 from score_mia.networks.ddpm import DDPMNet
+from score_mia.networks.latent.layers import attend
 from score_mia.networks.layers import Dense, Draws, LayerNorm
 from score_mia.networks.network import Shape, Telling, telling
 from score_mia.networks.options import Options
@@ -115,12 +115,7 @@ class _Layer(nnx.Module):
         self, h: Float[Array, "b l d"], there: Bool[Array, "b l"]
     ) -> Float[Array, "b l d"]:
         x = self.norm_0(h)
-        q, k, v = (
-            f(x).reshape(*x.shape[:2], self.heads, -1)
-            for f in (self.query, self.key, self.value)
-        )
-        logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * np.float32(q.shape[-1] ** -0.5)
-        logits = jnp.where(there[:, None, None, :], logits, -1e9)
-        mixed = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
-        h = h + self.out(mixed.reshape(h.shape))
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        mixed = attend(q, k, v, self.heads, mask=there[:, None, None, :])
+        h = h + self.out(mixed)
         return h + self.down(jax.nn.gelu(self.up(self.norm_1(h))))

@@ -1,4 +1,7 @@
-"""The layers that the networks share: NHWC, float32, right for any batch size.
+"""The layers that the networks share: NHWC, right for any batch size.
+
+Numbers are computed in the type of the input, whatever the weights are stored in; means
+and variances are always float32.
 
 Own layers instead of the library's because these hold no random state, keep DDPM's
 initialisation (Ho et al. 2020: uniform, variance scaled by the mean of fan-in and
@@ -61,14 +64,25 @@ class Draws:
 class Dense(nnx.Module):
     """A linear map of the last axis (on images: a 1x1 convolution)."""
 
-    def __init__(self, inp: int, out: int, draws: Draws, scale: float = 1.0):
+    def __init__(
+        self,
+        inp: int,
+        out: int,
+        draws: Draws,
+        scale: float = 1.0,
+        *,
+        bias: bool = True,
+    ):
         self.kernel = nnx.Param(draws.scaled((inp, out), scale))
-        self.bias = nnx.Param(jnp.zeros((out,)))
+        self.bias: Any = nnx.Param(jnp.zeros((out,))) if bias else None
 
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
-        """x times the kernel, plus the bias."""
-        y = jax.lax.dot_general(x, self.kernel[...], (((x.ndim - 1,), (0,)), ((), ())))
-        return y + along_last(self.bias[...], y.ndim)
+        """x times the kernel, plus the bias if there is one."""
+        kernel = self.kernel[...].astype(x.dtype)
+        y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+        if self.bias is None:
+            return y
+        return y + along_last(self.bias[...].astype(x.dtype), y.ndim)
 
 
 class Conv(nnx.Module):
@@ -97,8 +111,9 @@ class Conv(nnx.Module):
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """The convolved images, at half their size for stride 2."""
         pad = (1, 1) if self.stride == 1 else self.pad
-        y = convolve(x, self.kernel[...], self.stride, pad, self.form)
-        return y + along_last(self.bias[...], 4)
+        kernel = self.kernel[...].astype(x.dtype)
+        y = convolve(x, kernel, self.stride, pad, self.form)
+        return y + along_last(self.bias[...].astype(x.dtype), 4)
 
     def unpadded(
         self, x: Float[Array, "b h w i"], stride: int = 1
@@ -125,10 +140,12 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """x with mean 0 and variance 1 in each group, scaled and shifted by channel."""
-        centred = x - self._group_mean(x)
+        scale, bias = _float32(self.scale, self.bias)
+        wide = x.astype(jnp.float32)
+        centred = wide - self._group_mean(wide)
         variance = self._group_mean(centred * centred)
-        gain = jax.lax.rsqrt(variance + self.eps) * along_last(self.scale[...], 4)
-        return centred * gain + along_last(self.bias[...], 4)
+        gain = jax.lax.rsqrt(variance + self.eps) * along_last(scale, 4)
+        return (centred * gain + along_last(bias, 4)).astype(x.dtype)
 
     def _group_mean(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
         batch, _, _, channels = x.shape
@@ -147,10 +164,14 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
         """x with mean 0 and variance 1, scaled and shifted."""
-        x = normalised(x, self.eps)
-        return x * along_last(self.scale[...], x.ndim) + along_last(
-            self.bias[...], x.ndim
-        )
+        scale, bias = _float32(self.scale, self.bias)
+        y = normalised(x.astype(jnp.float32), self.eps)
+        y = y * along_last(scale, y.ndim) + along_last(bias, y.ndim)
+        return y.astype(x.dtype)
+
+
+def _float32(*values: Any) -> list[Array]:
+    return [value[...].astype(jnp.float32) for value in values]
 
 
 def normalised(x: Float[Array, "... c"], eps: float) -> Float[Array, "... c"]:

@@ -197,12 +197,15 @@ def test_a_gate_has_the_exact_gelu_and_comes_second():
 
 
 def test_the_encoder_of_the_autoencoder_pads_after_and_the_unet_around():
-    draws = layers.Draws
-    assert layers.Downsample(4, draws(), (0, 1)).conv.pad == (0, 1)
-    shape = jax.eval_shape(
-        layers.Downsample(4, draws(), (0, 1)), jnp.ones((1, 8, 8, 4))
-    )
-    assert shape.shape == (1, 4, 4, 4)
+    """Ones through a kernel of ones: a corner misses what is padded."""
+    found, ones = {}, jnp.ones((1, 4, 4, 1))
+    for pad in ((0, 1), (1, 1)):
+        halve = layers.halving(1, layers.Draws(), pad)
+        halve.conv.kernel[...] = jnp.ones((3, 3, 1, 1))
+        assert halve.conv.pad == pad
+        found[pad] = np.asarray(halve(ones))[0, :, :, 0]
+    np.testing.assert_array_equal(found[0, 1], [[9, 6], [6, 4]])
+    np.testing.assert_array_equal(found[1, 1], [[4, 6], [6, 9]])
 
 
 SD15 = LatentUNet()

@@ -20,8 +20,21 @@ from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Key
 from score_mia.check import at_least, one_of, require
-from score_mia.networks.latent.layers import ACTIVATIONS, Attention, Linear, Nothing
-from score_mia.networks.layers import Draws, Dropout, along_last, normalised, sinusoids
+from score_mia.networks.latent.layers import (
+    ACTIVATIONS,
+    Attention,
+    Nothing,
+    Table,
+    TimeEmbedding,
+)
+from score_mia.networks.layers import (
+    Dense,
+    Draws,
+    Dropout,
+    along_last,
+    normalised,
+    sinusoids,
+)
 from score_mia.networks.network import Network, Shape, functional, take_condition
 
 _WAVES = 256
@@ -168,7 +181,7 @@ class _Told(nnx.Module):
     """The vector that says time and class."""
 
     def __init__(self, spec: DiT, draws: Draws):
-        self.timestep_embedder = _Timestep(spec.width, draws)
+        self.timestep_embedder = TimeEmbedding(_WAVES, spec.width, draws)
         table = _Classes(spec.classes, spec.width, draws) if spec.classes else None
         self.class_embedder: Any = table
         self.freq_shift = spec.freq_shift
@@ -183,26 +196,12 @@ class _Told(nnx.Module):
         return told + self.class_embedder(condition).astype(dtype)
 
 
-class _Timestep(nnx.Module):
-    def __init__(self, width: int, draws: Draws):
-        self.linear_1 = Linear(_WAVES, width, draws)
-        self.linear_2 = Linear(width, width, draws)
-
-    def __call__(self, waves: Float[Array, "b f"]) -> Float[Array, "b d"]:
-        return self.linear_2(jax.nn.silu(self.linear_1(waves)))
-
-
 class _Classes(nnx.Module):
     def __init__(self, classes: int, width: int, draws: Draws):
-        self.embedding_table = _Table(classes, width, draws)
+        self.embedding_table = Table(classes, width, draws)
 
     def __call__(self, condition: Int[Array, " b"]) -> Float[Array, "b d"]:
-        return jnp.take(self.embedding_table.embedding[...], condition, axis=0)
-
-
-class _Table(nnx.Module):
-    def __init__(self, rows: int, width: int, draws: Draws):
-        self.embedding = nnx.Param(0.02 * draws.uniform((rows, width)))
+        return self.embedding_table(condition)
 
 
 class _Block(nnx.Module):
@@ -242,7 +241,7 @@ class _Modulation(nnx.Module):
 
 class _FeedForward(nnx.Module):
     def __init__(self, spec: DiT, draws: Draws):
-        first, last = _Projected(spec, draws), Linear(4 * spec.width, spec.width, draws)
+        first, last = _Projected(spec, draws), Dense(4 * spec.width, spec.width, draws)
         self.net = nnx.List([first, Nothing(), last])
         self.act: Any = ACTIVATIONS[spec.activation]
 
@@ -252,15 +251,15 @@ class _FeedForward(nnx.Module):
 
 class _Projected(nnx.Module):
     def __init__(self, spec: DiT, draws: Draws):
-        self.proj = Linear(spec.width, 4 * spec.width, draws)
+        self.proj = Dense(spec.width, 4 * spec.width, draws)
 
     def __call__(self, h: Float[Array, "b n d"]) -> Float[Array, "b n e"]:
         return self.proj(h)
 
 
-def _zero(inp: int, out: int, draws: Draws) -> Linear:
+def _zero(inp: int, out: int, draws: Draws) -> Dense:
     """A map that says nothing at first."""
-    made = Linear(inp, out, draws)
+    made = Dense(inp, out, draws)
     made.kernel = nnx.Param(jnp.zeros((inp, out)))
     return made
 

@@ -1,8 +1,7 @@
 """Layers of latent models that others trained, NHWC, named as their files name them.
 
 Attributes are called as in diffusers and transformers, so that one rule finds every
-weight (`interop.keys`). Numbers are computed in the type of the input, whatever the
-weights are stored in; means, variances and softmax are always float32.
+weight (`interop.keys`). Softmax is always float32.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from score_mia.networks.convolution import convolve
-from score_mia.networks.layers import Draws, along_last, normalised
-from score_mia.networks.resample import double
+from score_mia.networks.layers import Conv, Dense, Draws, GroupNorm
+from score_mia.networks.resample import Double, Halve
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
@@ -26,87 +24,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(np.float32(1.702).astype(x.dtype) * x),
 }
-
-
-class Linear(nnx.Module):
-    """A linear map of the last axis; on images a 1x1 convolution."""
-
-    def __init__(self, inp: int, out: int, draws: Draws, *, bias: bool = True):
-        self.kernel = nnx.Param(draws.scaled((inp, out)))
-        self.bias: Any = nnx.Param(jnp.zeros((out,))) if bias else None
-
-    def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
-        """x times the kernel, plus the bias if there is one."""
-        kernel = self.kernel[...].astype(x.dtype)
-        y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
-        if self.bias is None:
-            return y
-        return y + along_last(self.bias[...].astype(x.dtype), y.ndim)
-
-
-class Conv(nnx.Module):
-    """A 3x3 convolution.
-
-    Attributes:
-      stride: 1, or 2 to halve the image.
-      pad: zeros before and after either axis: (1, 1), or (0, 1) as the autoencoder's
-        encoder has it where it halves.
-    """
-
-    def __init__(
-        self,
-        inp: int,
-        out: int,
-        draws: Draws,
-        *,
-        stride: int = 1,
-        pad: tuple[int, int] = (1, 1),
-    ):
-        self.kernel = nnx.Param(draws.scaled((3, 3, inp, out)))
-        self.bias = nnx.Param(jnp.zeros((out,)))
-        self.stride, self.pad = stride, pad
-
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        """The convolved images."""
-        kernel = self.kernel[...].astype(x.dtype)
-        y = convolve(x, kernel, self.stride, self.pad, "direct")
-        return y + along_last(self.bias[...].astype(x.dtype), 4)
-
-
-class GroupNorm(nnx.Module):
-    """Group normalisation with an eps of one's own (Wu & He 2018)."""
-
-    def __init__(self, channels: int, groups: int, eps: float):
-        self.scale = nnx.Param(jnp.ones((channels,)))
-        self.bias = nnx.Param(jnp.zeros((channels,)))
-        self.groups, self.eps = groups, eps
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """x normalised over each group of its channels, scaled and shifted."""
-        b, h, w, c = x.shape
-        grouped = x.astype(jnp.float32).reshape(b, h * w, self.groups, -1)
-        mean = jnp.mean(grouped, axis=(1, 3), keepdims=True)
-        centred = grouped - mean
-        variance = jnp.mean(centred * centred, axis=(1, 3), keepdims=True)
-        y = (centred * jax.lax.rsqrt(variance + self.eps)).reshape(b, h, w, c)
-        scale, bias = (v[...].astype(jnp.float32) for v in (self.scale, self.bias))
-        return (y * along_last(scale, 4) + along_last(bias, 4)).astype(x.dtype)
-
-
-class LayerNorm(nnx.Module):
-    """Normalisation of the last axis, scaled and shifted (Ba et al. 2016)."""
-
-    def __init__(self, width: int, eps: float = 1e-5):
-        self.scale = nnx.Param(jnp.ones((width,)))
-        self.bias = nnx.Param(jnp.zeros((width,)))
-        self.eps = eps
-
-    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
-        """x normalised, scaled and shifted."""
-        y = normalised(x.astype(jnp.float32), self.eps)
-        scale, bias = (v[...].astype(jnp.float32) for v in (self.scale, self.bias))
-        y = y * along_last(scale, y.ndim) + along_last(bias, y.ndim)
-        return y.astype(x.dtype)
 
 
 class Nothing(nnx.Module):
@@ -127,7 +44,8 @@ def attend(
     Args:
       q, k, v: queries, keys, values.
       heads: how many.
-      mask: [q, k], True where a query sees a key; None where all do.
+      mask: broadcastable to [b, heads, q, k], True where a query sees a key; None where
+        all do.
       chunk: so many queries at a time, which bounds the memory of the logits; 0 for
         all at once. A query's result is the same up to rounding.
     """
@@ -138,7 +56,8 @@ def attend(
     def some(q: Array, mask: Array | None) -> Array:
         logits = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32) * scale
         if mask is not None:
-            logits = jnp.where(mask[None, None], logits, -jnp.inf)
+            # Finite, so that a query that sees nothing is no NaN.
+            logits = jnp.where(mask, logits, -1e9)
         weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
 
@@ -171,10 +90,10 @@ class Attention(nnx.Module):
     ):
         told = context or width
         self.group_norm: Any = norm
-        self.to_q = Linear(width, width, draws, bias=bias)
-        self.to_k = Linear(told, width, draws, bias=bias)
-        self.to_v = Linear(told, width, draws, bias=bias)
-        self.to_out = nnx.List([Linear(width, width, draws)])
+        self.to_q = Dense(width, width, draws, bias=bias)
+        self.to_k = Dense(told, width, draws, bias=bias)
+        self.to_v = Dense(told, width, draws, bias=bias)
+        self.to_out = nnx.List([Dense(width, width, draws)])
         self.heads, self.chunk = heads, chunk
 
     def __call__(
@@ -206,10 +125,10 @@ class ResnetBlock(nnx.Module):
     ):
         self.norm1 = GroupNorm(inp, groups, eps)
         self.conv1 = Conv(inp, out, draws)
-        self.time_emb_proj: Any = None if told is None else Linear(told, out, draws)
+        self.time_emb_proj: Any = None if told is None else Dense(told, out, draws)
         self.norm2 = GroupNorm(out, groups, eps)
         self.conv2 = Conv(out, out, draws)
-        self.conv_shortcut: Any = Linear(inp, out, draws) if inp != out else None
+        self.conv_shortcut: Any = Dense(inp, out, draws) if inp != out else None
 
     def __call__(
         self, x: Float[Array, "b h w i"], time: Float[Array, "b e"] | None = None
@@ -223,26 +142,36 @@ class ResnetBlock(nnx.Module):
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
-class Downsample(nnx.Module):
-    """Half the resolution, by a convolution."""
-
-    def __init__(self, width: int, draws: Draws, pad: tuple[int, int]):
-        self.conv = Conv(width, width, draws, stride=2, pad=pad)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-        """x at half its size."""
-        return self.conv(x)
+def halving(width: int, draws: Draws, pad: tuple[int, int]) -> Halve:
+    """Half the resolution, by a convolution with these zeros before and after."""
+    return Halve(width, width, draws, conv=True, fir=(), form="direct", pad=pad)
 
 
-class Upsample(nnx.Module):
+def doubling(width: int, draws: Draws) -> Double:
     """Twice the resolution, each pixel repeated, then a convolution."""
+    return Double(width, width, draws, conv=True, fir=(), form="direct")
 
-    def __init__(self, width: int, draws: Draws):
-        self.conv = Conv(width, width, draws)
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-        """x at twice its size."""
-        return self.conv(double(x, ()))
+class Table(nnx.Module):
+    """One learned vector for each number."""
+
+    def __init__(self, rows: int, width: int, draws: Draws):
+        self.embedding = nnx.Param(0.02 * draws.uniform((rows, width)))
+
+    def __call__(self, numbers: Int[Array, "..."]) -> Float[Array, "... d"]:
+        """The vectors of these numbers."""
+        return jnp.take(self.embedding[...], numbers, axis=0)
+
+
+class TimeEmbedding(nnx.Module):
+    """What the blocks are told of the time: two layers on its waves."""
+
+    def __init__(self, inp: int, out: int, draws: Draws):
+        self.linear_1, self.linear_2 = Dense(inp, out, draws), Dense(out, out, draws)
+
+    def __call__(self, waves: Float[Array, "b i"]) -> Float[Array, "b o"]:
+        """The embedding."""
+        return self.linear_2(jax.nn.silu(self.linear_1(waves)))
 
 
 class FeedForward(nnx.Module):
@@ -253,7 +182,7 @@ class FeedForward(nnx.Module):
 
     def __init__(self, width: int, draws: Draws):
         self.net = nnx.List(
-            [_Gated(width, draws), Nothing(), Linear(4 * width, width, draws)]
+            [_Gated(width, draws), Nothing(), Dense(4 * width, width, draws)]
         )
 
     def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
@@ -263,7 +192,7 @@ class FeedForward(nnx.Module):
 
 class _Gated(nnx.Module):
     def __init__(self, width: int, draws: Draws):
-        self.proj = Linear(width, 8 * width, draws)
+        self.proj = Dense(width, 8 * width, draws)
 
     def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n h"]:
         hidden, gate = jnp.split(self.proj(x), 2, axis=-1)

@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.check import at_least, one_of, require
-from score_mia.networks.latent.layers import ACTIVATIONS, LayerNorm, Linear, attend
-from score_mia.networks.layers import Draws
+from score_mia.networks.latent.layers import ACTIVATIONS, Table, attend
+from score_mia.networks.layers import Dense, Draws, LayerNorm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,24 +57,19 @@ class TextEncoder(nnx.Module):
     def __call__(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l d"]:
         """The last states, after the last normalisation, float32."""
         h = self.embeddings(tokens)
-        causal = jnp.asarray(np.tri(tokens.shape[1], dtype=bool))
+        causal = jnp.asarray(np.tri(tokens.shape[1], dtype=bool))[None, None]
         for layer in self.encoder.layers:
             h = layer(h, causal)
         return self.final_layer_norm(h)
 
 
-class _Table(nnx.Module):
-    def __init__(self, rows: int, width: int, draws: Draws):
-        self.embedding = nnx.Param(0.02 * draws.uniform((rows, width)))
-
-
 class _Embeddings(nnx.Module):
     def __init__(self, spec: ClipText, draws: Draws):
-        self.token_embedding = _Table(spec.vocabulary, spec.width, draws)
-        self.position_embedding = _Table(spec.length, spec.width, draws)
+        self.token_embedding = Table(spec.vocabulary, spec.width, draws)
+        self.position_embedding = Table(spec.length, spec.width, draws)
 
     def __call__(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l d"]:
-        words = jnp.take(self.token_embedding.embedding[...], tokens, axis=0)
+        words = self.token_embedding(tokens)
         places = self.position_embedding.embedding[...][: tokens.shape[1]]
         return (words + places[None]).astype(jnp.float32)
 
@@ -92,7 +87,7 @@ class _Layer(nnx.Module):
         self.layer_norm2 = LayerNorm(spec.width, spec.eps)
 
     def __call__(
-        self, h: Float[Array, "b l d"], mask: Bool[Array, "l l"]
+        self, h: Float[Array, "b l d"], mask: Bool[Array, "1 1 l l"]
     ) -> Float[Array, "b l d"]:
         h = h + self.self_attn(self.layer_norm1(h), mask)
         return h + self.mlp(self.layer_norm2(h))
@@ -101,12 +96,12 @@ class _Layer(nnx.Module):
 class _SelfAttention(nnx.Module):
     def __init__(self, width: int, heads: int, draws: Draws):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
-            Linear(width, width, draws) for _ in range(4)
+            Dense(width, width, draws) for _ in range(4)
         )
         self.heads = heads
 
     def __call__(
-        self, h: Float[Array, "b l d"], mask: Bool[Array, "l l"]
+        self, h: Float[Array, "b l d"], mask: Bool[Array, "1 1 l l"]
     ) -> Float[Array, "b l d"]:
         q, k, v = self.q_proj(h), self.k_proj(h), self.v_proj(h)
         return self.out_proj(attend(q, k, v, self.heads, mask=mask))
@@ -114,8 +109,8 @@ class _SelfAttention(nnx.Module):
 
 class _Perceptron(nnx.Module):
     def __init__(self, spec: ClipText, draws: Draws):
-        self.fc1 = Linear(spec.width, spec.hidden, draws)
-        self.fc2 = Linear(spec.hidden, spec.width, draws)
+        self.fc1 = Dense(spec.width, spec.hidden, draws)
+        self.fc2 = Dense(spec.hidden, spec.width, draws)
         self.act: Any = ACTIVATIONS[spec.activation]
 
     def __call__(self, h: Float[Array, "b l d"]) -> Float[Array, "b l d"]:

@@ -19,17 +19,21 @@ from score_mia.arrays import Key
 from score_mia.check import UserError, at_least, one_of, require
 from score_mia.networks.latent.layers import (
     Attention,
-    Conv,
-    Downsample,
     FeedForward,
-    GroupNorm,
-    LayerNorm,
-    Linear,
     ResnetBlock,
-    Upsample,
+    TimeEmbedding,
+    doubling,
+    halving,
 )
 from score_mia.networks.latent.text import ClipText, TextEncoder
-from score_mia.networks.layers import Draws
+from score_mia.networks.layers import (
+    Conv,
+    Dense,
+    Draws,
+    GroupNorm,
+    LayerNorm,
+    sinusoids,
+)
 from score_mia.networks.network import Shape, Telling, telling
 
 Compute = Literal["float32", "bfloat16"]
@@ -140,35 +144,16 @@ class _TextUNet(nnx.Module):
         return self.unet(*given).astype(x.dtype)
 
 
-def waves(label: Float[Array, " b"], width: int) -> Float[Array, "b w"]:
-    """Cosines, then sines, of frequencies that fall from 1 towards 1/10,000."""
-    half = width // 2
-    rates = jnp.exp(-jnp.log(10_000.0) / half * jnp.arange(half, dtype=jnp.float32))
-    angle = label[:, None] * rates[None, :]
-    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
-
-
-class TimeEmbedding(nnx.Module):
-    """What the blocks are told of the time."""
-
-    def __init__(self, inp: int, out: int, draws: Draws):
-        self.linear_1, self.linear_2 = Linear(inp, out, draws), Linear(out, out, draws)
-
-    def __call__(self, x: Float[Array, "b i"]) -> Float[Array, "b o"]:
-        """Two layers."""
-        return self.linear_2(jax.nn.silu(self.linear_1(x)))
-
-
 class Transformer(nnx.Module):
     """Transformer layers over the pixels, which see the text."""
 
     def __init__(self, u: LatentUNet, width: int, heads: int, draws: Draws):
         self.norm = GroupNorm(width, u.groups, 1e-6)
-        self.proj_in = Linear(width, width, draws)
+        self.proj_in = Dense(width, width, draws)
         self.transformer_blocks = nnx.List(
             [_Layer(u, width, heads, draws) for _ in range(u.layers)]
         )
-        self.proj_out = Linear(width, width, draws)
+        self.proj_out = Dense(width, width, draws)
 
     def __call__(
         self, x: Float[Array, "b h w c"], context: Float[Array, "b l d"]
@@ -219,7 +204,7 @@ class _Down(_Level):
     def __init__(self, u: LatentUNet, level: int, inp: int, draws: Draws):
         width, last = u.widths[level], level == len(u.widths) - 1
         super().__init__(u, level, [inp] + [width] * (u.blocks - 1), draws)
-        halved = [] if last else [Downsample(width, draws, (1, 1))]
+        halved = [] if last else [halving(width, draws, (1, 1))]
         self.downsamplers = nnx.List(halved)
 
 
@@ -231,7 +216,7 @@ class _Up(_Level):
         inputs = [inp] + [width] * u.blocks
         joined = [a + b for a, b in zip(inputs, skips, strict=True)]
         super().__init__(u, level, joined, draws)
-        self.upsamplers = nnx.List([Upsample(width, draws)] if level else [])
+        self.upsamplers = nnx.List([doubling(width, draws)] if level else [])
 
 
 class _Middle(nnx.Module):
@@ -275,7 +260,8 @@ class UNet(nnx.Module):
         context: Float[Array, "b l d"],
     ) -> Float[Array, "b h w c"]:
         """The network's output, of the shape and the type of x."""
-        time = self.time_embedding(waves(label, self.first).astype(x.dtype))
+        waves = sinusoids(label, self.first, "cos_sin", 0)
+        time = self.time_embedding(waves.astype(x.dtype))
         h = self.conv_in(x)
         skips = [h]
         for level in self.down_blocks:

@@ -21,14 +21,11 @@ from score_mia.arrays import Key, Params
 from score_mia.check import at_least, positive, require
 from score_mia.networks.latent.layers import (
     Attention,
-    Conv,
-    Downsample,
-    GroupNorm,
-    Linear,
     ResnetBlock,
-    Upsample,
+    doubling,
+    halving,
 )
-from score_mia.networks.layers import Draws
+from score_mia.networks.layers import Conv, Dense, Draws, GroupNorm
 from score_mia.networks.network import fresh, merged
 
 
@@ -123,9 +120,9 @@ class _Autoencoder(nnx.Module):
     def __init__(self, a: AutoencoderKL, draws: Draws):
         self.encoder, self.decoder = _Encoder(a, draws), _Decoder(a, draws)
         both = 2 * a.latent
-        self.quant_conv: Any = Linear(both, both, draws) if a.quant else None
+        self.quant_conv: Any = Dense(both, both, draws) if a.quant else None
         self.post_quant_conv: Any = (
-            Linear(a.latent, a.latent, draws) if a.quant else None
+            Dense(a.latent, a.latent, draws) if a.quant else None
         )
 
     def encode(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
@@ -191,7 +188,7 @@ class _Encoder(_Ends):
         for i, out in enumerate(a.widths):
             level = _Level(a, width, out, a.blocks, draws)
             if i < len(a.widths) - 1:
-                level.downsamplers = nnx.List([Downsample(out, draws, (0, 1))])
+                level.downsamplers = nnx.List([halving(out, draws, (0, 1))])
             levels.append(level)
             width = out
         self.down_blocks = nnx.List(levels)
@@ -211,7 +208,7 @@ class _Decoder(_Ends):
         for i, out in enumerate(reversed(a.widths)):
             level = _Level(a, width, out, a.blocks + 1, draws)
             if i < len(a.widths) - 1:
-                level.upsamplers = nnx.List([Upsample(out, draws)])
+                level.upsamplers = nnx.List([doubling(out, draws)])
             levels.append(level)
             width = out
         self.up_blocks = nnx.List(levels)
