@@ -184,6 +184,11 @@ def _derivative(f: Callable[[Scalar], Scalar], t: ScalarLike) -> Scalar:
     return jax.jvp(f, (t,), (jnp.ones_like(t),))[1]
 
 
+def preserving(log_alpha: Scalar) -> Scalar:
+    """The noise level sqrt(1 - alpha^2), which keeps the variance of unit data."""
+    return jnp.sqrt(-jnp.expm1(2.0 * log_alpha))
+
+
 def check_bounds(low_name: str, low: float, high_name: str, high: float) -> None:
     """Require an ascending positive pair."""
     ok = 0 < low < high

@@ -12,7 +12,7 @@ import numpy as np
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.check import positive, require
 from score_mia.clock import Clock, KarrasClock, UniformClock
-from score_mia.sde.base import SDE, Convention, check_bounds
+from score_mia.sde.base import SDE, Convention, check_bounds, preserving
 
 
 @jax.tree_util.register_static
@@ -55,7 +55,7 @@ class VP(SDE):
 
     def std(self, t: ScalarLike) -> Scalar:
         """sqrt(1 - alpha^2)."""
-        return jnp.sqrt(-jnp.expm1(2.0 * self.log_alpha(t)))
+        return preserving(self.log_alpha(t))
 
 
 @jax.tree_util.register_static

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from typing import ClassVar
@@ -15,33 +16,18 @@ from scipy.interpolate import PchipInterpolator
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.check import at_least, one_of, require
 from score_mia.clock import Clock, UniformClock
-from score_mia.sde.base import SDE, Convention, check_bounds
+from score_mia.sde.base import SDE, Convention, check_bounds, preserving
 
 
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class SMLD(SDE):
-    """The discrete VE model: `steps` geometric noise levels, t = 0 ... steps - 1.
-
-    Published codes count the levels downwards; here time ascends in noise and only
-    the network's label is reversed (`Score(scale=-1, offset=steps - 1)`). Between
-    the integers the same geometric law holds, which makes the model an SDE.
-
-    Attributes:
-      sigma_min, sigma_max: std of the first and of the last level.
-      steps: how many levels there are.
-    """
-
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
-    steps: int = 1000
+class Stepped(SDE):
+    """A process of so many steps, t = 0 ... steps - 1, all of them alike."""
 
     clock: ClassVar[Clock] = UniformClock()
-    convention: ClassVar[Convention] = Convention("score", counts_down=True, low=0.0)
 
-    def __post_init__(self) -> None:
-        check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
-        at_least("steps", self.steps, 2)
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int:
+        """How many: a field of each."""
 
     @property
     def t0(self) -> float:
@@ -57,6 +43,31 @@ class SMLD(SDE):
     def discrete_steps(self) -> int:
         """`steps`."""
         return self.steps
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class SMLD(Stepped):
+    """The discrete VE model: `steps` geometric noise levels, t = 0 ... steps - 1.
+
+    Published codes count the levels downwards; here time ascends in noise and only
+    the network's label is reversed (`Score(scale=-1, offset=steps - 1)`). Between
+    the integers the same geometric law holds, which makes the model an SDE.
+
+    Attributes:
+      sigma_min, sigma_max: std of the first and of the last level.
+      steps: how many levels there are.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    steps: int = 1000
+
+    convention: ClassVar[Convention] = Convention("score", counts_down=True, low=0.0)
+
+    def __post_init__(self) -> None:
+        check_bounds("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)
+        at_least("steps", self.steps, 2)
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
         """0."""
@@ -85,7 +96,7 @@ def _log_alpha_bar(beta_min: float, beta_max: float, steps: int) -> tuple[float,
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class DDPM(SDE):
+class DDPM(Stepped):
     """The discrete VP model: beta_j linear, x_t after t + 1 noising steps.
 
     alpha(t)^2 = prod_{j <= t} (1 - beta_j) for t = 0 ... steps - 1 (Ho et al. 2020,
@@ -101,8 +112,6 @@ class DDPM(SDE):
     beta_max: float = 20.0
     steps: int = 1000
 
-    clock: ClassVar[Clock] = UniformClock()
-
     def __post_init__(self) -> None:
         check_bounds("beta_min", self.beta_min, "beta_max", self.beta_max)
         at_least("steps", self.steps, 2)
@@ -110,21 +119,6 @@ class DDPM(SDE):
         problem = f"is too much noise a step for steps={self.steps}"
         remedy = "give more steps or a smaller beta_max (below steps / 10)"
         require(ok, f"beta_max={self.beta_max!r}", problem, remedy)
-
-    @property
-    def t0(self) -> float:
-        """0."""
-        return 0.0
-
-    @property
-    def t1(self) -> float:
-        """The last step."""
-        return float(self.steps - 1)
-
-    @property
-    def discrete_steps(self) -> int:
-        """`steps`."""
-        return self.steps
 
     def log_alpha(self, t: ScalarLike) -> Scalar:
         """Half the logarithm of the product of 1 - beta."""
@@ -136,12 +130,12 @@ class DDPM(SDE):
 
     def std(self, t: ScalarLike) -> Scalar:
         """sqrt(1 - alpha^2)."""
-        return jnp.sqrt(-jnp.expm1(2.0 * self.log_alpha(t)))
+        return preserving(self.log_alpha(t))
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Betas(SDE):
+class Betas(Stepped):
     """The discrete VP model with any betas: x_t after t + 1 noising steps.
 
     alpha(t)^2 = prod_{j <= t} (1 - beta_j) for t = 0 ... steps - 1. Between them log
@@ -162,8 +156,6 @@ class Betas(SDE):
     steps: int = 1000
     betas: tuple[float, ...] = ()
 
-    clock: ClassVar[Clock] = UniformClock()
-
     def __post_init__(self) -> None:
         known = ("scaled_linear", "cosine", "linear", "given")
         one_of("schedule", self.schedule, known)
@@ -178,21 +170,6 @@ class Betas(SDE):
         problem = f"run from {table.min():.3g} to {table.max():.3g}"
         remedy = "stay between 0 and 1, so that every step adds noise and leaves signal"
         require(bool(table.min() > 0 and table.max() < 1), "betas", problem, remedy)
-
-    @property
-    def t0(self) -> float:
-        """0."""
-        return 0.0
-
-    @property
-    def t1(self) -> float:
-        """The last step."""
-        return float(self.steps - 1)
-
-    @property
-    def discrete_steps(self) -> int:
-        """`steps`."""
-        return self.steps
 
     @property
     def table(self) -> Float[np.ndarray, " steps"]:
@@ -219,7 +196,7 @@ class Betas(SDE):
 
     def std(self, t: ScalarLike) -> Scalar:
         """sqrt(1 - alpha^2)."""
-        return jnp.sqrt(-jnp.expm1(2.0 * self.log_alpha(t)))
+        return preserving(self.log_alpha(t))
 
 
 @functools.lru_cache
