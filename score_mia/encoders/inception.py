@@ -25,7 +25,8 @@ from score_mia.encoders.layers import (
     rgb,
 )
 from score_mia.encoders.protocol import Features, at_places
-from score_mia.encoders.weights import names, read, sha256
+from score_mia.encoders.weights import names, read
+from score_mia.files import sha256
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of pt_inception-2015-12-05-6726825d.pth, the canonical weights for PyTorch."""

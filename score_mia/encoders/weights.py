@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,19 +19,6 @@ def read(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     from score_mia.interop.unpickle import read_torch  # Flax comes with it: seconds
 
     return read_torch(path, names)
-
-
-def sha256(path: str | Path) -> str:
-    """Of the file, computed once as long as it is not changed."""
-    path = Path(path)
-    about = path.stat()
-    return _sha256(path.absolute(), about.st_mtime_ns, about.st_size)
-
-
-@functools.lru_cache(maxsize=8)
-def _sha256(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def names(conv: str, norm: str) -> list[str]:

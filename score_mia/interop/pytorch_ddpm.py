@@ -14,7 +14,6 @@ sines first: the order of the first matrix's columns makes up for it.
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from jaxtyping import Shaped
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, existing, require
+from score_mia.files import sha256
 from score_mia.interop.foreign import Foreign
 from score_mia.interop.keys import Key, fill, same
 from score_mia.interop.unpickle import read_torch
@@ -91,9 +91,7 @@ def read_pytorch_ddpm(
 
     ema, last = (_telling(path, functools.partial(weights, n)) for n in _ENTRIES)
     step = read_torch(path, ("step",)).get("step", 0)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    origin = {"file": path.name, "format": "pytorch_ddpm", "sha256": sha256}
+    origin = {"file": path.name, "format": "pytorch_ddpm", "sha256": sha256(path)}
     return Foreign(chosen, last, ema, int(step), origin)
 
 

@@ -25,7 +25,7 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
 from score_mia.check import UserError, existing, reason, require
-from score_mia.files import load_json, parse_json
+from score_mia.files import load_json, parse_json, sha256
 
 _KINDS: Mapping[str, Any] = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16, "BOOL": "?"},
@@ -129,10 +129,7 @@ class Tensors(Lazy):
 
     def sha256(self) -> str:
         """Of the file; of several, of their names and digests."""
-        digests = {}
-        for path in self.files:
-            with path.open("rb") as file:
-                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        digests = {path.name: sha256(path) for path in self.files}
         if len(digests) == 1:
             return next(iter(digests.values()))
         return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()

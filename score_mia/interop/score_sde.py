@@ -11,7 +11,6 @@ levels that the torch files carry.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, existing, require
+from score_mia.files import sha256
 from score_mia.interop.foreign import Foreign
 from score_mia.interop.score_sde_config import from_score_sde_config
 from score_mia.interop.score_sde_jax import params_from_flax
@@ -53,8 +53,6 @@ def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
     require(path.is_file(), f"checkpoint {path}", "is a folder", "name the file in it")
     with path.open("rb") as file:
         start = file.read(4)
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     # torch writes a zip or, before version 1.6, pickles of protocol 2.
     torch = start == b"PK\x03\x04" or start[:2] == b"\x80\x02"
     try:
@@ -66,7 +64,7 @@ def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
         before = f"checkpoint {path}: "
         raise UserError(before + str(error).removeprefix(before)) from error
     kind = "score_sde_pytorch" if torch else "score_sde"
-    origin = {"file": path.name, "format": kind, "sha256": sha256}
+    origin = {"file": path.name, "format": kind, "sha256": sha256(path)}
     return Foreign(spec, params, ema, step, origin)
 
 
