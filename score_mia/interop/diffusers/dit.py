@@ -5,12 +5,15 @@ The published DiT-XL/2 says "Transformer2DModel", the class that it then was par
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from score_mia.check import require
-
-Config = Mapping[str, Any]
+from score_mia.interop.diffusers.settings import (
+    Config,
+    learned_variance,
+    plain,
+    settings,
+)
 
 _DEFAULTS: Config = {
     **{"num_attention_heads": 16, "attention_head_dim": 72, "in_channels": 4},
@@ -46,21 +49,13 @@ def entry(config: Config) -> dict[str, Any]:
     Raises:
       UserError: a setting that is unknown, or has no counterpart here, by name.
     """
-    plain = {k: v for k, v in config.items() if not k.startswith("_")}
+    told = plain(config)
     for name in _ABSENT:
-        value = plain.pop(name, None)
+        value = told.pop(name, None)
         ok = value in (None, False, "default")
         require(ok, f"transformer {name}={value!r}", "is not read", _REMEDY)
-    unknown = sorted(plain.keys() - _DEFAULTS.keys())
-    require(not unknown, "transformer", f"its setting {unknown} is unknown", _REMEDY)
-    c = {**_DEFAULTS, **plain}
-    for name, known in _ONLY.items():
-        only = " or ".join(map(repr, known))
-        ok = c[name] in known
-        require(ok, f"transformer {name}={c[name]!r}", f"is not {only}", _REMEDY)
+    c = settings("transformer", told, _DEFAULTS, _ONLY, _REMEDY)
     given, made = c["in_channels"], c["out_channels"] or c["in_channels"]
-    problem = f"is neither in_channels={given} nor twice that"
-    require(made in (given, 2 * given), f"out_channels={made}", problem, _REMEDY)
     return {
         "name": "dit",
         "width": c["num_attention_heads"] * c["attention_head_dim"],
@@ -71,7 +66,7 @@ def entry(config: Config) -> dict[str, Any]:
         "shared": False,
         "grid": c["sample_size"] // c["patch_size"],
         "freq_shift": 1,
-        "learned_variance": made == 2 * given,
+        "learned_variance": learned_variance(given, made, _REMEDY),
         "eps": c["norm_eps"],
         "bias": c["attention_bias"],
         "activation": _ACTIVATIONS[c["activation_fn"]],

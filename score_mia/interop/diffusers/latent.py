@@ -8,6 +8,7 @@ from typing import Any
 
 from score_mia.check import one_of, require
 from score_mia.conditions import Tokens
+from score_mia.interop.diffusers.settings import older
 from score_mia.interop.keys import Key, Names, same
 from score_mia.networks.network import Shape
 
@@ -209,18 +210,7 @@ def image(config: Config, latent: Shape) -> Shape:
     return latent[0] * factor, latent[1] * factor, config["in_channels"]
 
 
-_OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-
-
 def vae_names(config: Config) -> Names:
     """The attention's layers by their names of now, or those before 2023."""
     del config
-
-    def names(path: str) -> Key:
-        new = same(path)
-        for now, before in _OLD.items():
-            if f"attentions.0.{now}." in new:
-                return Key((new, new.replace(now, before)))
-        return Key((new,))
-
-    return names
+    return lambda path: Key((same(path), older(same(path))))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from score_mia.check import one_of, require
+from score_mia.interop.diffusers.settings import (
+    Config,
+    learned_variance,
+    older,
+    plain,
+    settings,
+)
 from score_mia.interop.keys import Key, Names, same
 from score_mia.networks.network import Shape
-
-Config = Mapping[str, Any]
 
 _DEFAULTS: Config = {
     **{"sample_size": None, "in_channels": 3, "out_channels": 3},
@@ -77,14 +81,8 @@ def entry(config: Config) -> dict[str, Any]:
     Raises:
       UserError: a setting that is unknown, or has no counterpart here, by name.
     """
-    plain = {k: v for k, v in config.items() if not k.startswith("_")}
-    unknown = sorted(plain.keys() - _DEFAULTS.keys() - set(_AVERAGING))
-    require(not unknown, "UNet2DModel", f"its setting {unknown} is unknown", _REMEDY)
-    c = {**_DEFAULTS, **plain}
-    for name, known in _ONLY.items():
-        ok = c[name] in known
-        only = " or ".join(map(repr, known))
-        require(ok, f"UNet2DModel {name}={c[name]!r}", f"is not {only}", _REMEDY)
+    told = {k: v for k, v in plain(config).items() if k not in _AVERAGING}
+    c = settings("UNet2DModel", told, _DEFAULTS, _ONLY, _REMEDY)
     one_of("UNet2DModel resnet_time_scale_shift", c["resnet_time_scale_shift"], _TOLD)
     attention, halve, double = _levels(c)
     told_as = _TOLD[c["resnet_time_scale_shift"]]
@@ -109,7 +107,9 @@ def entry(config: Config) -> dict[str, Any]:
         "middle": _middle(c),
         "middle_groups": c["attn_norm_num_groups"] or (-1 if told_as != "shift" else 0),
         "embedding_width": c["time_embedding_dim"] or 0,
-        "learned_variance": _variance(c),
+        "learned_variance": learned_variance(
+            c["in_channels"], c["out_channels"], _REMEDY
+        ),
     }
 
 
@@ -117,14 +117,6 @@ def _middle(c: Config) -> str:
     if c["mid_block_type"] is None:
         return "none"
     return "attention" if c["add_attention"] else "plain"
-
-
-def _variance(c: Config) -> bool:
-    """Whether the network also predicts a variance, in as many further channels."""
-    given, made = c["in_channels"], c["out_channels"]
-    problem = f"is neither in_channels={given} nor twice that"
-    require(made in (given, 2 * given), f"out_channels={made}", problem, _REMEDY)
-    return made == 2 * given
 
 
 def _levels(c: Config) -> tuple[list[bool], list[bool], list[bool]]:
@@ -170,8 +162,6 @@ _WORDS = {
     **{"norm_1": "norm2", "conv_1": "conv2", "shortcut": "conv_shortcut"},
     **{"query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"},
 }
-_OLDER = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-"""What the projections of attention were called before version 0.15."""
 
 
 def names(config: Config) -> Names:
@@ -186,7 +176,4 @@ def named(path: str) -> str | Key:
         if path.startswith(ours):
             return same(theirs + path.removeprefix(ours))
     name = same(".".join(_WORDS.get(word, word) for word in path.split(".")))
-    older = name
-    for new, old in _OLDER.items():
-        older = older.replace(f".{new}.", f".{old}.")
-    return Key((name, older)) if older != name else name
+    return Key((name, older(name))) if older(name) != name else name
