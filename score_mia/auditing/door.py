@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from score_mia.files import digest
 from score_mia.metrics.roc import Roc, roc
 from score_mia.models import InMemory
 from score_mia.networks import NETWORKS
-from score_mia.networks.network import Network, spec_of
+from score_mia.networks.network import Network, Telling, spec_of
 from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import make
 from score_mia.results import AuditResult
@@ -181,17 +181,6 @@ def _plan(target: Any, source: Any, split: Any, config: dict[str, Any]) -> Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Embeds(Network):
-    """A network in memory that makes something of a condition first.
-
-    Attributes:
-      embed: see `networks.network.Embedding`.
-    """
-
-    embed: Callable[[Params, Any], Any]
-
-
-@dataclasses.dataclass(frozen=True)
 class Held:
     """What makes the network of a model in memory: there it is.
 
@@ -207,7 +196,7 @@ class Held:
         apply, embed = self.model.apply, self.model.embed
         if embed is None:
             return Network(self.init, apply)
-        return Embeds(self.init, apply, embed)
+        return Telling(self.init, apply, embed)
 
     def init(self, key: Key) -> Params:
         """The parameters, whatever the key."""

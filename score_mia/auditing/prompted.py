@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,6 +12,7 @@ from PIL import Image
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.work import Work, open_work
 from score_mia.check import UserError, existing, refusing, require
+from score_mia.data.captions import caption_of, rows
 from score_mia.files import DAMAGED, digest, write_atomic
 from score_mia.progress import Progress
 from score_mia.sampling import as_picture
@@ -46,14 +46,14 @@ def generate(plan: Plan, workdir: str | Path, file: str | Path, count: int) -> s
     told = [repr(plan.sampler), repr(plan.guidance), work.digest, str(count)]
     name = digest(*told, str(plan.seed), *prompts)
     folder = work.folder / "prompted" / name
-    rows = [
+    wanted = [
         (f"{i:05d}-{k:03d}.png", prompt, plan.seed + i * count + k)
         for i, prompt in enumerate(prompts)
         for k in range(count)
     ]
-    missing = [row for row in rows if not (folder / row[0]).exists()]
-    done = len(rows) - len(missing)
-    with Progress("generate", len(rows), "images", done) as progress:
+    missing = [row for row in wanted if not (folder / row[0]).exists()]
+    done = len(wanted) - len(missing)
+    with Progress("generate", len(wanted), "images", done) as progress:
         for start in range(0, len(missing), plan.engine.tile):
             block = missing[start : start + plan.engine.tile]
             texts, seeds = [row[1] for row in block], [row[2] for row in block]
@@ -61,7 +61,7 @@ def generate(plan: Plan, workdir: str | Path, file: str | Path, count: int) -> s
             for (path, _, _), image in zip(block, images, strict=True):
                 _save(folder / path, image)
             progress.advance(len(block))
-    lines = [json.dumps({"file": f, "prompt": p, "seed": s}) for f, p, s in rows]
+    lines = [json.dumps({"file": f, "prompt": p, "seed": s}) for f, p, s in wanted]
     text = "\n".join(lines) + "\n"
     write_atomic(folder / "manifest.jsonl", lambda out: out.write(text.encode()))
     return f"images: {folder}"
@@ -86,18 +86,13 @@ def read(file: str | Path) -> list[str]:
     path = existing(file, "prompts")
     remedy = "give one prompt a line, or a .jsonl or .csv with a caption in each row"
     with refusing(f"prompts {path} cannot be read", remedy, csv.Error, *DAMAGED):
-        text = path.read_text(encoding="utf-8-sig")
-        lines = text.splitlines()
-        rows: list[Any]
-        if path.suffix == ".csv":
-            rows = [*csv.DictReader(lines)]
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in lines if line.strip()]
+        if path.suffix in (".csv", ".jsonl"):
+            given = [caption_of(row) for row in rows(path)]
         else:
-            rows = [{"caption": line} for line in lines if line.strip()]
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            given = [line for line in lines if line.strip()]
     prompts = []
-    for number, row in enumerate(rows, 1):
-        told = row.get("caption", row.get("text")) if isinstance(row, dict) else None
+    for number, told in enumerate(given, 1):
         if not isinstance(told, str):
             raise UserError(f"prompts {path}: row {number} has no caption; {remedy}")
         prompts.append(told)

@@ -22,7 +22,6 @@ from score_mia.auditing.sections import SEEDS
 from score_mia.auditing.work import Work
 from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
 from score_mia.files import json_digest
-from score_mia.models import Finetuned
 from score_mia.readings import Readings, joined
 from score_mia.rows import is_whole, seconds
 from score_mia.target import Target
@@ -116,10 +115,7 @@ def shadow(work: Work, number: int) -> Shadow:
     settings = dataclasses.replace(trained.train, seed=seed, snapshot_every=None)
     model = dataclasses.replace(trained, train=settings, snapshot="last")
     if isinstance(config.base, str):
-        if isinstance(model, Finetuned):  # from another base, in the same way
-            model = dataclasses.replace(model, base=config.base)
-        else:
-            model = dataclasses.replace(model, start=config.base)
+        model = model.based_on(config.base)
     own = dataclasses.replace(_kind(work.plan), target=model)
     made = {
         "spec": own.spec(work.source.shape),

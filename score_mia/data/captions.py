@@ -41,8 +41,8 @@ def captions(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
     remedy = "give each image one line with its file and caption, or move it away"
     table: dict[str, str] = {}
     with refusing(f"{path} cannot be read", remedy, csv.Error, *DAMAGED):
-        for number, row in enumerate(_rows(path), 1):
-            name, text = _entry(row, _FILE), _entry(row, _CAPTION)
+        for number, row in enumerate(rows(path), 1):
+            name, text = _entry(row, _FILE), caption_of(row)
             known = isinstance(name, str) and isinstance(text, str)
             what = f"{path}, entry {number}"
             require(known, what, f"has no {' or '.join(_CAPTION)} of a file", remedy)
@@ -75,7 +75,11 @@ def _beside(folder: Path, names: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(texts)
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The rows of a CSV file, or the objects of one with JSON in each line.
+
+    What is no object is {}; `caption_of` finds nothing in it.
+    """
     with path.open(newline="", encoding="utf-8-sig") as file:
         if path.suffix == ".csv":
             yield from csv.DictReader(file)
@@ -84,6 +88,11 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             if line.strip():
                 row = json.loads(line)
                 yield row if isinstance(row, dict) else {}
+
+
+def caption_of(row: Mapping[str, Any]) -> Any:
+    """A row's caption, whichever of its two names it has; None without one."""
+    return _entry(row, _CAPTION)
 
 
 def _entry(row: Mapping[str, Any], names: Sequence[str]) -> Any:

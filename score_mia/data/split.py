@@ -332,22 +332,22 @@ def folders(
             "split folders: these data have no files; give data=dict(name='folder')"
         )
 
-    def within_it(folder: str) -> Int[np.ndarray, " n"]:
+    def within_it(folder: str) -> tuple[int, ...]:
         inside = np.char.startswith(known, f"{folder.strip('/')}/")
         problem, remedy = "holds no image", f"give a folder such as {known[0]!r}'s"
         require(bool(inside.any()), f"split folder {folder!r}", problem, remedy)
-        return source.ids[inside]
+        return tuple(source.ids[inside].tolist())
 
-    inside, outside = within_it(members), within_it(nonmembers)
-    ids = _both(inside, outside, source)
-    member = np.arange(len(ids)) < len(inside)
+    made = files(
+        source,
+        within_it(members),
+        within_it(nonmembers),
+        reference,
+        seed=seed,
+        auxiliary=None if auxiliary is None else within_it(auxiliary),
+    )
     recipe = {"name": "folders", "members": members, "nonmembers": nonmembers}
-    made = _split(source, ids, member, reference, seed, recipe)
-    if auxiliary is None:
-        return made
-    further = within_it(auxiliary)
-    _both(ids, further, source)
-    return dataclasses.replace(made, auxiliary=further)
+    return dataclasses.replace(made, recipe=recipe)
 
 
 def _both(

@@ -174,10 +174,11 @@ class ViT:
         """The weights by their names, float32, without a larger model's prefix."""
         del channels
         names, tensors = self._names, Tensors.of(self.folder)
+        read = ((name.removeprefix(names.prefix), tensors[name]) for name in tensors)
         found = {
-            name.removeprefix(names.prefix): np.asarray(tensors[name], np.float32)
-            for name in tensors
-            if np.dtype(tensors[name].dtype).kind not in "iu"
+            name: np.asarray(array, np.float32)
+            for name, array in read
+            if array.dtype.kind not in "iu"
         }
         wanted = (names.patch + ".weight", names.place, *names.tokens, self._layer(-1))
         for name in wanted:

@@ -78,6 +78,10 @@ class Finetuned(Trained):
         spec = describe(place(str(self.base)))["spec"]
         return {name: spec[name] for name in FAMILIES if name in spec}
 
+    def based_on(self, base: str) -> Finetuned:
+        """The same fine-tuning of another base."""
+        return dataclasses.replace(self, base=base)
+
     @property
     def begins_with(self) -> str:
         """Digest of the base, or of what names it, and what of it is trained.

@@ -8,6 +8,7 @@ that was killed, or ran out of budget, asks (and pays) for the rest only.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -77,15 +78,11 @@ class Polite:
           UserError: a request failed for good, or the budget is spent; all answers so
             far are kept.
         """
-        rows = []
-        for i, seed in enumerate(np.asarray(seeds, np.int64)):
-            own = None if prompts is None else [prompts[i]]
 
-            def ask(own: Any = own, seed: Any = seed) -> Any:
-                return self.service.draw(own, seed[None])
+        def ask(_: int, *own: Any) -> Any:
+            return self.service.draw(*own)
 
-            rows.append(self._kept(("draw", repr(own), str(seed)), ask))
-        return np.stack(rows)
+        return self._each(prompts, seeds, ("draw",), ask)
 
     def vary(
         self,
@@ -102,17 +99,30 @@ class Polite:
             raise UserError(
                 "target.call: the service varies no images; leave this signal out"
             )
+        how: Any = {"strength": strength, "steps": steps}
+
+        def ask(i: int, *own: Any) -> Any:
+            return service.vary(images[i : i + 1], *own, **how)
+
+        asked = ("vary", repr((strength, steps)))
+        return self._each(prompts, seeds, asked, ask, images)
+
+    def _each(
+        self,
+        prompts: Sequence[Any] | None,
+        seeds: Int[np.ndarray, " n"],
+        asked: tuple[str, ...],
+        ask: Callable[..., Any],
+        images: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The answers, `ask(i, prompts, seeds)` for one row at a time, [n, h, w, c]."""
         rows = []
         for i, seed in enumerate(np.asarray(seeds, np.int64)):
             own = None if prompts is None else [prompts[i]]
-
-            def ask(i: int = i, own: Any = own, seed: Any = seed) -> Any:
-                how: Any = {"strength": strength, "steps": steps}
-                return service.vary(images[i : i + 1], own, seed[None], **how)
-
-            image = digest(np.ascontiguousarray(images[i]))
-            asked = ("vary", image, repr(own), str(seed), repr((strength, steps)))
-            rows.append(self._kept(asked, ask))
+            image = () if images is None else (digest(np.ascontiguousarray(images[i])),)
+            request = (*asked, *image, repr(own), str(seed))
+            call = functools.partial(ask, i, own, seed[None])
+            rows.append(self._kept(request, call))
         return np.stack(rows)
 
     def _kept(self, asked: tuple[str, ...], ask: Callable[[], Any]) -> np.ndarray:
