@@ -17,6 +17,7 @@ from typing import Any
 
 import score_mia
 from score_mia.attacks import SIGNALS
+from score_mia.attacks.prompts import PROMPTS
 from score_mia.auditing import plan, sections
 from score_mia.auditing.study import SECTIONS as STUDY
 from score_mia.conditions import CONDITIONERS
@@ -58,7 +59,9 @@ ATTACK = {
     "signal": (
         "mapping",
         "`None`",
-        "what is read off the model, this attack's own: `dict(name=...)`; or else",
+        "what is read off the model, this attack's own: `dict(name=...)`; any takes "
+        '`prompt=` beside it: `"own"` (default), `"null"`, or one of those below; or '
+        "else",
     ),
     "signals": (
         "str or list",
@@ -151,6 +154,7 @@ PARTS = {
             "signal",
             {**SIGNALS, **_paper("PublishedLoss", "PublishedLikelihood")},
         ),
+        ("Prompts: `attacks.NAME.signal.prompt`", "prompt", PROMPTS),
         ("Rules: `attacks.NAME.rule`", "rule", RULES),
         ("Schemes: `attacks.NAME.scheme`", "scheme", SCHEMES),
     ),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -29,16 +28,17 @@ from score_mia.attacks.protocol import (
     Access,
     AnySignal,
     Columns,
+    Fingerprinted,
     HostQuery,
     HostSignal,
     Product,
     Query,
     Reading,
     Signal,
+    identity,
 )
 from score_mia.check import Damaged, UserError, at_least, printable, require
 from score_mia.conditions import Conditions
-from score_mia.files import digest
 from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.readings import Piece, Readings
 from score_mia.rows import (
@@ -188,9 +188,9 @@ class Reader:
     def facts(self) -> dict[str, Any]:
         """What decides the numbers; kept in the manifest."""
         needs = self.signal.needs
-        further = {"needs": [_identity(product) for product in needs]} if needs else {}
+        further = {"needs": [identity(product) for product in needs]} if needs else {}
         access = (self.signal.access, *(product.access for product in needs))
-        return {"signal": _identity(self.signal), **self.setting(*access), **further}
+        return {"signal": identity(self.signal), **self.setting(*access), **further}
 
     def setting(self, *access: Access) -> dict[str, Any]:
         """What decides all that is read off the model with such access."""
@@ -215,6 +215,11 @@ class Reader:
         if row is None or memory is None:
             return self.engine.tile
         return max(1, min(self.engine.tile, memory // row))
+
+    @property
+    def shard(self) -> int:
+        """Rows per file: whole tiles."""
+        return -(-self.engine.shard // self.tile) * self.tile
 
     @functools.cached_property
     def view(self) -> Any:
@@ -354,8 +359,12 @@ class Making:
     @property
     def facts(self) -> dict[str, Any]:
         """What decides it; kept in the manifest."""
-        setting = self.reader.setting(self.product.access)
-        return {"product": _identity(self.product), **setting}
+        product, reader = self.product, self.reader
+        facts = {"product": identity(product), **reader.setting(product.access)}
+        if product.access == "none":  # the model under attack has no part in it
+            facts = {k: v for k, v in facts.items() if k not in reader.made_of}
+        further = isinstance(product, Fingerprinted)
+        return {**facts, "of": product.fingerprint()} if further else facts
 
     @property
     def device(self) -> str:
@@ -398,16 +407,28 @@ def collect(
     Raises:
       UserError: the folder holds another run's parts, or a damaged one.
     """
-    tile = reader.tile
-    shard = -(-reader.engine.shard // tile) * tile
     if reader.signal.needs and not is_whole(folder):
-        root, made = products or Path(folder) / "products", []
-        for task in (Making(product, reader) for product in reader.signal.needs):
-            place = folder_of(task, np.sort(ids), root)
-            made.append(compute(task, ids, place, shard=shard, host=host))
-        reader = dataclasses.replace(reader, products=tuple(made))
-    shards = compute(reader, ids, folder, shard=shard, host=host)
+        root = products or Path(folder) / "products"
+        needs = (Making(product, reader) for product in reader.signal.needs)
+        made = tuple(make_product(task, ids, root, host) for task in needs)
+        reader = dataclasses.replace(reader, products=made)
+    shards = compute(reader, ids, folder, shard=reader.shard, host=host)
     return readings(shards, reader.columns)
+
+
+def make_product(
+    making: Making, ids: Int[np.ndarray, " n"], root: Path, host: Host = ALONE
+) -> Shards:
+    """A product of every image, in a folder of its own; finished parts are reused.
+
+    Args:
+      making: what is made, and of what.
+      ids: which images.
+      root: where products are kept, each under its name and what decides it.
+      host: which of several processes this is.
+    """
+    place = folder_of(making, np.sort(ids), root)
+    return compute(making, ids, place, shard=making.reader.shard, host=host)
 
 
 def readings(shards: Shards, columns: Columns) -> Readings:
@@ -476,21 +497,3 @@ def _program(
 
 _ALL = 0xA11
 """Folded into the seed's key for the noise that all images share."""
-
-
-def _identity(part: AnySignal | Product) -> str:
-    """A signal or a product by its class and its fields."""
-    name, fields = f"{type(part).__module__}.{type(part).__qualname__}", "()"
-    if dataclasses.is_dataclass(part):
-        values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-        fields = json.dumps(values, sort_keys=True, default=_in_words)
-    return f"{name}{fields}"
-
-
-def _in_words(value: Any) -> str:
-    """An array by its digest: in words it would lose its middle and its last digits."""
-    return (
-        digest(np.asarray(value))
-        if isinstance(value, Array | np.ndarray)
-        else str(value)
-    )

@@ -10,6 +10,7 @@ whole one in forty lines.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -19,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.arrays import Image, Key
 from score_mia.conditions import OWN
+from score_mia.files import digest
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
 from score_mia.rules.scheme import HELD_OUT, Scheme
 
@@ -142,6 +144,15 @@ class Product(Protocol):
 
     def batch(self, model: Any, queries: HostQuery) -> Mapping[str, np.ndarray]:
         """Named arrays [n, ...] of some images."""
+        ...
+
+
+@runtime_checkable
+class Fingerprinted(Product, Protocol):
+    """A product that more decides than its fields: weights, data."""
+
+    def fingerprint(self) -> str:
+        """Of all that decides it beside its own fields."""
         ...
 
 
@@ -274,3 +285,21 @@ class Attack:
         order = get_args(Access)
         every = (p.access for s in self.signals.values() for p in (s, *s.needs))
         return max(every, key=order.index)
+
+
+def identity(part: Any) -> str:
+    """A signal, product or prompt by its class and its fields."""
+    name, fields = f"{type(part).__module__}.{type(part).__qualname__}", "()"
+    if dataclasses.is_dataclass(part):
+        values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        fields = json.dumps(values, sort_keys=True, default=_in_words)
+    return f"{name}{fields}"
+
+
+def _in_words(value: Any) -> str:
+    """An array by its digest: in words it would lose its middle and its last digits."""
+    return (
+        digest(np.asarray(value))
+        if isinstance(value, Array | np.ndarray)
+        else str(value)
+    )

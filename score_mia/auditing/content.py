@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_mia.attacks.prompts import in_words
 from score_mia.attacks.protocol import Attack, Columns
 from score_mia.auditing import exposed
 from score_mia.auditing.assess import Assessment
 from score_mia.auditing.checks import Checks
+from score_mia.auditing.plan import Plan
 from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
 from score_mia.report import files, privacy
@@ -99,9 +101,11 @@ def _attack(work: Work, a: Assessment, notes: Sequence[str]) -> AttackContent:
     )
 
 
-def attack_title(columns: Columns, attack: Attack) -> str:
+def attack_title(columns: Columns, attack: Attack, plan: Plan) -> str:
     """How people call an attack of this kind; several may share it."""
-    return columns.title or type(next(iter(attack.signals.values()))).__name__
+    name, signal = next(iter(attack.signals.items()))
+    told = in_words(plan.prompts.get(name)) if len(attack.signals) == 1 else ""
+    return (columns.title or type(signal).__name__) + told
 
 
 def _stepped(work: Work, a: Assessment) -> Stepped | None:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from score_mia.attacks.prompts import in_words
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import (
     abstract_target,
@@ -77,7 +78,8 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         state = "done" if name in done else "missing"
         lines.append(f"{name:10s} {state}: {about}" if work else f"{name:10s} {about}")
     for attack in plan.attacks:
-        lines.append(f"attack {attack.name} reads {', '.join(attack.signals)}")
+        read = (f"{n}{in_words(plan.prompts.get(n))}" for n in attack.signals)
+        lines.append(f"attack {attack.name} reads {'; '.join(read)}")
     return "\n".join(lines)
 
 

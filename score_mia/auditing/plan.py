@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import jax
 
-from score_mia.attacks import SIGNALS
-from score_mia.attacks.protocol import Access, AnySignal, Attack, HostSignal
+from score_mia.attacks.prompts import Prompt
+from score_mia.attacks.protocol import AnySignal, Attack
+from score_mia.auditing.chosen import Asked, chosen
 from score_mia.auditing.sections import CONTROLS, SEEDS, resolve
-from score_mia.check import UserError, at_least, file_name, one_of, require, within
+from score_mia.check import UserError, at_least, one_of, require, within
 from score_mia.data import SOURCES, SPLITS
 from score_mia.data.shadows import Shadows
 from score_mia.data.source import Source
@@ -21,9 +22,6 @@ from score_mia.engine import Engine
 from score_mia.fields import check_value
 from score_mia.models import MODELS, Client, Model, Trained
 from score_mia.registry import make, require_has, section
-from score_mia.rules import RULES
-from score_mia.rules.protocol import Knowledge, Rule, SetTest
-from score_mia.rules.scheme import SCHEMES, CrossFit, Scheme
 from score_mia.sampling import SAMPLERS, Service
 from score_mia.spec import FAMILIES, Kind, build, names
 from score_mia.train.config import TrainConfig
@@ -106,6 +104,8 @@ class Plan:
       quality: how samples are judged, or None.
       shadows: which models are trained beside the target, or None.
       controls: which of `CONTROLS` stand beside the attacks.
+      prompts: signal -> what its model is told in the place of each image's own prompt;
+        no entry for those that are told that.
       guidance: weight of classifier-free guidance wherever images are drawn, the
         config's `sampler.guidance`; None for none. Scores are never guided by it.
     """
@@ -125,6 +125,7 @@ class Plan:
     shadows: Shadows | None = None
     controls: tuple[str, ...] = CONTROLS[:2]
     guidance: float | None = None
+    prompts: Mapping[str, Prompt] = dataclasses.field(default_factory=dict)
 
     @property
     def trained(self) -> Trained | None:
@@ -155,6 +156,11 @@ class Plan:
     def shown(self) -> int:
         """How many samples the page is about; none of a service."""
         return 0 if self.model is None else self.report.samples
+
+    @property
+    def asked(self) -> Asked:
+        """With what the model is asked."""
+        return _asked(self.model, self.target)
 
     @property
     def known(self) -> Kind:
@@ -202,6 +208,8 @@ def plan(config: Any) -> Plan:
         sampler.evaluations(model.sde)  # times that cannot be are told before training
     attacks = config["attacks"]
     require(len(attacks) > 0, "attacks", "none is given", "add one to the config")
+    target = _target(config)
+    made = chosen(attacks, config.get("signals", {}), _asked(model, target))
     result = Plan(
         config=config,
         title=config["title"],
@@ -209,8 +217,8 @@ def plan(config: Any) -> Plan:
         source=lambda: _source(config["data"]),
         split=lambda source: _split(config["split"], source),
         model=model,
-        target=_target(config),
-        attacks=_attacks(attacks, config.get("signals", {})),
+        target=target,
+        attacks=made.attacks,
         sampler=sampler,
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
@@ -220,6 +228,7 @@ def plan(config: Any) -> Plan:
         else None,
         controls=tuple(config.get("controls", CONTROLS[:2])),
         guidance=guidance,
+        prompts=made.prompts,
     )
     _check_shadows(result)
     _check_controls(result)
@@ -322,94 +331,13 @@ def _check_snapshot(target: Trained, quality: QualityConfig | None) -> None:
     )
 
 
-def _attacks(
-    entries: Mapping[str, Any], named: Mapping[str, Any]
-) -> tuple[Attack, ...]:
-    """The attacks in the config's order; equal signals are one, under one name."""
-    signals: dict[str, AnySignal] = {}
-    for name, spec in named.items():
-        file_name("signal", name)
-        signals[name] = _signal(f"signals.{name}", spec)
-    attacks = []
-    for name, spec in entries.items():
-        file_name("attack", name)
-        check_value("attacks", name, spec, Mapping)
-        for field in spec:
-            known = ("signal", "signals", "rule", "knows", "scheme")
-            one_of(f"attacks.{name} field", field, known)
-        chosen = _chosen(name, spec, signals)
-        rule = make("rule", RULES, spec.get("rule", {"name": "column"}))
-        knows = spec.get("knows", "none")
-        _check_rule(name, rule, knows)
-        scheme = make("scheme", SCHEMES, spec.get("scheme", {"name": "held_out"}))
-        _check_scheme(name, scheme, knows)
-        attacks.append(Attack(name, chosen, rule, knows, scheme))
-    return tuple(attacks)
-
-
-def _chosen(
-    name: str, spec: Mapping[str, Any], signals: dict[str, AnySignal]
-) -> dict[str, AnySignal]:
-    """The signals of an attack: those it names, or one of its own, which is kept."""
-    require(
-        ("signal" in spec) != ("signals" in spec),
-        f"attacks.{name}",
-        "needs either signal=dict(...) or signals= names from the section 'signals'",
-        "give one of the two",
-    )
-    if "signals" in spec:
-        names = spec["signals"]
-        names = [names] if isinstance(names, str) else names
-        check_value(f"attacks.{name}", "signals", names, list[str])
-        require(len(names) > 0, f"attacks.{name}.signals", "is empty", "name a signal")
-        for one in names:
-            one_of(f"attacks.{name}.signals", one, signals)
-        return {one: signals[one] for one in names}
-    signal = _signal(f"attacks.{name}.signal", spec["signal"])
-    for other, same in signals.items():
-        if same == signal:
-            return {other: signal}
-    problem = "has the name of another signal and a signal of its own"
-    remedy = f"give the attack another name, or say signals={name!r}"
-    require(name not in signals, f"attacks.{name}", problem, remedy)
-    signals[name] = signal
-    return {name: signal}
-
-
-def _signal(name: str, spec: Any) -> AnySignal:
-    signal = make("signal", SIGNALS, spec)
-    require_has(name, signal, ("access", "needs", "columns"))
-    if not isinstance(signal, HostSignal):
-        require_has(name, signal, ("__call__",))
-    order = get_args(Access)
-    one_of(f"{name}.access", signal.access, order)
-    for product in signal.needs:
-        require_has(f"{name}.needs", product, ("access", "batch"))
-        ok = product.access in order[: order.index(signal.access) + 1]
-        problem = f"is less than its product {type(product).__name__} needs"
-        remedy = f"let the signal say {product.access!r}"
-        require(ok, f"{name}.access={signal.access!r}", problem, remedy)
-    return signal
-
-
-def _check_rule(name: str, rule: Rule | SetTest, knows: Any) -> None:
-    where = f"attacks.{name}.rule"
-    require_has(where, rule, ("accepts",))
-    if not isinstance(rule, SetTest):
-        require_has(where, rule, ("fit",))
-    one_of(f"attacks.{name}.knows", knows, get_args(Knowledge))
-    problem = "is not what this rule can be fitted on"
-    remedy = f"give one of {', '.join(sorted(rule.accepts))}"
-    require(knows in rule.accepts, f"attacks.{name}.knows={knows!r}", problem, remedy)
-
-
-def _check_scheme(name: str, scheme: Scheme, knows: Knowledge) -> None:
-    where = f"attacks.{name}.scheme"
-    require_has(where, scheme, ("judged", "score", "permuted", "quick"))
-    ok = not isinstance(scheme, CrossFit) or knows in ("split", "population")
-    problem = f"has nothing to fit where the rule knows {knows!r}"
-    remedy = "say knows='split' or 'population', or leave the scheme out"
-    require(ok, f"{where}: cross_fit", problem, remedy)
+def _asked(model: Kind | None, target: Model) -> Asked:
+    """With what the model is asked: it may have been given its prompts' column."""
+    conditioner = None if model is None else model.conditioner
+    if isinstance(target, Client):
+        return Asked(target.prompt, None)
+    names = () if conditioner is None else conditioner.columns
+    return Asked(names[0] if len(names) == 1 else None, conditioner)
 
 
 def _check_controls(plan: Plan) -> None:

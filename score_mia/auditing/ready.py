@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_mia.attacks.prompts import Given, Prompt
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import assess, assess_set
 from score_mia.auditing.plan import Plan
@@ -61,8 +62,18 @@ def require_ready(
         target = check_network(model, first_row(own))
     if plan.train is not None:
         _check_training(plan.train, source, len(split.members))
+    for prompt in plan.prompts.values():
+        _check_prompt(prompt, plan, split)
     for attack in attacks:
         _rehearse(attack, plan, source, split, target)
+
+
+def _check_prompt(prompt: Prompt, plan: Plan, split: Split) -> None:
+    """Refuse a prompt that the model does not know, or that nobody can make."""
+    if not isinstance(prompt, Given):
+        prompt.fingerprint()  # finds its data and its weights
+    elif plan.asked.conditioner is not None:
+        plan.asked.conditioner({prompt.column: prompt.values(split.ids[:1])})
 
 
 def _check_training(train: TrainConfig, source: Source, members: int) -> None:

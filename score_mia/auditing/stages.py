@@ -217,7 +217,7 @@ def _held_against(work: Work, result: Judged, checked: Checks) -> Judged:
 
 def _titled(work: Work, result: Judged) -> AttackResult:
     """The attack's numbers, with what people call it."""
-    title = attack_title(work.columns(result.attack), result.attack)
+    title = attack_title(work.columns(result.attack), result.attack, work.plan)
     return dataclasses.replace(result.entry, title=title)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.attacks.protocol import Attack, Columns, side_by_side
+from score_mia.attacks.prompts import Captioner, Given, Texts, decides, instead
+from score_mia.attacks.protocol import Attack, side_by_side
+from score_mia.attacks.protocol import Columns as Measured
 from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import require_ready
 from score_mia.check import UserError, require
 from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, load_target, target_digest
-from score_mia.conditions import Conditions, gather
+from score_mia.conditions import Columns, Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.engine import Reader, collect
+from score_mia.engine import Making, Reader, collect, make_product, unprompted
 from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
@@ -112,8 +115,26 @@ class Work:
             return target
         return target / "snapshots" / f"step-{step:06d}"
 
-    def conditions(self, ids: np.ndarray) -> Conditions:
+    def columns_told(self, signal: str | None = None) -> Columns:
+        """What is known of images, as the model is told it for a signal.
+
+        Args:
+          signal: whose prompt it is; None for each image's own.
+        """
+        prompt = None if signal is None else self.plan.prompts.get(signal)
+        if signal is None or prompt is None:
+            return self.source.columns
+        if isinstance(prompt, Given):
+            return instead(self.source.columns, prompt.column, prompt.values)
+        captions = functools.partial(self.captions, signal, prompt)
+        return instead(self.source.columns, "caption", captions)
+
+    def conditions(self, ids: np.ndarray, signal: str | None = None) -> Conditions:
         """What the model is told of these images, by name; {} if it is told nothing.
+
+        Args:
+          ids: of the images.
+          signal: for which signal.
 
         Raises:
           UserError: the data set has no such column, or values that the model does not
@@ -121,25 +142,30 @@ class Work:
         """
         if self.plan.model is None:
             return {}
-        return gather(self.plan.model.conditioner, self.source.columns, ids)
+        return gather(self.plan.model.conditioner, self.columns_told(signal), ids)
 
-    def prompts(self, ids: np.ndarray) -> tuple[Any, ...] | None:
+    def prompts(
+        self, ids: np.ndarray, signal: str | None = None
+    ) -> tuple[Any, ...] | None:
         """What a service would be asked for, to draw images like these."""
-        if self.plan.client is not None:
-            names = (self.plan.client.prompt,) if self.plan.client.prompt else ()
-        else:
-            conditioner = self.plan.known.conditioner
-            names = () if conditioner is None else conditioner.columns
-        if len(names) != 1:
+        name = self.plan.asked.column
+        if name is None:
             return None
-        columns = self.source.columns(ids, names)
+        columns = self.columns_told(signal)(ids, (name,))
         require(
-            names[0] in columns,
-            f"target: prompt {names[0]!r}",
+            name in columns,
+            f"target: prompt {name!r}",
             "is no column of the data",
             "give data that has it, or leave it out",
         )
-        return tuple(columns[names[0]])
+        return tuple(columns[name])
+
+    def captions(self, signal: str, captioner: Captioner, ids: np.ndarray) -> Texts:
+        """What a captioner says of images for a signal; of every image it is kept."""
+        reader = dataclasses.replace(self.reader(signal), prompts=unprompted)
+        making, root = Making(captioner, reader), self.folder / "products"
+        made = make_product(making, self.split.ids, root, self.host)
+        return made.take("captions", ids)
 
     @cached_property
     def digest(self) -> str:
@@ -160,13 +186,13 @@ class Work:
             self.source,
             plan.seed,
             plan.engine,
-            {"target": self.digest},
-            self.conditions,
-            self.prompts,
+            {"target": self.digest, **decides(plan.prompts.get(name))},
+            functools.partial(self.conditions, signal=name),
+            functools.partial(self.prompts, signal=name),
             plan.service(self.source.shape),
         )
 
-    def columns(self, attack: Attack) -> Columns:
+    def columns(self, attack: Attack) -> Measured:
         """What an attack's signals measure, as its rule sees them."""
         measured = {name: self.reader(name).columns for name in attack.signals}
         return side_by_side(measured)
