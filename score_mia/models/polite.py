@@ -200,10 +200,13 @@ def _within(timeout: float | None, ask: Callable[[], Any]) -> Any:
 
 
 def _asked_for(error: BaseException) -> float | None:
-    """Seconds that an HTTP error asks to wait for, if it does."""
+    """Seconds that an HTTP error asks to wait for; what else it says is not read."""
     from urllib.error import HTTPError
 
-    if not isinstance(error, HTTPError) or error.headers is None:
+    if not isinstance(error, HTTPError):
+        return None
+    error.close()
+    if error.headers is None:
         return None
     told = error.headers.get("Retry-After", "")
     return float(told) if told.strip().isdigit() else None
