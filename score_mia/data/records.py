@@ -43,8 +43,9 @@ def tfds(
       size: side in pixels; None keeps the records' own, which must then be all equal.
       channels: 3, 1, or None for what the records are.
       crop: "center" or "none"; see `Decoder`.
-      features: which feature holds an image's "image" and its integer "label", where
-        these are not their names: {"image": "picture"}.
+      features: which feature holds an image's "image", its integer "label" and its text
+        "caption", where these are not their names: {"image": "picture"}, or, where
+        several texts lie in a sequence, {"caption": "captions/text"} for the first.
       cache: folder to keep the decoded pixels in, so that later starts map them.
 
     Raises:
@@ -55,7 +56,7 @@ def tfds(
     builder = _builder(dataset, data_dir)
     name = f"tfds {dataset} ({split})"
     there = builder.info.features
-    image_key, label_key = _keys(name, features, there)
+    image_key, label_key, caption_key = _keys(name, features, there)
     decoder = Decoder(size, channels or _channels(there[image_key]), crop)
     integers = [k for k in ("index", label_key) if _is_integer(there, k)]
     _keep_bytes(there[image_key])
@@ -65,9 +66,11 @@ def tfds(
         raise UserError(_unprepared(dataset, data_dir, error, builder)) from error
 
     def make() -> dict[str, np.ndarray]:
-        return _collect(name, records, image_key, integers, decoder)
+        return _collect(name, records, image_key, integers, decoder, caption_key)
 
-    facts = (repr(decoder), split, image_key, label_key, *_stamp(builder))
+    # A cache without captions stays what it was before there were any.
+    asked = (image_key, label_key, *([] if caption_key is None else [caption_key]))
+    facts = (repr(decoder), split, *asked, *_stamp(builder))
     version = tensorflow_datasets.__version__
     parts = cached(cache, digest(version, *facts), make)
     return ArraySource(
@@ -75,17 +78,60 @@ def tfds(
         pixels=parts["pixels"],
         ids=parts.get("index", np.arange(len(parts["pixels"]))),
         labels=parts.get(label_key),
+        captions=_texts(parts.get(_CAPTION)),
     )
 
 
-def _keys(name: str, features: Mapping[str, str], there: Any) -> tuple[str, str]:
-    """Names of the features that hold the image and its label."""
+_CAPTION = "caption"
+
+
+def _texts(captions: np.ndarray | None) -> tuple[str, ...] | None:
+    return None if captions is None else tuple(captions.tolist())
+
+
+def _keys(
+    name: str, features: Mapping[str, str], there: Any
+) -> tuple[str, str, str | None]:
+    """Names of the features that hold the image, its label and its caption, if any."""
     for column in features:
-        one_of("features", column, ("image", "label"))
+        one_of("features", column, ("image", "label", _CAPTION))
     image = features.get("image", "image")
     remedy = f"give features=dict(image=...), one of: {', '.join(there)}"
     require(image in there, name, f"has no feature {image!r}", remedy)
-    return image, features.get("label", "label")
+    caption = features.get(_CAPTION, _CAPTION)
+    known = _is_text(there, caption)
+    if _CAPTION in features:
+        remedy = 'give features=dict(caption="..."), or "sequence/text" within one'
+        require(known, name, f"has no text feature {caption!r}", remedy)
+    return image, features.get("label", "label"), caption if known else None
+
+
+def _is_text(features: Any, path: str) -> bool:
+    """Whether a feature, or one within a sequence, holds texts."""
+    import tensorflow_datasets as library
+
+    for key in path.split("/"):
+        if isinstance(features, library.features.Sequence):
+            features = features.feature
+        if not hasattr(features, "keys") or key not in features:
+            return False
+        features = features[key]
+    if isinstance(features, library.features.Sequence):
+        features = features.feature
+    return isinstance(features, library.features.Text)
+
+
+def _text(what: str, record: Any, path: str) -> str:
+    """A record's text, the first of several."""
+    value = record
+    for key in path.split("/"):
+        value = value[key]
+    while not isinstance(value, bytes | str):
+        remedy = "give another feature, or a split without it"
+        require(len(value) > 0, what, f"has no {path!r}", remedy)
+        value = value[0]
+    with refusing(f"{what}: {path!r} is no UTF-8 text", "mend it", UnicodeDecodeError):
+        return value if isinstance(value, str) else value.decode()
 
 
 def _builder(dataset: str, data_dir: str | Path | None) -> Any:
@@ -162,13 +208,19 @@ def _stamp(builder: Any) -> Iterator[str]:
 
 
 def _collect(
-    name: str, records: Any, image_key: str, integers: list[str], decoder: Decoder
+    name: str,
+    records: Any,
+    image_key: str,
+    integers: list[str],
+    decoder: Decoder,
+    caption_key: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """Decode every record: {"pixels": [N, h, w, c]} and the integer features [N]."""
+    """Decode every record: "pixels" [N, h, w, c], integer features, "caption" [N]."""
     count = len(records)
     require(count > 0, name, "holds no records", "choose another split")
     pixels: np.ndarray | None = None
     rows = {key: np.empty(count, np.int64) for key in integers}
+    texts: list[str] = []
     for i, record in enumerate(_read(name, records)):
         image = _decode(f"{name} record {i}", record[image_key], decoder)
         if pixels is None:
@@ -179,7 +231,11 @@ def _collect(
         pixels[i] = image
         for key, values in rows.items():
             values[i] = record[key]
+        if caption_key is not None:
+            texts.append(_text(f"{name} record {i}", record, caption_key))
     assert pixels is not None
+    if caption_key is not None:
+        rows[_CAPTION] = np.asarray(texts)
     order = np.argsort(rows.get("index", np.arange(count)), kind="stable")
     if not np.array_equal(order, np.arange(count)):
         pixels = pixels[order]

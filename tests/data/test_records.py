@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import tensorflow_datasets
+from PIL import Image
 
 from score_mia.check import UserError
 from score_mia.data.records import tfds
@@ -58,6 +60,74 @@ def test_a_real_tfds_name_is_read(tmp_path):
     labels = source.labels
     assert labels.min() >= 0
     assert labels.max() < 10
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_texts_are_captions(several, tmp_path):
+    """A prepared set with a text of each image, or some in a sequence: the first."""
+    x = pictures(5, 8)
+    path = "captions/text" if several else "caption"
+    captioned(tmp_path / "data", x, several)
+    features = {"caption": path} if several else {}
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        data = tmp_path / "data"
+        source = tfds("captioned", data, features=features, cache=cache)
+        told = source.columns(np.asarray([3, 1]), ("caption",))["caption"]
+        assert told.tolist() == ["3 ü", "1 ü"]
+        np.testing.assert_array_equal(source.pixels, x)
+    other = "captions" if several else "captions/text"
+    with pytest.raises(UserError, match=f"has no text feature '{other}'"):
+        tfds("captioned", tmp_path / "data", features={"caption": other})
+
+
+def test_a_record_without_a_text_is_named(tmp_path):
+    captioned(tmp_path, pictures(2, 8), True, count=0)
+    features = {"caption": "captions/text"}
+    with pytest.raises(UserError, match="record 0: has no 'captions/text'"):
+        tfds("captioned", tmp_path, features=features)
+
+
+class Captioned(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
+    """Images with `count` texts each, in a sequence or, if there is one, without."""
+
+    name = "captioned"
+    VERSION = tensorflow_datasets.core.Version("1.0.0")
+
+    def __init__(self, images, several, count, **options):
+        self.images, self.several, self.texts = (
+            images,
+            several,
+            ("{} ü", "more")[:count],
+        )
+        super().__init__(file_format="array_record", **options)
+
+    def _info(self):
+        kinds = tensorflow_datasets.features
+        text = {"caption": kinds.Text()}
+        if self.several:
+            text = {"captions": kinds.Sequence({"text": kinds.Text()})}
+        features = kinds.FeaturesDict({"image": kinds.Image(shape=(8, 8, 3)), **text})
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self, features=features, disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i, image in enumerate(self.images):
+            texts = [text.format(i) for text in self.texts]
+            told = {"captions": [{"text": text} for text in texts]}
+            told = told if self.several else {"caption": texts[0]}
+            yield i, {"image": Image.fromarray(image), **told}
+
+
+def captioned(root, images, several, count=2):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        Captioned(images, several, count, data_dir=str(root)).download_and_prepare(
+            download_dir=str(root / "unused")
+        )
 
 
 def test_records_in_another_order_than_their_index_are_sorted():
