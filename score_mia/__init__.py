@@ -9,16 +9,17 @@ if TYPE_CHECKING:
     from score_mia.attacks.protocol import Attack
     from score_mia.auditing.door import Audit, audit, load
     from score_mia.check import UserError
+    from score_mia.codecs import Affine
     from score_mia.data.source import ArraySource
     from score_mia.data.split import Split
     from score_mia.engine import Engine
     from score_mia.results import AttackResult, AuditResult, Estimate
-    from score_mia.target import Affine, Target
+    from score_mia.target import Target
 
 __version__ = "0.3.0"
 
 _HOMES = {
-    "Affine": "target",
+    "Affine": "codecs",
     "ArraySource": "data.source",
     "Attack": "attacks.protocol",
     "AttackResult": "results",

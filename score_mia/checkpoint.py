@@ -32,6 +32,7 @@ from ml_collections import ConfigDict
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
+from score_mia.codecs import Bound
 from score_mia.files import (
     SEAL,
     Facts,
@@ -42,7 +43,7 @@ from score_mia.files import (
     save_sealed,
 )
 from score_mia.spec import Parts, parts
-from score_mia.target import Bound, Target
+from score_mia.target import Target
 from score_mia.trees import leaf_name, load_tree, save_tree
 
 KEPT_STATES = 2

@@ -20,6 +20,7 @@ import jax
 
 from score_mia.arrays import Key, Params
 from score_mia.check import require
+from score_mia.codecs import Affine, Codec, Folded, LearnedCodec, Pooled, bound
 from score_mia.conditions import CONDITIONERS, Conditioner
 from score_mia.networks import NETWORKS
 from score_mia.networks.latent.vae import AutoencoderKL
@@ -27,13 +28,14 @@ from score_mia.networks.network import Embedding, Network, Shape
 from score_mia.parameterisation import PARAMETERISATIONS, Parameterisation
 from score_mia.registry import make, require_has
 from score_mia.sde import SDE, SDES
-from score_mia.target import Affine, Codec, Folded, LearnedCodec, Target, bound
+from score_mia.target import Target
 
 Spec = Mapping[str, Any]
 
 CODECS: Mapping[str, type] = {
     "affine": Affine,
     "folded": Folded,
+    "pooled": Pooled,
     "kl": AutoencoderKL,
 }
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from score_mia.arrays import Key, Params, ScalarLike
-from score_mia.check import require
+from score_mia.arrays import Params, ScalarLike
+from score_mia.codecs import Affine, Bound, Codec
 from score_mia.conditions import Conditioner
 from score_mia.parameterisation import Parameterisation
 from score_mia.sde import SDE
@@ -109,201 +109,6 @@ class Steered(Generator, Protocol):
         ...
 
 
-@runtime_checkable
-class Codec(Protocol):
-    """The way between images in [0, 1] and x, the same thing in the model's own space.
-
-    A pytree: one that has parameters carries them as its arrays, which are part of the
-    model, of its digest and of its size. Written for one image.
-
-    Attributes:
-      log_scale: log |d x / d image| per dimension, which densities on images gain; None
-        where there is no density on pixels, as behind a learned encoder.
-    """
-
-    @property
-    def log_scale(self) -> float | None:
-        """See above."""
-        ...
-
-    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The shape of x for images of a shape; `UserError` if it takes none such."""
-        ...
-
-    def encode(
-        self, image: Float[Array, "..."], key: Key | None = None
-    ) -> Float[Array, "..."]:
-        """From [0, 1] to x: a draw keyed by `key` where it is random, else its mode."""
-        ...
-
-    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """From x to [0, 1], unclipped."""
-        ...
-
-
-@final
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Affine:
-    """The affine map from images in [0, 1] to [low, high].
-
-    Attributes:
-      low, high: where 0 and 1 go: the range of the network's input.
-    """
-
-    low: float = -1.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        ok = bool(np.isfinite([self.low, self.high]).all()) and self.low < self.high
-        require(ok, f"codec {self}", "is no ascending pair", "give finite low < high")
-
-    def __repr__(self) -> str:
-        # Its name in version 0.2: digests of targets are taken of it.
-        return f"Codec(low={self.low!r}, high={self.high!r})"
-
-    @property
-    def log_scale(self) -> float:
-        """log (high - low)."""
-        return float(np.log(self.high - self.low))
-
-    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The image's own."""
-        return image_shape
-
-    def encode(
-        self, image: Float[Array, "..."], key: Key | None = None
-    ) -> Float[Array, "..."]:
-        """Nothing is drawn."""
-        del key
-        return self.low + (self.high - self.low) * image
-
-    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The way back."""
-        return (x - self.low) / (self.high - self.low)
-
-
-@final
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Folded:
-    """`Affine`, then squares of pixels side by side in the channels (space to depth).
-
-    The same numbers in another order, so densities are those on pixels. A network sees
-    a smaller image of more channels, which costs it less.
-
-    Attributes:
-      low, high: as of `Affine`.
-      side: of a square, which divides height and width.
-    """
-
-    low: float = -1.0
-    high: float = 1.0
-    side: int = 2
-
-    def __post_init__(self) -> None:
-        _ = self._affine
-        require(self.side > 1, f"side={self.side}", "folds nothing", "give 2 or more")
-
-    @property
-    def _affine(self) -> Affine:
-        return Affine(self.low, self.high)
-
-    @property
-    def log_scale(self) -> float:
-        """log (high - low)."""
-        return self._affine.log_scale
-
-    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Height and width by `side`, channels by its square."""
-        h, w, c = image_shape
-        ok = h % self.side == 0 and w % self.side == 0
-        problem = f"does not divide images of {h}x{w}"
-        require(ok, f"codec side={self.side}", problem, "resize them, or give another")
-        return h // self.side, w // self.side, c * self.side**2
-
-    def encode(
-        self, image: Float[Array, "..."], key: Key | None = None
-    ) -> Float[Array, "..."]:
-        """Nothing is drawn."""
-        height, width, channels = image.shape
-        h, w, c = self.shape((height, width, channels))
-        squares = self._affine.encode(image, key)
-        squares = squares.reshape(h, self.side, w, self.side, channels)
-        return squares.transpose(0, 2, 1, 3, 4).reshape(h, w, c)
-
-    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The way back."""
-        (h, w, c), n = x.shape, self.side
-        squares = x.reshape(h, w, n, n, c // n**2).transpose(0, 2, 1, 3, 4)
-        return self._affine.decode(squares.reshape(h * n, w * n, c // n**2))
-
-
-@runtime_checkable
-class LearnedCodec(Protocol):
-    """A codec whose parameters are kept beside the network's: what a spec names.
-
-    A frozen dataclass of plain fields, static and hashable; `Bound` joins it to its
-    parameters. Behind it there is no density on pixels.
-    """
-
-    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The shape of x for images of a shape; `UserError` if it takes none such."""
-        ...
-
-    def init(self, key: Key) -> Params:
-        """Fresh parameters, a nested dict of arrays."""
-        ...
-
-    def encode(
-        self, params: Params, image: Float[Array, "..."], key: Key | None
-    ) -> Float[Array, "..."]:
-        """From one image in [0, 1] to x: a draw keyed by `key`, or its mode."""
-        ...
-
-    def decode(self, params: Params, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """From one x to [0, 1], unclipped."""
-        ...
-
-
-@final
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, repr=False)
-class Bound:
-    """A learned codec with its parameters: a `Codec`, without a density on pixels."""
-
-    kind: LearnedCodec = dataclasses.field(metadata={"static": True})
-    params: Params
-
-    def __repr__(self) -> str:
-        # Digests of targets are taken of it; those of parameters stand beside it.
-        return repr(self.kind)
-
-    @property
-    def log_scale(self) -> None:
-        """None."""
-        return None
-
-    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The shape of x for images of a shape."""
-        return self.kind.shape(image_shape)
-
-    def encode(
-        self, image: Float[Array, "..."], key: Key | None = None
-    ) -> Float[Array, "..."]:
-        """From [0, 1] to x."""
-        return self.kind.encode(self.params, image, key)
-
-    def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """From x to [0, 1], unclipped."""
-        return self.kind.decode(self.params, x)
-
-
-def bound(codec: Codec | LearnedCodec, params: Params | None = None) -> Codec:
-    """The codec with its parameters (None: a template), if it learned any."""
-    return Bound(codec, params) if isinstance(codec, LearnedCodec) else codec
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Embedded:
@@ -345,7 +150,7 @@ class Target:
     sde: SDE = dataclasses.field(metadata={"static": True})
     parameterisation: Parameterisation = dataclasses.field(metadata={"static": True})
     apply: Apply = dataclasses.field(metadata={"static": True})
-    codec: Codec = Affine()
+    codec: Codec = dataclasses.field(default_factory=Affine)
     embed: Embed | None = dataclasses.field(default=None, metadata={"static": True})
     conditioner: Conditioner | None = dataclasses.field(
         default=None, metadata={"static": True}

@@ -20,9 +20,10 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
+from score_mia.codecs import Affine
 from score_mia.parameterisation import Noise, Parameterisation
 from score_mia.sde import SDE
-from score_mia.target import Affine, Target
+from score_mia.target import Target
 
 
 def gaussian_target(

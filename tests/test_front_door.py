@@ -15,13 +15,14 @@ import pytest
 import score_mia
 from score_mia import cli
 from score_mia.checkpoint import load_target, target_digest
+from score_mia.codecs import Bound
 from score_mia.data.local import bundled
 from score_mia.files import load_sealed, save_npz, save_sealed
 from score_mia.metrics.roc import auc
 from score_mia.networks import MLP
 from score_mia.parameterisation import Noise
 from score_mia.sde import DDPM
-from score_mia.target import Bound, Target
+from score_mia.target import Target
 from tests.beams.parts.codec import Learned
 
 ATTACKS = {"loss": dict(signal=dict(name="loss", times=2), rule=dict(name="mean"))}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
+from score_mia.codecs import Affine
 from score_mia.likelihood import (
     EXACT,
     METHODS,
@@ -22,7 +23,6 @@ from score_mia.likelihood import (
 )
 from score_mia.parameterisation import Score, Velocity
 from score_mia.sde import DDPM, SMLD, VE, VP, RectifiedFlow, SubVP
-from score_mia.target import Affine
 from tests.oracles import gaussian_target, marginal_log_prob, random_gaussian
 
 SHAPE = (2, 2, 3)

@@ -15,7 +15,7 @@ def get_config(arg: str = "") -> ConfigDict:
             data=dict(name="bundled", dataset="emoji"),
             split=dict(name="folders", members="pretrain", nonmembers="nonmembers"),
             sde=dict(name="edm"),
-            codec=dict(name="folded", side=2),
+            codec=dict(name="pooled", side=2),
             network=dict(
                 name="captioned",
                 vocabulary=1606,
@@ -28,17 +28,17 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
             conditioner=dict(name="words", vocabulary="emoji", cut=True),
             train=dict(
-                steps=20 if smoke else 5000,
-                batch=32,
-                learning_rate=8e-4,
+                steps=20 if smoke else 8000,
+                batch=16,
+                learning_rate=1.5e-3,
                 warmup=200,
-                ema=0.998,
+                ema=0.999,
                 flip=False,
                 weighting="edm",
                 condition_dropout=0.1,
                 log_every=10 if smoke else 50,
-                checkpoint_every=10 if smoke else 250,
-                snapshot_every=10 if smoke else 1000,
+                checkpoint_every=10 if smoke else 500,
+                snapshot_every=10 if smoke else 2000,
             ),
             attacks=dict(
                 loss=dict(

@@ -19,6 +19,7 @@ from score_mia.auditing.checks import Checks
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
+from score_mia.codecs import Codec, LearnedCodec
 from score_mia.report import files, privacy
 from score_mia.report.content import AttackContent, PerturbedContent, Stepped
 from score_mia.report.curves import measure
@@ -26,7 +27,6 @@ from score_mia.report.picture import SHOWN, held_against
 from score_mia.report.text import distance_text
 from score_mia.results import AuditResult, TargetFacts
 from score_mia.sde import SDE
-from score_mia.target import Codec, LearnedCodec
 
 _SEARCHED = 400
 """Most members that are searched for the one nearest to a sample."""

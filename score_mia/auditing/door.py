@@ -26,6 +26,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.auditing.plan import plan as planned
 from score_mia.check import Incomplete, UserError, existing, one_of, require
 from score_mia.checkpoint import load_target, tree_digest
+from score_mia.codecs import Bound
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES
 from score_mia.data.local import in_memory
@@ -42,7 +43,7 @@ from score_mia.registry import make
 from score_mia.results import AuditResult
 from score_mia.sde import SDES
 from score_mia.spec import CODECS, parts
-from score_mia.target import Bound, Target
+from score_mia.target import Target
 
 Array = Shaped[np.ndarray, "..."]
 

@@ -29,6 +29,7 @@ from score_mia.check import (
     require,
     within,
 )
+from score_mia.codecs import bound
 from score_mia.engine import view
 from score_mia.fields import check_value
 from score_mia.registry import make
@@ -48,7 +49,7 @@ from score_mia.report.text import distinct
 from score_mia.results import METRICS, AuditResult
 from score_mia.rules.best import Best
 from score_mia.rules.column import Column
-from score_mia.target import Target, bound
+from score_mia.target import Target
 
 SECTIONS = ("title", "audits", "labels", "exhibits")
 _TAKEN = ("exhibits", "index.html")

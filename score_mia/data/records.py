@@ -113,7 +113,8 @@ def _is_text(features: Any, path: str) -> bool:
     for key in path.split("/"):
         if isinstance(features, library.features.Sequence):
             features = features.feature
-        if not hasattr(features, "keys") or key not in features:
+        nested = isinstance(features, library.features.FeaturesDict)
+        if not nested or key not in features:
             return False
         features = features[key]
     if isinstance(features, library.features.Sequence):

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from score_mia.arrays import Key, Params
 from score_mia.check import at_least, one_of, positive, require
+from score_mia.codecs import LearnedCodec
 from score_mia.spec import Parts
-from score_mia.target import LearnedCodec
 from score_mia.trees import leaf_name
 
 PROJECTIONS = re.compile(

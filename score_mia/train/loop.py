@@ -28,12 +28,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from score_mia import checkpoint, device
 from score_mia.arrays import Key, Params
 from score_mia.check import UserError, finite, require
+from score_mia.codecs import LearnedCodec
 from score_mia.data.loader import Batches, PoissonBatches
 from score_mia.files import Facts, digest
 from score_mia.progress import Progress
 from score_mia.sde import SDE
 from score_mia.spec import Parts, names, parts
-from score_mia.target import LearnedCodec, Target
+from score_mia.target import Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
 from score_mia.train.adapt import Adaptation, Start, whole

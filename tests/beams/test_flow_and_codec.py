@@ -16,10 +16,10 @@ from score_mia.auditing import plan as build
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.checkpoint import target_digest
+from score_mia.codecs import Codec
 from score_mia.engine import collect
 from score_mia.likelihood import EXACT, FixedGrid, log_prob
 from score_mia.results import AuditResult
-from score_mia.target import Codec
 from tests.beams import audit
 from tests.beams.parts.codec import patches
 from tests.beams.parts.flow import Flow, Straight

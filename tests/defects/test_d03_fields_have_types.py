@@ -20,6 +20,7 @@ import pytest
 from score_mia.attacks import SIGNALS
 from score_mia.auditing import plan as build
 from score_mia.check import UserError
+from score_mia.codecs import Affine
 from score_mia.data import SOURCES, SPLITS
 from score_mia.encoders import ENCODERS
 from score_mia.engine import Engine
@@ -33,7 +34,7 @@ from score_mia.report.exhibits import EXHIBITS
 from score_mia.rules import RULES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import DDPM, SDES
-from score_mia.target import Affine, Target
+from score_mia.target import Target
 from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loss import Objective
 

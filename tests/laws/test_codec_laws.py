@@ -12,13 +12,14 @@ import pytest
 from score_mia.attacks import Likelihood
 from score_mia.check import UserError
 from score_mia.checkpoint import target_digest
+from score_mia.codecs import Affine, Bound, Codec, Folded, LearnedCodec, Pooled
 from score_mia.device import size
 from score_mia.likelihood import EXACT, log_prob
 from score_mia.networks.latent.vae import AutoencoderKL
 from score_mia.sampling import Ddim, Heun, vary
 from score_mia.sde import VP
 from score_mia.spec import CODECS
-from score_mia.target import Affine, Bound, Codec, Folded, Guidance, LearnedCodec
+from score_mia.target import Guidance
 from score_mia.train.loss import Objective
 from tests.beams.parts.codec import patches
 from tests.helpers import generate
@@ -43,11 +44,12 @@ def latent_target(codec=None):
     return gaussian_target(VP(start=1e-3), mean, 0.1 * np.eye(16), codec=codec)
 
 
+LOSSY = {"pooled": Pooled(-2.0, 3.0)}
 LEARNED = {"kl": AutoencoderKL(1, 3, (4, 8), 1, groups=2, scale=0.5, shift=0.1)}
 
 
 def test_every_registered_one_is_tried():
-    assert {*MADE, *LEARNED} >= CODECS.keys()
+    assert {*MADE, *LOSSY, *LEARNED} >= CODECS.keys()
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -66,6 +68,34 @@ def test_a_learned_one_is_a_codec_with_its_parameters(name):
     assert np.abs(np.asarray(one - other)).max() > 0.1
     with pytest.raises(UserError, match="resize"):
         codec.shape((5, 4, 1))
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_a_lossy_one_loses_nothing_twice(name):
+    """What it keeps of an image it keeps for good, and claims no density on pixels."""
+    codec = LOSSY[name]
+    assert isinstance(codec, Codec)
+    assert codec.log_scale is None
+    x = jax.vmap(codec.encode)(IMAGES)
+    assert x.shape[1:] == codec.shape(IMAGE)
+    decoded = jax.vmap(codec.decode)(x)
+    assert decoded.shape == IMAGES.shape
+    assert np.abs(decoded - IMAGES).max() > 0.1
+    np.testing.assert_allclose(jax.vmap(codec.encode)(decoded), x, atol=1e-5)
+    with pytest.raises(UserError, match="does not divide images of 5x4"):
+        codec.shape((5, 4, 1))
+
+
+def test_pooled_images_are_means_of_squares_and_smooth_ones_come_back():
+    codec = Pooled()
+    x = codec.encode(IMAGES[0])
+    np.testing.assert_allclose(
+        x[1, 0], 2 * IMAGES[0][2:, :2].mean((0, 1)) - 1, atol=1e-6
+    )
+    ramp = jnp.linspace(0, 1, 16)[:, None, None] * jnp.ones((1, 16, 3))
+    again = codec.decode(codec.encode(ramp))
+    np.testing.assert_allclose(again[4:-4], ramp[4:-4], atol=1e-3)
+    np.testing.assert_allclose(again, ramp, atol=0.05)
 
 
 @pytest.mark.parametrize("name", MADE)

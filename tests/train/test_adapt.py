@@ -13,8 +13,8 @@ import pytest
 from score_mia import device
 from score_mia.check import UserError
 from score_mia.checkpoint import load_target
+from score_mia.codecs import Bound
 from score_mia.spec import parts
-from score_mia.target import Bound
 from score_mia.train import dp
 from score_mia.train.adapt import AttentionOnly, LowRank, Start, Whole
 from score_mia.train.config import Privacy, TrainConfig

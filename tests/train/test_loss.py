@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 from score_mia.check import UserError
+from score_mia.codecs import Affine
 from score_mia.parameterisation import Noise, Score
 from score_mia.sde import DDPM, EDM, SMLD, VE, VP
-from score_mia.target import Affine, Target
+from score_mia.target import Target
 from score_mia.train.loss import Objective
 
 IMAGE = np.random.default_rng(0).uniform(size=(2, 3, 1)).astype(np.float32)
