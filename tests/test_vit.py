@@ -18,7 +18,8 @@ from score_mia.encoders.vit import FAMILIES, ViT
 from score_mia.registry import make
 
 GOLDEN = Path(__file__).parent / "golden" / "models"
-KINDS = ("clip", "vit", "deit", "dinov2")
+KINDS = ("clip", "vit", "deit", "dinov2", "dinov2_gated", "beit", "beit_shared")
+POOLED = ("clip", "beit", "beit_shared")
 FIRST = {"deit": 2}
 
 
@@ -38,7 +39,7 @@ def test_the_features_are_transformers(kind):
     found = jax.jit(encoder.encoded)(params, jnp.asarray(numbers["x"]))
     states = numbers[f"{kind}_states"]
     assert off(found["tokens"], states[:, FIRST.get(kind, 1) :]) < 1e-4
-    pooled = numbers["clip_pooled"] if kind == "clip" else states[:, 0]
+    pooled = numbers[f"{kind}_pooled"] if kind in POOLED else states[:, 0]
     assert off(found["pooled"], pooled) < 1e-4
 
 
@@ -83,7 +84,7 @@ def test_images_are_shrunk_as_pillow_does(tmp_path):
 
 def test_what_is_no_encoder_here_is_told(tmp_path):
     for change, told in (
-        ({"model_type": "beit"}, "model_type"),
+        ({"model_type": "swin"}, "model_type"),
         ({"hidden_act": "swoosh"}, "hidden_act"),
     ):
         kept = shutil.copytree(folder("vit"), tmp_path / told)

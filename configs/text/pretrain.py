@@ -10,7 +10,7 @@ def get_config(arg: str = "") -> ConfigDict:
     smoke = arg == "smoke"
     return ConfigDict(
         dict(
-            title="A text-conditional DDPM of 918 captioned emoji",
+            title="A text-conditional model of 918 captioned emoji",
             seed=0,
             data=dict(name="bundled", dataset="emoji"),
             split=dict(name="folders", members="pretrain", nonmembers="nonmembers"),

@@ -1,8 +1,8 @@
-"""Vision transformers from a folder: CLIP's, ViT, DeiT with its second token, DINOv2.
+"""Vision transformers from a folder: CLIP's, ViT, DeiT, BEiT, DINOv2.
 
 Dosovitskiy et al. 2021 (2010.11929); Radford et al. 2021 (2103.00020); Touvron et al.
-2021 (2012.12877); Oquab et al. 2023 (2304.07193). The names are transformers'; weights
-are safetensors.
+2021 (2012.12877); Bao et al. 2022 (2106.08254); Oquab et al. 2023 (2304.07193). The
+names are transformers'; weights are safetensors.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from score_mia.networks.latent.layers import ACTIVATIONS, attend
 from score_mia.networks.layers import along_last, normalised
 
 Weights = Mapping[str, Array]
+_POOLER = "pooler.layernorm"
 _REMEDY = "give a folder that transformers' save_pretrained wrote"
 
 
@@ -35,13 +36,18 @@ class Names(NamedTuple):
 
     Attributes:
       prefix: before every name, in files of a larger model.
-      patch, place: of the patches' convolution, and of the places' vectors.
+      patch, place: of the patches' convolution, and of the places' vectors, which BEiT
+        may do without.
       tokens: of the vectors before the patches.
       layer: of a layer, with its number.
       query, key, value, out: of its attention.
       norms: before its attention and before its perceptron.
       hidden, back: of its perceptron.
+      gated: of a perceptron of two halves, one of which gates the other, and back; ()
+        where the family has none.
       scales: of the factors of its two branches; () for none.
+      bias: of the table of what is added to the logits for the way from patch to patch:
+        within a layer, and one for all layers; () for none.
       first, last: of the normalisations before and after all layers; "" for none.
     """
 
@@ -57,6 +63,8 @@ class Names(NamedTuple):
     norms: tuple[str, str]
     hidden: str
     back: str
+    gated: tuple[str, ...] = ()
+    bias: tuple[str, ...] = ()
     scales: tuple[str, ...] = ()
     first: str = ""
     last: str = "layernorm"
@@ -85,7 +93,16 @@ FAMILIES = {
         norms=("norm1", "norm2"),
         hidden="mlp.fc1",
         back="mlp.fc2",
+        gated=("mlp.weights_in", "mlp.weights_out"),
         scales=("layer_scale1.lambda1", "layer_scale2.lambda1"),
+    ),
+    "beit": _VIT._replace(
+        prefix="beit.",
+        bias=(
+            "attention.attention.relative_position_bias.relative_position_bias_table",
+            "encoder.relative_position_bias.relative_position_bias_table",
+        ),
+        scales=("lambda_1", "lambda_2"),
     ),
     "clip_vision_model": Names(
         prefix="vision_model.",
@@ -114,8 +131,9 @@ class ViT:
     Images are made square of the model's own size by cubic interpolation that smooths
     before it shrinks (as Pillow's, within a few hundredths of a standard deviation),
     then shifted and scaled as preprocessor_config.json says, or to [-1, 1] without one.
-    "pooled" is the first token after the last normalisation, and CLIP's projection of
-    it where the file has that; "tokens" are the patches.
+    "pooled" is the first token after the last normalisation, CLIP's projection of it
+    where the file has that, or BEiT's normalised mean of the patches; "tokens" are the
+    patches.
 
     Attributes:
       folder: of the encoder; CLIP's may be the whole model's.
@@ -150,8 +168,6 @@ class ViT:
         config = whole.get("vision_config", whole)
         kind = config.get("model_type")
         one_of(f"model_type of {path}", kind, FAMILIES)
-        swiglu = config.get("use_swiglu_ffn", False)
-        require(not swiglu, f"{path}: use_swiglu_ffn", "is not read", "take another")
         activation = {"gelu_new": "gelu_tanh"}.get(config["hidden_act"])
         config["hidden_act"] = activation or config["hidden_act"]
         one_of(f"hidden_act of {path}", config["hidden_act"], ACTIVATIONS)
@@ -174,13 +190,15 @@ class ViT:
         """The weights by their names, float32, without a larger model's prefix."""
         del channels
         names, tensors = self._names, Tensors.of(self.folder)
+        kind = self._config["model_type"]
         read = ((name.removeprefix(names.prefix), tensors[name]) for name in tensors)
         found = {
             name: np.asarray(array, np.float32)
             for name, array in read
             if array.dtype.kind not in "iu"
         }
-        wanted = (names.patch + ".weight", names.place, *names.tokens, self._layer(-1))
+        place = () if kind == "beit" else (names.place,)
+        wanted = (names.patch + ".weight", *place, *names.tokens, self._layer(-1))
         for name in wanted:
             there = any(known.startswith(name) for known in found)
             require(there, f"encoder {self.folder}", f"has no {name!r}", _REMEDY)
@@ -213,6 +231,11 @@ class ViT:
         for number in range(config["num_hidden_layers"]):
             h = self._passed(params, norm, self._layer(number), h)
         first = len(names.tokens)
+        if f"{_POOLER}.weight" in params:  # BEiT's mean of the patches
+            return {
+                "pooled": norm(h[:, first:].mean(1), _POOLER),
+                "tokens": h[:, first:],
+            }
         clip = names.first != ""
         last = norm(h, names.last)
         pooled, tokens = last[:, 0], (h if clip else last)[:, first:]
@@ -232,7 +255,18 @@ class ViT:
         first = [params[t].reshape(1, 1, -1) for t in names.tokens]
         first = [jnp.broadcast_to(t, (n, *t.shape[1:])) for t in first]
         tokens = jnp.concatenate([*first, patches], axis=1)
+        if names.place not in params:
+            return tokens
         return tokens + params[names.place].reshape(1, *tokens.shape[1:])
+
+    def _bias(self, params: Weights, layer: str) -> Array | None:
+        """What is added to the logits, [1, heads, t, t], if anything is."""
+        own, shared = self._names.bias or ("", "")
+        table = params.get(f"{layer}.{own}", params.get(shared))
+        if table is None:
+            return None
+        side = self._config["image_size"] // self._config["patch_size"]
+        return jnp.take(table, ways(side), axis=0).transpose(2, 0, 1)[None]
 
     def _passed(
         self, params: Weights, norm: Callable, layer: str, h: Float[Array, "n t d"]
@@ -254,9 +288,30 @@ class ViT:
 
         x = norm(h, f"{layer}.{names.norms[0]}")
         q, k, v = (linear(x, name) for name in (names.query, names.key, names.value))
-        h = h + scaled(linear(attend(q, k, v, heads), names.out), 0)
-        x = act(linear(norm(h, f"{layer}.{names.norms[1]}"), names.hidden))
-        return h + scaled(linear(x, names.back), 1)
+        mixed = attend(q, k, v, heads, bias=self._bias(params, layer))
+        h = h + scaled(linear(mixed, names.out), 0)
+        x = norm(h, f"{layer}.{names.norms[1]}")
+        if self._config.get("use_swiglu_ffn", False):
+            gate, x = jnp.split(linear(x, names.gated[0]), 2, axis=-1)
+            return h + scaled(linear(jax.nn.silu(gate) * x, names.gated[1]), 1)
+        return h + scaled(linear(act(linear(x, names.hidden)), names.back), 1)
+
+
+def ways(side: int) -> np.ndarray:
+    """BEiT's row of the table of biases for each pair of tokens; the first is special.
+
+    The way from one of side x side patches to another has (2 side - 1)^2 rows, row by
+    row of how far it goes down, then right; three more are those from the first token
+    to a patch, from a patch to it, and from it to itself.
+    """
+    reach = 2 * side - 1
+    rows, columns = np.divmod(np.arange(side * side), side)
+    down = rows[:, None] - rows[None] + side - 1
+    right = columns[:, None] - columns[None] + side - 1
+    table = np.empty((side * side + 1,) * 2, np.int64)
+    table[1:, 1:] = reach * down + right
+    table[0], table[:, 0], table[0, 0] = reach**2, reach**2 + 1, reach**2 + 2
+    return table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +321,7 @@ class _Norm:
     params: Weights
     eps: float
 
-    def __call__(self, x: Float[Array, "n t d"], name: str) -> Float[Array, "n t d"]:
+    def __call__(self, x: Float[Array, "... d"], name: str) -> Float[Array, "... d"]:
         scale, bias = (self.params[f"{name}.{n}"] for n in ("weight", "bias"))
         y = normalised(x, self.eps)
-        return y * along_last(scale, 3) + along_last(bias, 3)
+        return y * along_last(scale, x.ndim) + along_last(bias, x.ndim)

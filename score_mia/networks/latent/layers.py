@@ -37,6 +37,7 @@ def attend(
     heads: int,
     *,
     mask: Array | None = None,
+    bias: Array | None = None,
     chunk: int = 0,
 ) -> Float[Array, "b q c"]:
     """Attention in heads of equal width, softmax in float32.
@@ -55,13 +56,16 @@ def attend(
 
     def some(q: Array, mask: Array | None) -> Array:
         logits = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32) * scale
+        if bias is not None:
+            logits = logits + bias
         if mask is not None:
             # Finite, so that a query that sees nothing is no NaN.
             logits = jnp.where(mask, logits, -1e9)
         weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
 
-    if not chunk or chunk >= count or mask is not None:
+    whole = not chunk or chunk >= count
+    if whole or mask is not None or bias is not None:
         return some(q, mask).reshape(b, count, c)
     pieces = -(-count // chunk)
     padded = jnp.pad(q, ((0, 0), (0, pieces * chunk - count), (0, 0), (0, 0)))

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import (
+    BeitConfig,
+    BeitModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
     DeiTConfig,
@@ -36,6 +38,26 @@ MADE = {
     "vit": (ViTModel, ViTConfig(**SIZES, intermediate_size=20)),
     "deit": (DeiTModel, DeiTConfig(**SIZES, intermediate_size=20)),
     "dinov2": (Dinov2Model, Dinov2Config(**SIZES, mlp_ratio=2)),
+    "dinov2_gated": (
+        Dinov2Model,
+        Dinov2Config(**SIZES, mlp_ratio=2, use_swiglu_ffn=True),
+    ),
+    # As microsoft/beit-base-patch16-224 is: a table in each layer, the patches' mean.
+    "beit": (
+        BeitModel,
+        BeitConfig(**SIZES, intermediate_size=20, use_relative_position_bias=True),
+    ),
+    "beit_shared": (
+        BeitModel,
+        BeitConfig(
+            **SIZES,
+            intermediate_size=20,
+            use_shared_relative_position_bias=True,
+            use_absolute_position_embeddings=True,
+            use_mean_pooling=False,
+            layer_scale_init_value=0.0,
+        ),
+    ),
 }
 
 
@@ -58,6 +80,8 @@ def main():
         numbers[f"{name}_states"] = states.numpy()
         if name == "clip":
             numbers["clip_pooled"] = out.image_embeds.numpy()
+        if name.startswith("beit"):
+            numbers[f"{name}_pooled"] = out.pooler_output.numpy()
         model.save_pretrained(OUT / "vit" / name, safe_serialization=True)
         print(name, float(states.std()))
     np.savez_compressed(OUT / "vit.npz", **numbers)
