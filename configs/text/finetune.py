@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.split.members = "members"
     config.split.nonmembers = "nonmembers"
     base = "runs/text/smoke" if smoke else "runs/text/base"
-    config.target = dict(name="finetuned", base=base)
+    config.target = dict(name="finetuned", base=base, text=True)
     for section in ("sde", "network", "codec", "conditioner"):
         del config[section]  # the base says them
     config.train.update(

@@ -49,23 +49,23 @@ Array = Shaped[np.ndarray, "..."]
 
 
 def load(path: str | Path, **spec: Any) -> Target:
-    """A trained model, from the files of score_mia, diffusers or score_sde.
+    """A trained model, from files of score_mia, diffusers, pytorch-ddpm or score_sde.
 
     Args:
       path: a workdir, a target's folder or one of its snapshots; a folder that
-        diffusers wrote (docs/models.md); or a file that score_sde or MIDM wrote.
+        diffusers wrote (docs/models.md); or a file that pytorch-ddpm, score_sde or
+        MIDM wrote.
       spec: sections of a config that say what a file's model is: network, sde,
-        parameterisation, codec, and `shape=(h, w, c)`. A folder says it itself; of it
-        they name the parts of your own packages that may be loaded.
+        parameterisation, codec, and `shape=(h, w, c)`. pytorch-ddpm's says it itself
+        (but for the shape, 32x32 if none is given), and so does a folder; of it they
+        name the parts of your own packages that may be loaded.
 
     Raises:
       UserError: there is nothing of that kind, it is damaged, or a part is missing.
     """
     path = existing(path, "model")
     if path.is_file():
-        from score_mia.interop import load_score_sde
-
-        return load_score_sde(path, spec)
+        return _of_file(path, spec)
     of_diffusers = ("model_index.json", "config.json")
     workdir = (path / "split.npz").exists()  # which has a config.json as well
     if not workdir and any((path / name).is_file() for name in of_diffusers):
@@ -76,6 +76,17 @@ def load(path: str | Path, **spec: Any) -> Target:
     folder = path / "target" if (path / "target" / "target.json").exists() else path
     allowed = [s["name"] for s in spec.values() if isinstance(s, Mapping)]
     return load_target(folder, allow=allowed)
+
+
+def _of_file(path: Path, spec: Mapping[str, Any]) -> Target:
+    from score_mia.interop import load_score_sde, pytorch_ddpm
+
+    if not pytorch_ddpm.is_one(path):
+        return load_score_sde(path, spec)
+    side = {"size": int(spec["shape"][0])} if "shape" in spec else {}
+    told = {**pytorch_ddpm.describe(path, **side), **spec}
+    given = pytorch_ddpm.read_pytorch_ddpm(path, told)
+    return parts(given.spec).target(jax.tree.map(jnp.asarray, given.ema))
 
 
 def audit(

@@ -282,9 +282,9 @@ class ViT:
             return y if bias is None else y + along_last(bias, y.ndim)
 
         def scaled(x: Array, branch: int) -> Array:
-            if not names.scales:
-                return x
-            return x * along_last(params[f"{layer}.{names.scales[branch]}"], x.ndim)
+            name = names.scales[branch] if names.scales else ""
+            factor = params.get(f"{layer}.{name}")
+            return x if factor is None else x * along_last(factor, x.ndim)
 
         x = norm(h, f"{layer}.{names.norms[0]}")
         q, k, v = (linear(x, name) for name in (names.query, names.key, names.value))

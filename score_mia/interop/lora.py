@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from score_mia.check import UserError, existing, require
+from score_mia.check import UserError, existing, refusing, require
 from score_mia.files import load_json
 from score_mia.interop.safetensors import Lazy, Tensors
 
@@ -109,7 +109,8 @@ class Lora:
         rank = tensors.shape(down)[0]
         if f"{name}.alpha" in tensors:
             return float(np.asarray(tensors[f"{name}.alpha"], np.float64)) / rank
-        for settings in (self._config(), _metadata(tensors, component)):
+        header = _metadata(tensors, component, f"LoRA {self.path}")
+        for settings in (self._config(), header):
             alpha = settings.get("lora_alpha")
             if alpha is not None:
                 patterns = settings.get("alpha_pattern") or {}
@@ -123,7 +124,9 @@ class Lora:
     def _config(self) -> Mapping[str, Any]:
         path = Path(self.path).expanduser()
         config = (path if path.is_dir() else path.parent) / "adapter_config.json"
-        if not config.is_file():
+        # Beside a file of another name it is another adapter's.
+        peft = path.is_dir() or path.name == "adapter_model.safetensors"
+        if not (peft and config.is_file()):
             return {}
         settings = load_json(config, dict, remedy=_REMEDY)
         for name in ("use_dora", "lora_bias"):
@@ -226,12 +229,11 @@ def _place(name: str, weights: Mapping[str, Lazy], path: str) -> tuple[str, str]
     )
 
 
-def _metadata(tensors: Tensors, component: str) -> Mapping[str, Any]:
+def _metadata(tensors: Tensors, component: str, what: str) -> Mapping[str, Any]:
     """The component's settings in the file's header, as diffusers writes them."""
     text = tensors.metadata.get("lora_adapter_metadata")
-    try:
+    with refusing(f"{what}: lora_adapter_metadata", _REMEDY, ValueError):
         told = json.loads(text) if text else {}
-    except ValueError:
-        return {}
+        require(isinstance(told, dict), what, "has settings that are none", _REMEDY)
     own = {k.removeprefix(f"{component}."): v for k, v in told.items()}
     return {k: v for k, v in own.items() if "." not in k}

@@ -39,6 +39,14 @@ _TABLE = "time_embedding.timembedding.0.weight"
 _REMEDY = "give a checkpoint of pytorch-ddpm (ema_model, net_model, step)"
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file is torch's and has a moving average as pytorch-ddpm calls it."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    torch = start == b"PK\x03\x04" or start[:2] == b"\x80\x02"
+    return torch and "ema_model" in read_torch(path, ("ema_model",))
+
+
 def describe(
     path: str | Path,
     *,

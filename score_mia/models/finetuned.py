@@ -44,10 +44,11 @@ class Finetuned(Trained):
       base: a workdir or a target's folder of score_mia; or what `target` is given for
         a model that others trained, `dict(name="diffusers", folder=...)` (the name may
         be left out) or another of `BASES`. Such a one is kept in the workdir, too.
-      adapt: "full", the whole network; "attention", the projections of every attention;
-        or "lora", low-rank changes of the latter's kernels (`train.adapt.LowRank`).
+      adapt: "full", the whole network but for its text encoder; "attention", the
+        projections of every attention; or "lora", low-rank changes of the latter's
+        kernels (`train.adapt.LowRank`).
       rank, alpha: of the low-rank change; alpha None for the rank.
-      text: whether a text encoder's attention is adapted, too.
+      text: whether a text encoder is adapted, too; else it stays as it is.
     """
 
     base: Mapping[str, Any] | str | None = None
@@ -93,7 +94,7 @@ class Finetuned(Trained):
         else:
             known = describe(place(str(self.base)))["digest"]["ema"]
         how = {"lora": f"lora-{self.rank}-{self.alpha or self.rank:g}"}
-        text = "-text" if self.text and self.adapt != "full" else ""
+        text = "-text" if self.text else ""
         return f"{known}-{how.get(self.adapt, self.adapt)}{text}"
 
     def make(self, folder: Path, order: Order) -> int:

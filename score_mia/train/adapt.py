@@ -49,18 +49,27 @@ class Whole:
 
     Attributes:
       codec: whether there is one, beside the network.
+      text: whether a text encoder is trained, too, if the network has one.
     """
 
     codec: bool = False
+    text: bool = True
 
     def split(self, tree: Params, key: Key) -> tuple[Params, Params]:
-        """The codec, and the network."""
+        """The codec and the text encoder, and the network."""
         del key
-        return (tree["codec"], tree["network"]) if self.codec else ({}, tree)
+        network = tree["network"] if self.codec else tree
+        frozen = {"codec": tree["codec"]} if self.codec else {}
+        if self.text or "text" not in network:
+            return frozen, network
+        trained = {name: part for name, part in network.items() if name != "text"}
+        return {**frozen, "text": network["text"]}, trained
 
     def join(self, frozen: Params, trained: Params) -> Params:
-        """Both."""
-        return {"network": trained, "codec": frozen} if self.codec else trained
+        """All of it."""
+        text = {"text": frozen["text"]} if "text" in frozen else {}
+        network = {**trained, **text} if text else trained
+        return {"network": network, "codec": frozen["codec"]} if self.codec else network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +170,7 @@ def adaptation(
         return LowRank(rank, alpha, text)
     if kind == "attention":
         return AttentionOnly(text)
-    return whole(parts)
+    return dataclasses.replace(whole(parts), text=text)
 
 
 def whole(parts: Parts) -> Whole:

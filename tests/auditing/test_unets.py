@@ -42,3 +42,11 @@ def test_a_line_of_the_config_audits_it(kind, tmp_path):
     if kind == "diffusers":
         theirs = score_mia.load(MODELS / "unet2d_google").params
         np.testing.assert_array_equal(own["first"]["kernel"], theirs["first"]["kernel"])
+    else:
+        path = config["target"]["file"]
+        theirs = score_mia.load(path, shape=(8, 8, 3))
+        np.testing.assert_array_equal(
+            own["first"]["kernel"], theirs.params["first"]["kernel"]
+        )
+        assert theirs.codec.shape((8, 8, 3)) == (8, 8, 3)
+        assert theirs.sde.discrete_steps == 1000

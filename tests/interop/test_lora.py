@@ -147,3 +147,12 @@ def test_each_component_has_its_own_alpha_in_the_header(tmp_path):
     for part, known in changed.items():
         change = merged[part][known] - np.asarray(weights[part][known], np.float32)
         np.testing.assert_allclose(change, alphas[part], rtol=1e-5)
+    save_file(adapters, path, metadata={"lora_adapter_metadata": told[:-3]})
+    with pytest.raises(UserError, match="lora_adapter_metadata"):
+        Lora(str(path)).over(weights)
+    other = {"lora_alpha": 100.0, "use_dora": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(other))
+    save_file(adapters, path)
+    merged = Lora(str(path)).over(weights)  # no alpha: a scale of 1, as rank / rank
+    change = merged["unet"][changed["unet"]] - weights["unet"][changed["unet"]]
+    np.testing.assert_allclose(change, 2.0, rtol=1e-5)

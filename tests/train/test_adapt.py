@@ -39,7 +39,12 @@ TOKENS = np.random.default_rng(1).integers(0, 9, (12, 4)).astype(np.int32)
 CONFIG = TrainConfig(
     steps=4, batch=4, learning_rate=1e-2, warmup=0, flip=False, checkpoint_every=2
 )
-KINDS = {"full": Whole(True), "lora": LowRank(2, 3.0), "attention": AttentionOnly()}
+KINDS = {
+    "all": Whole(True),
+    "full": Whole(True, text=False),
+    "lora": LowRank(2, 3.0),
+    "attention": AttentionOnly(),
+}
 
 
 @functools.cache
@@ -162,6 +167,34 @@ def test_each_images_gradient_of_the_adapter_is_clipped():
     assert max(norms) > 0.05
     m = dp.mechanism(dataclasses.replace(CONFIG, dp=private), len(IMAGES))
     np.testing.assert_allclose(total, want / m.expected, rtol=2e-3, atol=1e-6)
+
+
+def test_the_whole_network_leaves_a_text_encoder_out_unless_it_is_named():
+    frozen, trained = KINDS["full"].split(base(), KEY)
+    assert {*frozen} == {"codec", "text"}
+    assert {*flat(trained)} < {*flat(base()["network"])}
+    frozen, trained = KINDS["all"].split(base(), KEY)
+    assert {*frozen} == {"codec"}
+    assert {*flat(trained)} == {*flat(base()["network"])}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frozen_numbers_are_no_constants_of_the_program(kind):
+    """A model of gigabytes would be compiled into it, once for every program."""
+    gradient, frozen, _, vector = gradient_of(KINDS[kind])
+    program = jax.make_jaxpr(gradient)(frozen, vector, BATCH, KEY)
+    held = sum(int(np.size(c)) for c in constants(program.jaxpr, program.consts))
+    assert held < 200
+    assert sum(a.size for a in jax.tree.leaves(frozen)) > held
+
+
+def constants(jaxpr, consts):
+    """Those of a program and of the programs within it."""
+    yield from consts
+    for equation in jaxpr.eqns:
+        for value in equation.params.values():
+            if hasattr(value, "consts"):
+                yield from constants(value.jaxpr, value.consts)
 
 
 def test_what_cannot_be_fine_tuned_is_told(tmp_path):
