@@ -23,7 +23,8 @@ from score_mia.encoders.layers import Batch, rgb
 from score_mia.encoders.protocol import Features
 from score_mia.files import load_json
 from score_mia.interop.safetensors import Tensors
-from score_mia.networks.latent.layers import ACTIVATIONS, attend
+from score_mia.networks.attention import attend
+from score_mia.networks.latent.layers import ACTIVATIONS
 from score_mia.networks.layers import along_last, normalised
 
 Weights = Mapping[str, Array]

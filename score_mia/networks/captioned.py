@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.arrays import Key
 from score_mia.check import at_least, require
+from score_mia.networks.attention import attend
 from score_mia.networks.ddpm import DDPMNet
-from score_mia.networks.latent.layers import attend
 from score_mia.networks.layers import Dense, Draws, LayerNorm
 from score_mia.networks.network import Shape, Telling, telling
 from score_mia.networks.options import Options

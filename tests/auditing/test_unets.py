@@ -49,4 +49,4 @@ def test_a_line_of_the_config_audits_it(kind, tmp_path):
             own["first"]["kernel"], theirs.params["first"]["kernel"]
         )
         assert theirs.codec.shape((8, 8, 3)) == (8, 8, 3)
-        assert theirs.sde.discrete_steps == 1000
+        assert theirs.sde.discrete_steps == 100

@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from score_mia.networks.attention import attend
 from score_mia.networks.layers import Conv, Dense, Draws, GroupNorm
 from score_mia.networks.resample import Double, Halve
 
@@ -28,50 +29,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 class Nothing(nnx.Module):
     """In the place of a layer without weights, so that the next has its number."""
-
-
-def attend(
-    q: Float[Array, "b q c"],
-    k: Float[Array, "b k c"],
-    v: Float[Array, "b k c"],
-    heads: int,
-    *,
-    mask: Array | None = None,
-    bias: Array | None = None,
-    chunk: int = 0,
-) -> Float[Array, "b q c"]:
-    """Attention in heads of equal width, softmax in float32.
-
-    Args:
-      q, k, v: queries, keys, values.
-      heads: how many.
-      mask: broadcastable to [b, heads, q, k], True where a query sees a key; None where
-        all do.
-      chunk: so many queries at a time, which bounds the memory of the logits; 0 for
-        all at once. A query's result is the same up to rounding.
-    """
-    b, count, c = q.shape
-    q, k, v = (a.reshape(b, a.shape[1], heads, c // heads) for a in (q, k, v))
-    scale = np.float32((c // heads) ** -0.5)
-
-    def some(q: Array, mask: Array | None) -> Array:
-        logits = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32) * scale
-        if bias is not None:
-            logits = logits + bias
-        if mask is not None:
-            # Finite, so that a query that sees nothing is no NaN.
-            logits = jnp.where(mask, logits, -1e9)
-        weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
-        return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
-
-    whole = not chunk or chunk >= count
-    if whole or mask is not None or bias is not None:
-        return some(q, mask).reshape(b, count, c)
-    pieces = -(-count // chunk)
-    padded = jnp.pad(q, ((0, 0), (0, pieces * chunk - count), (0, 0), (0, 0)))
-    padded = padded.reshape(b, pieces, chunk, heads, c // heads).swapaxes(0, 1)
-    out = jax.lax.map(lambda piece: some(piece, None), padded)
-    return out.swapaxes(0, 1).reshape(b, pieces * chunk, c)[:, :count]
 
 
 class Attention(nnx.Module):

@@ -11,7 +11,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.check import at_least, one_of, require
-from score_mia.networks.latent.layers import ACTIVATIONS, Table, attend
+from score_mia.networks.attention import attend
+from score_mia.networks.latent.layers import ACTIVATIONS, Table
 from score_mia.networks.layers import Dense, Draws, LayerNorm
 
 
