@@ -14,7 +14,7 @@ def get_config(arg: str = "") -> ConfigDict:
             seed=0,
             data=dict(name="bundled", dataset="emoji"),
             split=dict(name="folders", members="pretrain", nonmembers="nonmembers"),
-            sde=dict(name="edm"),
+            sde=dict(name="edm", sigma_min=0.01, sigma_max=40.0),
             codec=dict(name="pooled", side=2),
             network=dict(
                 name="captioned",
@@ -25,16 +25,18 @@ def get_config(arg: str = "") -> ConfigDict:
                 attention=(8,),
                 groups=8,
                 dropout=0.0,
+                sketch=8,
             ),
             conditioner=dict(name="words", vocabulary="emoji", cut=True),
             train=dict(
-                steps=20 if smoke else 8000,
+                steps=20 if smoke else 5500,
                 batch=16,
                 learning_rate=1.5e-3,
                 warmup=200,
                 ema=0.999,
                 flip=False,
                 weighting="edm",
+                time_law="log_snr",  # what a caption says is learned at high noise
                 condition_dropout=0.1,
                 log_every=10 if smoke else 50,
                 checkpoint_every=10 if smoke else 500,

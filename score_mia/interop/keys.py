@@ -23,7 +23,6 @@ from jaxtyping import Shaped
 from score_mia.arrays import Params
 from score_mia.check import require
 from score_mia.interop.safetensors import Lazy
-from score_mia.networks.network import Shape, Spec, abstract, parameters
 
 Array = Shaped[np.ndarray, "..."]
 
@@ -53,9 +52,8 @@ def same(path: str) -> str:
     return _KINDS.sub(r"\1weight", path)
 
 
-def load(
-    spec: Spec,
-    shape: Shape,
+def fill(
+    tree: Params,
     tensors: Mapping[str, Any],
     names: Names = same,
     *,
@@ -63,11 +61,10 @@ def load(
     ignore: Sequence[str] = (),
     place: Callable[[Array], Any] = np.asarray,
 ) -> Params:
-    """The parameters of a network from torch's tensors.
+    """A tree of parameters (or of their shapes) with torch's numbers.
 
     Args:
-      spec: the network.
-      shape: (height, width, channels) of its x.
+      tree: of the network, or of its shapes.
       tensors: of the files (`safetensors.Tensors`), or arrays in memory.
       names: where each parameter comes from.
       dtype: of the parameters: float32 or `jnp.bfloat16`.
@@ -78,20 +75,6 @@ def load(
       UserError: names are missing or have no place here, a shape is another, or there
         are NaN or infinite weights; each by name.
     """
-    tree = parameters(abstract(spec, shape))
-    return fill(tree, tensors, names, dtype=dtype, ignore=ignore, place=place)
-
-
-def fill(
-    tree: Params,
-    tensors: Mapping[str, Any],
-    names: Names = same,
-    *,
-    dtype: Any = np.float32,
-    ignore: Sequence[str] = (),
-    place: Callable[[Array], Any] = np.asarray,
-) -> Params:
-    """A tree of parameters (or of their shapes) with torch's numbers; see `load`."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     wanted = {jax.tree_util.keystr(p, simple=True, separator="."): v for p, v in leaves}
     keys = {path: _key(path, names(path)) for path in wanted}

@@ -33,6 +33,9 @@ class Captioned(DDPMNet):
       length: most words of a caption.
       width: of the text's vectors.
       layers, heads: of the transformer.
+      sketch: channels of an image that two dense layers make of the caption's vector,
+        and that the U-Net sees beside x; 0 for none. Where a caption lies in the image
+        is then learned in a few hundred steps, which convolutions alone take longer to.
     """
 
     vocabulary: int = 2
@@ -40,12 +43,14 @@ class Captioned(DDPMNet):
     width: int = 128
     layers: int = 2
     heads: int = 4
+    sketch: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("vocabulary", self.vocabulary, 2)
         for name in ("length", "width", "layers", "heads"):
             at_least(name, getattr(self, name), 1)
+        at_least("sketch", self.sketch, 0)
         ok = self.width % self.heads == 0 and self.classes == 0
         problem = "does not divide the width, or there are classes beside the text"
         remedy = "give heads that divide it, and classes=0"
@@ -67,8 +72,11 @@ class Captioned(DDPMNet):
 
 class _Told(nnx.Module):
     def __init__(self, spec: Captioned, shape: Shape, draws: Draws):
-        self.unet = UNet(spec.options(), shape, draws)
+        h, w, self.channels = shape
+        seen = (h, w, self.channels + spec.sketch)
+        self.unet = UNet(spec.options(), seen, draws)
         self.text = _Words(spec, draws)
+        self.sketch: Any = _Sketch(spec, (h, w), draws) if spec.sketch else None
 
     def embed(self, tokens: Int[Array, "b l"]) -> Float[Array, "b d"]:
         """The vector of each caption."""
@@ -81,7 +89,26 @@ class _Told(nnx.Module):
         condition: Float[Array, "b d"] | None,
         dropout_key: Key | None,
     ) -> Float[Array, "b h w c"]:
-        return self.unet(x, label, condition, dropout_key)
+        if self.sketch is None or condition is None:
+            seen = [x] if self.sketch is None else [x, self.sketch.nothing(x)]
+        else:
+            seen = [x, self.sketch(condition)]
+        out = self.unet(jnp.concatenate(seen, axis=-1), label, condition, dropout_key)
+        return out[..., : self.channels]
+
+
+class _Sketch(nnx.Module):
+    def __init__(self, spec: Captioned, sides: tuple[int, int], draws: Draws):
+        self.shape = (*sides, spec.sketch)
+        hidden = 4 * spec.width
+        self.up = Dense(spec.width, hidden, draws)
+        self.out = Dense(hidden, sides[0] * sides[1] * spec.sketch, draws)
+
+    def __call__(self, vector: Float[Array, "b d"]) -> Float[Array, "b h w c"]:
+        return self.out(jax.nn.gelu(self.up(vector))).reshape(-1, *self.shape)
+
+    def nothing(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w s"]:
+        return jnp.zeros((len(x), *self.shape), x.dtype)
 
 
 class _Words(nnx.Module):

@@ -13,9 +13,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from score_mia.check import UserError
-from score_mia.interop.keys import Key, fill, load, same
+from score_mia.interop.keys import Key, fill, same
 from score_mia.interop.safetensors import Tensors
 from score_mia.networks import MLP
+from score_mia.networks.network import abstract, parameters
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -24,6 +25,11 @@ ARRAYS = {
     "scalar": np.array(3.0, np.float32),
     "position_ids": np.arange(7)[None],
 }
+
+
+def load(spec, shape, tensors, *args, **options):
+    """The parameters of a network from torch's tensors."""
+    return fill(parameters(abstract(spec, shape)), tensors, *args, **options)
 
 
 def written(folder, arrays=ARRAYS, name="model.safetensors", **metadata):

@@ -26,7 +26,14 @@ SPECS = {
     "ncsnpp": NCSNpp(**UNET, dropout=0.5),
     "mlp": MLP(features=16, blocks=1, dropout=0.5),
     "captioned": Captioned(
-        **UNET, groups=4, dropout=0.5, vocabulary=9, length=5, width=8, heads=2
+        **UNET,
+        groups=4,
+        dropout=0.5,
+        vocabulary=9,
+        length=5,
+        width=8,
+        heads=2,
+        sketch=2,
     ),
     "unet2d": UNet2D(
         widths=(8, 16), attention=(False, True), blocks=1, groups=4, dropout=0.5
