@@ -29,9 +29,9 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
             conditioner=dict(name="words", vocabulary="emoji", cut=True),
             train=dict(
-                steps=20 if smoke else 5500,
+                steps=20 if smoke else 5000,
                 batch=16,
-                learning_rate=1.5e-3,
+                learning_rate=8e-4,
                 warmup=200,
                 ema=0.999,
                 flip=False,

@@ -132,25 +132,36 @@ def test_a_caption_that_is_too_long_is_told(tmp_path):
 
 
 def test_a_diffusion_transformer_is_told_classes(tmp_path):
-    """DiT on the autoencoder's latents: labels from the data, no tokenizer."""
+    """DiT on the autoencoder's latents, from the command line and from Python."""
     images = bundled("emoji").images(np.arange(26))
     labels = np.arange(26) % 5
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     config = get_config(MODELS / "dit")
     config["data"] = dict(name="arrays", path=str(tmp_path / "data.npz"))
-    del config["attacks"]["recon"]
     config["sampler"]["guidance"] = 4.0
     config["report"]["samples"] = 2
-    stages.run(planning.plan(config), tmp_path / "run")
-    result = AuditResult.load(tmp_path / "run")
-    assert {n: a.failed for n, a in result.attacks.items()} == {
-        "loss": None,
-        "likelihood": None,
-    }
-    kept = json.loads((tmp_path / "run" / "config.json").read_text())
+    file, workdir = tmp_path / "config.py", tmp_path / "run"
+    file.write_text(f"def get_config(arg=''):\n    return {config!r}\n")
+    flags = ["score-mia", "audit", f"--config={file}", f"--workdir={workdir}"]
+    assert cli.main(flags) == 0
+    result = AuditResult.load(workdir)
+    names = ("loss", "likelihood", "recon")
+    assert {n: a.failed for n, a in result.attacks.items()} == dict.fromkeys(names)
+    kept = json.loads((workdir / "config.json").read_text())
     assert kept["network"]["name"] == "dit"
     assert kept["conditioner"]["name"] == "label"
-    assert list((tmp_path / "run" / "samples").rglob("part-*.npz"))
+    assert list((workdir / "samples").rglob("part-*.npz"))
+    again = score_mia.audit(
+        score_mia.load(MODELS / "dit"),
+        config["data"],
+        config["split"],
+        config["attacks"],
+        workdir=tmp_path / "again",
+        how=score_mia.Engine(**config["engine"]),
+        sampler=config["sampler"],
+        report=config["report"],
+    )
+    assert again.result.attacks == result.attacks
 
 
 def tuned(adapt, **train):
