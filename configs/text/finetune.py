@@ -28,7 +28,11 @@ def get_config(arg: str = "") -> ConfigDict:
     for section in ("sde", "network", "codec", "conditioner"):
         del config[section]  # the base says them
     config.train.update(
-        steps=20 if smoke else 1500, learning_rate=3e-4, warmup=50, ema=0.99
+        steps=20 if smoke else 1000,
+        learning_rate=3e-4,
+        warmup=50,
+        decay=0,
+        ema=0.99,
     )
     config.sampler.guidance = 2.0
     similar = dict(

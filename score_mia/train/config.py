@@ -19,7 +19,7 @@ _OPERATIONAL = (
     "steps_per_call",
 )
 # Fields younger than the first kept runs: told where they are set.
-_LATER = ("cutout", "dp", "condition_dropout")
+_LATER = ("cutout", "dp", "condition_dropout", "decay")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,7 @@ class TrainConfig:
       learning_rate, beta1, beta2, epsilon: Adam's (Kingma & Ba 2015).
       weight_decay: L2 penalty added to the gradient (not decoupled).
       warmup: steps over which the learning rate climbs from 0; 0 for none.
+      decay: steps, the last ones, over which the learning rate falls to 0; 0 for none.
       clip: largest global norm of the gradient; None for no clipping. Private training
         does not look at it: there `dp.clip` bounds the gradient of each image.
       ema: decay of the moving average of the parameters.
@@ -117,6 +118,7 @@ class TrainConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     warmup: int = 5000
+    decay: int = 0
     clip: float | None = 1.0
     ema: float = 0.9999
     ema_warmup: bool = True
@@ -136,7 +138,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "draws", "log_every", "checkpoint_every"):
             _whole(name, getattr(self, name), 1)
-        for name in ("seed", "warmup", "cutout"):
+        for name in ("seed", "warmup", "decay", "cutout"):
             _whole(name, getattr(self, name), 0)
         for name in ("snapshot_every", "steps_per_call"):
             if getattr(self, name) is not None:
@@ -146,6 +148,9 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             require(0 <= value < 1, f"{name}={value!r}", "is outside [0, 1)", "try 0.9")
+        ok = self.decay <= self.steps
+        problem = f"is longer than the {self.steps} steps"
+        require(ok, f"decay={self.decay}", problem, "give fewer, or 0 for none")
         within("ema", self.ema, 0.0, 1.0)
         at_least("weight_decay", self.weight_decay, 0.0)
         if self.clip is not None:
@@ -202,8 +207,9 @@ class TrainConfig:
             del told[name]
         if self.dp is not None:
             del told["dp"]["microbatch"]
-            if self.dp.epsilon is not None:
-                told["steps"] = self.steps  # the noise is calibrated for so many
+        calibrated = self.dp is not None and self.dp.epsilon is not None
+        if calibrated or self.decay:
+            told["steps"] = self.steps  # the noise, or the decay, is made for so many
         return told
 
 

@@ -101,10 +101,11 @@ class Layout:
 def make_optimiser(
     config: TrainConfig, privatiser: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformation:
-    """Clipping, L2 penalty, Adam, warm-up, in score_sde's order.
+    """Clipping, L2 penalty, Adam, warm-up, in score_sde's order, and a decay.
 
     The first update is made at learning rate 0, as published: rate(n) = learning_rate
-    * min(n / warmup, 1) before the n-th (counted from 0).
+    * min(n / warmup, 1) before the n-th (counted from 0), times min((steps - n) /
+    decay, 1), which score_sde has not.
 
     Args:
       config: its numbers.
@@ -115,6 +116,9 @@ def make_optimiser(
     def rate(count: Any) -> Any:
         climbed = count.astype(jnp.float32) / max(config.warmup, 1)
         share = jnp.minimum(climbed, 1.0) if config.warmup else jnp.float32(1.0)
+        if config.decay:
+            left = config.steps - count.astype(jnp.float32)
+            share = share * jnp.clip(left / config.decay, 0.0, 1.0)
         return config.learning_rate * share
 
     stages = [

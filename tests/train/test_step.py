@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from score_mia.check import UserError
+from score_mia.clock import UniformClock
 from score_mia.spec import parts
 from score_mia.train.config import TrainConfig
 from score_mia.train.loss import Objective
@@ -86,6 +89,20 @@ def test_learning_rate_climbs_linearly_from_zero():
     np.testing.assert_allclose(first, -0.5, rtol=3e-5)
 
 
+def test_learning_rate_falls_to_zero_at_the_end():
+    config = TrainConfig(steps=6, learning_rate=0.5, warmup=2, decay=4, clip=None)
+    found = [
+        u[0] for u, _ in updates(config, [np.ones(2, np.float32)] * 6, jnp.ones(2))
+    ]
+    want = [0.0, -0.25, -0.5, -0.375, -0.25, -0.125]
+    np.testing.assert_allclose(found, want, rtol=3e-5)
+    clock = UniformClock()
+    longer = dataclasses.replace(config, steps=8)
+    assert longer.science(clock) != config.science(clock)  # another rate at step 3
+    plain = dataclasses.replace(config, decay=0)
+    assert "decay" not in plain.science(clock)
+
+
 def test_optimiser_is_clipped_l2_penalised_adam():
     config = TrainConfig(
         steps=1, learning_rate=0.1, beta1=0.8, beta2=0.95, epsilon=1e-3,
@@ -138,7 +155,7 @@ def test_gradient_is_that_of_the_mean_over_images():
     ("field", "value"),
     [
         ("steps", 0), ("learning_rate", float("nan")), ("beta1", 1.0),
-        ("ema", 1.2), ("clip", 0.0), ("warmup", -1), ("weighting", "nose"),
+        ("ema", 1.2), ("clip", 0.0), ("warmup", -1), ("decay", 11), ("weighting", "nose"),
         ("log_every", True), ("steps_per_call", 0), ("weight_decay", -0.1),
     ],
 )  # fmt: skip
