@@ -88,10 +88,42 @@ class Affine:
         return (x - self.low) / (self.high - self.low)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Squares:
+    """What the codecs of squares of pixels share."""
+
+    low: float = -1.0
+    high: float = 1.0
+    side: int = 2
+
+    def __post_init__(self) -> None:
+        _ = self._affine
+        problem = "makes squares of one pixel"
+        require(self.side > 1, f"codec side={self.side}", problem, "give 2 or more")
+
+    @property
+    def _affine(self) -> Affine:
+        return Affine(self.low, self.high)
+
+    def _count(self, height: int, width: int) -> tuple[int, int]:
+        """How many squares there are, one below the other and side by side."""
+        ok = height % self.side == 0 and width % self.side == 0
+        problem = f"does not divide images of {height}x{width}"
+        require(ok, f"codec side={self.side}", problem, "resize them, or give another")
+        return height // self.side, width // self.side
+
+    def _cut(self, image: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The image, affinely mapped, as [h, side, w, side, c]."""
+        height, width, channels = image.shape
+        h, w = self._count(height, width)
+        mapped = self._affine.encode(image)
+        return mapped.reshape(h, self.side, w, self.side, channels)
+
+
 @final
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Folded:
+class Folded(_Squares):
     """`Affine`, then squares of pixels side by side in the channels (space to depth).
 
     The same numbers in another order, so densities are those on pixels. A network sees
@@ -102,18 +134,6 @@ class Folded:
       side: of a square, which divides height and width.
     """
 
-    low: float = -1.0
-    high: float = 1.0
-    side: int = 2
-
-    def __post_init__(self) -> None:
-        _ = self._affine
-        require(self.side > 1, f"side={self.side}", "folds nothing", "give 2 or more")
-
-    @property
-    def _affine(self) -> Affine:
-        return Affine(self.low, self.high)
-
     @property
     def log_scale(self) -> float:
         """log (high - low)."""
@@ -122,18 +142,16 @@ class Folded:
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Height and width by `side`, channels by its square."""
         h, w, c = image_shape
-        _divides(self.side, h, w)
-        return h // self.side, w // self.side, c * self.side**2
+        return *self._count(h, w), c * self.side**2
 
     def encode(
         self, image: Float[Array, "..."], key: Key | None = None
     ) -> Float[Array, "..."]:
         """Nothing is drawn."""
-        height, width, channels = image.shape
-        h, w, c = self.shape((height, width, channels))
-        squares = self._affine.encode(image, key)
-        squares = squares.reshape(h, self.side, w, self.side, channels)
-        return squares.transpose(0, 2, 1, 3, 4).reshape(h, w, c)
+        del key
+        squares = self._cut(image)
+        h, _, w, _, _ = squares.shape
+        return squares.transpose(0, 2, 1, 3, 4).reshape(h, w, -1)
 
     def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The way back."""
@@ -145,7 +163,7 @@ class Folded:
 @final
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Pooled:
+class Pooled(_Squares):
     """The mean of each square of pixels, as `Affine` maps it: a smaller image.
 
     The smallest autoencoder there is: what is finer than a square is lost, so there is
@@ -157,18 +175,6 @@ class Pooled:
       side: of a square, which divides height and width.
     """
 
-    low: float = -1.0
-    high: float = 1.0
-    side: int = 2
-
-    def __post_init__(self) -> None:
-        _ = self._affine
-        require(self.side > 1, f"side={self.side}", "pools nothing", "give 2 or more")
-
-    @property
-    def _affine(self) -> Affine:
-        return Affine(self.low, self.high)
-
     @property
     def log_scale(self) -> None:
         """None."""
@@ -177,17 +183,14 @@ class Pooled:
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Height and width by `side`."""
         h, w, c = image_shape
-        _divides(self.side, h, w)
-        return h // self.side, w // self.side, c
+        return *self._count(h, w), c
 
     def encode(
         self, image: Float[Array, "..."], key: Key | None = None
     ) -> Float[Array, "..."]:
         """Nothing is drawn."""
-        height, width, channels = image.shape
-        h, w, c = self.shape((height, width, channels))
-        squares = self._affine.encode(image, key).reshape(h, self.side, w, self.side, c)
-        return jnp.mean(squares, axis=(1, 3))
+        del key
+        return jnp.mean(self._cut(image), axis=(1, 3))
 
     def decode(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """An image whose squares have these means."""
@@ -195,12 +198,6 @@ class Pooled:
         smooth = jax.image.resize(x, (h * n, w * n, c), "cubic")
         off = x - jnp.mean(smooth.reshape(h, n, w, n, c), axis=(1, 3))
         return self._affine.decode(smooth + jnp.repeat(jnp.repeat(off, n, 0), n, 1))
-
-
-def _divides(side: int, height: int, width: int) -> None:
-    ok = height % side == 0 and width % side == 0
-    problem = f"does not divide images of {height}x{width}"
-    require(ok, f"codec side={side}", problem, "resize them, or give another")
 
 
 @runtime_checkable
