@@ -164,11 +164,17 @@ def test_each_shadow_knows_its_own_members(whole):
     first, second, _ = found
     assert not (first.member & second.member).any()
     assert (first.matrix() != second.matrix()).all()
-    own = sum(
-        json.loads(path.read_text())["parts"]["00000"]["seconds"]
-        for path in whole.glob("signals/*/seconds-*.json")
+    read_in = sum(
+        sum(part["seconds"] for part in json.loads(path.read_text())["parts"].values())
+        for path in whole.glob("shadows/*/signals/*/seconds-*.json")
     )
-    assert spent(work, audit.attacks[0]) > own > 0
+    trained_in = sum(
+        describe(path)["provenance"]["seconds"]
+        for path in whole.glob("shadows/*/target")
+    )
+    assert read_in > 0
+    assert trained_in > 0
+    np.testing.assert_allclose(spent(work, audit.attacks[0]), read_in + trained_in)
 
 
 def test_what_is_there_is_kept_and_only_what_is_new_is_trained(copied):

@@ -98,7 +98,9 @@ def test_likelihoods_of_continuous_models_for_the_same_probe(name, folder):
     found = bits(signal, golden)
     error = np.abs(found[:, 0] - golden.data["bits"][:, 0]).max()
     print(name, found, golden.data["bits"], error)
-    assert error < 1e-3
+    # VE's states reach 50, and adaptive steps differ with a processor's last bits: on
+    # some machines 1.8e-3.
+    assert error < (3e-3 if name == "vesde" else 1e-3)
 
 
 def test_likelihood_of_ddpm_as_published_for_the_same_probe(folder):
