@@ -45,7 +45,7 @@ SD = {
     **{"block_out_channels": [64, 128, 128], "norm_num_groups": 32},
     "down_block_types": [*["CrossAttnDownBlock2D"] * 2, "DownBlock2D"],
     "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 2],
-    **{"cross_attention_dim": 128, "attention_head_dim": 8},
+    **{"cross_attention_dim": 128, "attention_head_dim": 2},
 }
 TEXT = {
     **{"vocab_size": 1000, "hidden_size": 128, "intermediate_size": 512},
