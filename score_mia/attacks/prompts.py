@@ -27,6 +27,7 @@ from score_mia.check import UserError, require
 from score_mia.conditions import Columns, Conditioner
 from score_mia.data import SOURCES
 from score_mia.data.source import Source
+from score_mia.data.split import inside
 from score_mia.encoders import ENCODERS, Encoder, encode
 from score_mia.files import digest
 from score_mia.registry import make
@@ -145,10 +146,10 @@ class Retrieved:
         if not self.folder:
             return ids
         files = self._source.columns(ids, ("file",)).get("file", np.full(len(ids), ""))
-        inside = np.char.startswith(files, f"{self.folder.rstrip('/')}/")
+        found = inside(ids, files, self.folder)
         what = f"prompt retrieved: folder {self.folder!r}"
-        require(bool(inside.any()), what, "holds no image of the data", "name another")
-        return ids[inside]
+        require(len(found) > 0, what, "holds no image of the data", "name another")
+        return found
 
     @functools.cached_property
     def _captions(self) -> Texts:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.attacks.prompts import Captioner, Given, Texts, decides, instead
+from score_mia.attacks.prompts import Captioner, Given, decides, instead
 from score_mia.attacks.protocol import Attack, side_by_side
 from score_mia.attacks.protocol import Columns as Measured
 from score_mia.auditing.guard import require_same_split, require_same_target
@@ -28,7 +28,7 @@ from score_mia.files import digest, json_digest, load_json, load_sealed, save_js
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
 from score_mia.readings import Readings
-from score_mia.rows import folder_of
+from score_mia.rows import Shards, folder_of
 from score_mia.target import Target
 
 
@@ -115,26 +115,25 @@ class Work:
             return target
         return target / "snapshots" / f"step-{step:06d}"
 
-    def columns_told(self, signal: str | None = None) -> Columns:
-        """What is known of images, as the model is told it for a signal.
-
-        Args:
-          signal: whose prompt it is; None for each image's own.
-        """
-        prompt = None if signal is None else self.plan.prompts.get(signal)
-        if signal is None or prompt is None:
+    def columns_told(self, signal: str) -> Columns:
+        """What is known of images, as the model is told it for a signal."""
+        prompt = self.plan.prompts.get(signal)
+        if prompt is None:
             return self.source.columns
         if isinstance(prompt, Given):
             return instead(self.source.columns, prompt.column, prompt.values)
-        captions = functools.partial(self.captions, signal, prompt)
-        return instead(self.source.columns, "caption", captions)
+        # Made, or found, when the first tile asks; then every tile reads the same.
+        made = functools.cache(functools.partial(self.captions, signal, prompt))
+        return instead(
+            self.source.columns, "caption", lambda ids: made().take("captions", ids)
+        )
 
-    def conditions(self, ids: np.ndarray, signal: str | None = None) -> Conditions:
+    def conditions(self, ids: np.ndarray, told: Columns | None = None) -> Conditions:
         """What the model is told of these images, by name; {} if it is told nothing.
 
         Args:
           ids: of the images.
-          signal: for which signal.
+          told: what is known of them, for a signal; None for the source's own.
 
         Raises:
           UserError: the data set has no such column, or values that the model does not
@@ -142,16 +141,15 @@ class Work:
         """
         if self.plan.model is None:
             return {}
-        return gather(self.plan.model.conditioner, self.columns_told(signal), ids)
+        told = self.source.columns if told is None else told
+        return gather(self.plan.model.conditioner, told, ids)
 
-    def prompts(
-        self, ids: np.ndarray, signal: str | None = None
-    ) -> tuple[Any, ...] | None:
+    def prompts(self, ids: np.ndarray, told: Columns) -> tuple[Any, ...] | None:
         """What a service would be asked for, to draw images like these."""
         name = self.plan.asked.column
         if name is None:
             return None
-        columns = self.columns_told(signal)(ids, (name,))
+        columns = told(ids, (name,))
         require(
             name in columns,
             f"target: prompt {name!r}",
@@ -160,12 +158,11 @@ class Work:
         )
         return tuple(columns[name])
 
-    def captions(self, signal: str, captioner: Captioner, ids: np.ndarray) -> Texts:
-        """What a captioner says of images for a signal; of every image it is kept."""
+    def captions(self, signal: str, captioner: Captioner) -> Shards:
+        """What a captioner says of every image for a signal, made once and kept."""
         reader = dataclasses.replace(self.reader(signal), prompts=unprompted)
         making, root = Making(captioner, reader), self.folder / "products"
-        made = make_product(making, self.split.ids, root, self.host)
-        return made.take("captions", ids)
+        return make_product(making, self.split.ids, root, self.host)
 
     @cached_property
     def digest(self) -> str:
@@ -178,7 +175,7 @@ class Work:
 
     def reader(self, name: str) -> Reader:
         """One of the plan's signals, to be read off the target."""
-        plan = self.plan
+        plan, told = self.plan, self.columns_told(name)
         return Reader(
             name,
             plan.signals[name],
@@ -187,8 +184,8 @@ class Work:
             plan.seed,
             plan.engine,
             {"target": self.digest, **decides(plan.prompts.get(name))},
-            functools.partial(self.conditions, signal=name),
-            functools.partial(self.prompts, signal=name),
+            functools.partial(self.conditions, told=told),
+            functools.partial(self.prompts, told=told),
             plan.service(self.source.shape),
         )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 from score_mia.check import (
     UserError,
@@ -333,10 +333,10 @@ def folders(
         )
 
     def within_it(folder: str) -> tuple[int, ...]:
-        inside = np.char.startswith(known, f"{folder.strip('/')}/")
+        ids = inside(source.ids, known, folder)
         problem, remedy = "holds no image", f"give a folder such as {known[0]!r}'s"
-        require(bool(inside.any()), f"split folder {folder!r}", problem, remedy)
-        return tuple(source.ids[inside].tolist())
+        require(len(ids) > 0, f"split folder {folder!r}", problem, remedy)
+        return tuple(ids.tolist())
 
     made = files(
         source,
@@ -348,6 +348,18 @@ def folders(
     )
     recipe = {"name": "folders", "members": members, "nonmembers": nonmembers}
     return dataclasses.replace(made, recipe=recipe)
+
+
+def inside(
+    ids: Int[np.ndarray, " n"], names: Shaped[np.ndarray, " n"], folder: str
+) -> Int[np.ndarray, " k"]:
+    """Those of the images whose files lie in a folder, or below it.
+
+    Args:
+      ids, names: of the images and of their files.
+      folder: relative to that of the data.
+    """
+    return ids[np.char.startswith(names, f"{folder.strip('/')}/")]
 
 
 def _both(

@@ -191,14 +191,13 @@ class ViT:
         """The weights by their names, float32, without a larger model's prefix."""
         del channels
         names, tensors = self._names, Tensors.of(self.folder)
-        kind = self._config["model_type"]
         read = ((name.removeprefix(names.prefix), tensors[name]) for name in tensors)
         found = {
             name: np.asarray(array, np.float32)
             for name, array in read
             if array.dtype.kind not in "iu"
         }
-        place = () if kind == "beit" else (names.place,)
+        place = () if names.bias else (names.place,)
         wanted = (names.patch + ".weight", *place, *names.tokens, self._layer(-1))
         for name in wanted:
             there = any(known.startswith(name) for known in found)

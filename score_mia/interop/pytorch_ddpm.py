@@ -28,7 +28,7 @@ from score_mia.check import UserError, existing, require
 from score_mia.files import sha256
 from score_mia.interop.foreign import Foreign
 from score_mia.interop.keys import Key, fill, same
-from score_mia.interop.unpickle import read_torch
+from score_mia.interop.unpickle import is_pickled, read_torch
 from score_mia.spec import FAMILIES, parts
 
 Array = Shaped[np.ndarray, "..."]
@@ -41,10 +41,7 @@ _REMEDY = "give a checkpoint of pytorch-ddpm (ema_model, net_model, step)"
 
 def is_one(path: Path) -> bool:
     """Whether a file is torch's and has a moving average as pytorch-ddpm calls it."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    torch = start == b"PK\x03\x04" or start[:2] == b"\x80\x02"
-    return torch and "ema_model" in read_torch(path, ("ema_model",))
+    return is_pickled(path) and "ema_model" in read_torch(path, ("ema_model",))
 
 
 def describe(

@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from score_mia.check import UserError, existing, reason, require
 from score_mia.files import load_json, parse_json, sha256
+from score_mia.interop.unpickle import is_pickled
 
 _KINDS: Mapping[str, Any] = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16, "BOOL": "?"},
@@ -213,8 +214,6 @@ def _header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
 
 
 def _refuse_pickled(path: Path, what: str) -> None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    pickled = start[:2] == b"\x80\x02" or start == b"PK\x03\x04"
+    pickled = is_pickled(path) or path.name.endswith(_PICKLED)
     problem = "is pickled, a program that can run code"
-    require(not pickled and not path.name.endswith(_PICKLED), what, problem, _SAFE)
+    require(not pickled, what, problem, _SAFE)

@@ -26,7 +26,7 @@ from score_mia.interop.foreign import Foreign
 from score_mia.interop.score_sde_config import from_score_sde_config
 from score_mia.interop.score_sde_jax import params_from_flax
 from score_mia.interop.score_sde_torch import averaged, params_from_state_dict
-from score_mia.interop.unpickle import read_torch
+from score_mia.interop.unpickle import is_pickled, read_torch
 from score_mia.networks import DDPMNet, NCSNpp
 from score_mia.networks.network import Shape
 from score_mia.spec import build, image_shape, parts
@@ -51,10 +51,7 @@ def read_score_sde(path: str | Path, config: Mapping[str, Any]) -> Foreign:
     spec = from_score_sde_config(config) if theirs else dict(config)
     network, shape = _network(spec), image_shape(spec)
     require(path.is_file(), f"checkpoint {path}", "is a folder", "name the file in it")
-    with path.open("rb") as file:
-        start = file.read(4)
-    # torch writes a zip or, before version 1.6, pickles of protocol 2.
-    torch = start == b"PK\x03\x04" or start[:2] == b"\x80\x02"
+    torch = is_pickled(path)
     try:
         read = _torch if torch else _flax
         params, ema, step = read(path, network, spec["sde"], shape)

@@ -33,6 +33,16 @@ _DEEPEST = 8
 _REMEDY = "copy the file again from where it came"
 
 
+def is_pickled(path: Path) -> bool:
+    """Whether a file begins as `torch.save`'s do, of any version.
+
+    It writes a zip or, before version 1.6, pickles of protocol 2.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start == b"PK\x03\x04" or start[:2] == b"\x80\x02"
+
+
 def read_torch(path: str | Path, entries: Iterable[str]) -> dict[str, Any]:
     """Entries of the dict that a file of `torch.save` holds; the others stay there.
 

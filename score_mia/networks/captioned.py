@@ -89,11 +89,9 @@ class _Told(nnx.Module):
         condition: Float[Array, "b d"] | None,
         dropout_key: Key | None,
     ) -> Float[Array, "b h w c"]:
-        if self.sketch is None or condition is None:
-            seen = [x] if self.sketch is None else [x, self.sketch.nothing(x)]
-        else:
-            seen = [x, self.sketch(condition)]
-        out = self.unet(jnp.concatenate(seen, axis=-1), label, condition, dropout_key)
+        if self.sketch is not None:
+            x = jnp.concatenate([x, self.sketch(x, condition)], axis=-1)
+        out = self.unet(x, label, condition, dropout_key)
         return out[..., : self.channels]
 
 
@@ -104,11 +102,12 @@ class _Sketch(nnx.Module):
         self.up = Dense(spec.width, hidden, draws)
         self.out = Dense(hidden, sides[0] * sides[1] * spec.sketch, draws)
 
-    def __call__(self, vector: Float[Array, "b d"]) -> Float[Array, "b h w c"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], vector: Float[Array, "b d"] | None
+    ) -> Float[Array, "b h w s"]:
+        if vector is None:
+            return jnp.zeros((len(x), *self.shape), x.dtype)
         return self.out(jax.nn.gelu(self.up(vector))).reshape(-1, *self.shape)
-
-    def nothing(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w s"]:
-        return jnp.zeros((len(x), *self.shape), x.dtype)
 
 
 class _Words(nnx.Module):

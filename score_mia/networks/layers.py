@@ -214,16 +214,14 @@ class Attention(nnx.Module):
         batch, height, width, channels = x.shape
         h = x if self.norm is None else self.norm(x)
         h = h.reshape(batch, height * width, channels)
-        mix = self._one_head if self.heads == 1 else self._many_heads
-        h = self.out(mix(self.query(h), self.key(h), self.value(h)))
+        q, k, v = self.query(h), self.key(h), self.value(h)
+        one = self.heads == 1
+        h = self.out(self._one_head(q, k, v) if one else attend(q, k, v, self.heads))
         return residual(x, h.reshape(x.shape), self.rescale)
 
     def _one_head(self, q: Array, k: Array, v: Array) -> Array:
         logits = jnp.einsum("bqc,bkc->bqk", q, k) * self.width**-0.5
         return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits, axis=-1), v)
-
-    def _many_heads(self, q: Array, k: Array, v: Array) -> Array:
-        return attend(q, k, v, self.heads)
 
 
 class Fourier(nnx.Module):

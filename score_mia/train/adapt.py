@@ -67,8 +67,8 @@ class Whole:
 
     def join(self, frozen: Params, trained: Params) -> Params:
         """All of it."""
-        text = {"text": frozen["text"]} if "text" in frozen else {}
-        network = {**trained, **text} if text else trained
+        kept = {name: part for name, part in frozen.items() if name != "codec"}
+        network = {**trained, **kept}
         return {"network": network, "codec": frozen["codec"]} if self.codec else network
 
 
