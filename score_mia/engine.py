@@ -28,13 +28,13 @@ from score_mia.attacks.protocol import (
     Access,
     AnySignal,
     Columns,
-    Fingerprinted,
     HostQuery,
     HostSignal,
     Product,
     Query,
     Reading,
     Signal,
+    fingerprint,
     identity,
 )
 from score_mia.check import Damaged, UserError, at_least, printable, require
@@ -190,7 +190,8 @@ class Reader:
         needs = self.signal.needs
         further = {"needs": [identity(product) for product in needs]} if needs else {}
         access = (self.signal.access, *(product.access for product in needs))
-        return {"signal": identity(self.signal), **self.setting(*access), **further}
+        facts = {"signal": identity(self.signal), **self.setting(*access), **further}
+        return {**facts, **fingerprint(self.signal)}
 
     def setting(self, *access: Access) -> dict[str, Any]:
         """What decides all that is read off the model with such access."""
@@ -363,8 +364,7 @@ class Making:
         facts = {"product": identity(product), **reader.setting(product.access)}
         if product.access == "none":  # the model under attack has no part in it
             facts = {k: v for k, v in facts.items() if k not in reader.made_of}
-        further = isinstance(product, Fingerprinted)
-        return {**facts, "of": product.fingerprint()} if further else facts
+        return {**facts, **fingerprint(product)}
 
     @property
     def device(self) -> str:

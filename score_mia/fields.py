@@ -28,7 +28,7 @@ def declared(part: Callable) -> dict[str, Any]:
     plain_class = isinstance(part, type) and not dataclasses.is_dataclass(part)
     owner: Any = part.__init__ if plain_class else part
     try:
-        return typing.get_type_hints(owner)
+        return typing.get_type_hints(owner, include_extras=True)
     except Exception:  # whatever the annotations of another package make it raise
         return {
             name: given.annotation

@@ -20,6 +20,22 @@ from score_mia.check import UserError, did_you_mean, require
 from score_mia.fields import check_value, declared
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Family:
+    """Says of a field what a config's mapping becomes there: a part of this family.
+
+    `encoder: Annotated[Encoder, Family("encoder", ENCODERS)]` takes
+    `dict(name="vit", folder=...)`.
+
+    Attributes:
+      name: what the table holds, for messages.
+      table: name -> class or function.
+    """
+
+    name: str
+    table: Mapping[str, Callable]
+
+
 def load(path: str, what: str = "object") -> Any:
     """Import `"package.module:Name"`; modules beside the working directory count."""
     module_name, _, attribute = path.partition(":")
@@ -66,7 +82,7 @@ def make(family: str, table: Mapping[str, Callable], spec: Any, **given: Any) ->
       family: what the table holds, for messages ("sde", "network", ...).
       table: name -> class or function.
       spec: mapping with "name" and the part's own fields (tuples for lists, a mapping
-        for a field that is declared to be a dataclass).
+        for a field that is declared to be a dataclass, or a part of a `Family`).
       given: further keyword arguments that the caller, not the config, supplies.
 
     Raises:
@@ -134,9 +150,11 @@ def section(
 
 
 def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
-    """A mapping as the dataclass that the field is declared to hold, if it is."""
+    """A mapping as the part that the field is declared to hold, if it is."""
     if isinstance(value, Mapping):
         for kind in (hint, *get_args(hint)):
+            if isinstance(kind, Family):
+                return make(f"{owner}: {kind.name}", kind.table, value)
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 return section(owner, field, kind, value)
     return value

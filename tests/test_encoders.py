@@ -239,6 +239,21 @@ def test_grey_is_colour_of_three_equal_channels():
     )
 
 
+class Whole(Pixels):
+    """A user's encoder that sees no places."""
+
+    def apply(self, params, images):
+        return {"pooled": super().apply(params, images)["pooled"]}
+
+
+@pytest.mark.parametrize("encoder", [Pixels(4), RandomConv()])
+def test_plain_encoders_tokens_are_their_last_features_by_place(encoder):
+    pictures = np.random.default_rng(0).random((3, 16, 16, 3), np.float32)
+    tokens, whole = (encode(encoder, pictures, o) for o in ("tokens", "pooled"))
+    last = tokens.shape[1] * tokens.shape[2]
+    np.testing.assert_array_equal(tokens.reshape(3, -1), whole[:, -last:])
+
+
 def test_tokens_are_the_places_whose_mean_is_pooled():
     pictures = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     encoder = dataclasses.replace(SMALL["efficientnet_lite0"], size=64)
@@ -248,7 +263,7 @@ def test_tokens_are_the_places_whose_mean_is_pooled():
         tokens.mean(axis=1), encode(encoder, pictures), rtol=1e-5, atol=1e-6
     )
     with pytest.raises(UserError, match="tokens"):
-        encode(Pixels(), pictures, "tokens")
+        encode(Whole(), pictures, "tokens")
 
 
 def test_pixels_are_block_means():

@@ -1,7 +1,9 @@
 """Attacks: signals read off a target, one file per paper."""
 
+from score_mia.attacks.denoise import Denoise
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
+from score_mia.attacks.observe import Observe
 from score_mia.attacks.protocol import (
     Access,
     Attack,
@@ -13,8 +15,16 @@ from score_mia.attacks.protocol import (
     Reading,
     Signal,
 )
+from score_mia.attacks.reconstruct import Reconstruct
 
-SIGNALS = {"loss": Loss, "likelihood": Likelihood}
+SIGNALS = {
+    "loss": Loss,
+    "likelihood": Likelihood,
+    "denoise": Denoise,
+    "reconstruct": Reconstruct,
+    "observe": Observe,
+}
+"""Name in a config -> class."""
 
 __all__ = [
     "SIGNALS",
@@ -22,11 +32,14 @@ __all__ = [
     "Attack",
     "Columns",
     "Counted",
+    "Denoise",
     "HostQuery",
     "HostSignal",
     "Likelihood",
     "Loss",
+    "Observe",
     "Query",
     "Reading",
+    "Reconstruct",
     "Signal",
 ]

@@ -22,7 +22,13 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from score_mia.attacks.protocol import Access, Fingerprinted, HostQuery, identity
+from score_mia.attacks.protocol import (
+    Access,
+    Fingerprinted,
+    HostQuery,
+    Product,
+    identity,
+)
 from score_mia.check import UserError, require
 from score_mia.conditions import Columns, Conditioner
 from score_mia.data import SOURCES
@@ -87,7 +93,7 @@ def null_prompt(column: str, conditioner: Conditioner | None) -> Given:
 
 
 @runtime_checkable
-class Captioner(Fingerprinted, Protocol):
+class Captioner(Product, Fingerprinted, Protocol):
     """A product that makes a caption of each image, and of nothing else.
 
     Attributes:

@@ -32,6 +32,9 @@ property of the instance."""
 NETWORK_EVALUATIONS = "network_evaluations"
 """The diagnostic that counts as an attack's cost."""
 
+QUERIES = "queries"
+"""The diagnostic that counts what a service is asked for: images, or runs on one."""
+
 GRID_ERROR = "grid_error"
 """The diagnostic by which a signal tells the error of its grid, in bits/dim."""
 
@@ -82,8 +85,8 @@ class Columns(NamedTuple):
       times: float32 [K] on the process's clock, where each was measured; None if that
         is no question of time.
       diagnostics: names of D further numbers that are reported, never scored. One
-        called "network_evaluations" is the attack's cost, "grid_error" (bits/dim) its
-        own accuracy.
+        called "network_evaluations" or "queries" is the attack's cost, "grid_error"
+        (bits/dim) its own accuracy.
       evaluations: forward passes of the network that one image costs; None if that is
         not known beforehand.
       bytes_per_row: memory that one image needs while it is computed; None for what
@@ -148,8 +151,8 @@ class Product(Protocol):
 
 
 @runtime_checkable
-class Fingerprinted(Product, Protocol):
-    """A product that more decides than its fields: weights, data."""
+class Fingerprinted(Protocol):
+    """A signal or a product that more decides than its fields: weights, data."""
 
     def fingerprint(self) -> str:
         """Of all that decides it beside its own fields."""
@@ -294,6 +297,12 @@ def identity(part: Any) -> str:
         values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
         fields = json.dumps(values, sort_keys=True, default=_in_words)
     return f"{name}{fields}"
+
+
+def fingerprint(part: Any) -> dict[str, str]:
+    """What decides a signal or a product beside its fields, as a fact of it."""
+    found = part.fingerprint() if isinstance(part, Fingerprinted) else ""
+    return {"of": found} if found else {}
 
 
 def _in_words(value: Any) -> str:

@@ -8,11 +8,14 @@ they are called (`Encoder`); `encode` runs it. One's own is named as
 "my_package.mine:MyEncoder".
 """
 
+from typing import Annotated
+
 from score_mia.encoders.efficientnet import EfficientNetLite0
 from score_mia.encoders.inception import Inception
 from score_mia.encoders.plain import Pixels, RandomConv
 from score_mia.encoders.protocol import Encoder, encode, frechet_name
 from score_mia.encoders.vit import ViT
+from score_mia.registry import Family, make
 
 ENCODERS = {
     "pixels": Pixels,
@@ -22,8 +25,18 @@ ENCODERS = {
     "vit": ViT,
 }
 
+AnEncoder = Annotated[Encoder, Family("encoder", ENCODERS)]
+"""A field that a config fills with `dict(name="vit", ...)`."""
+
+
+def usual_encoder() -> Encoder:
+    """Of attacks that are given none: EfficientNet-Lite0 (the extra "encoders")."""
+    return make("encoder", ENCODERS, {"name": "efficientnet_lite0"})
+
+
 __all__ = [
     "ENCODERS",
+    "AnEncoder",
     "EfficientNetLite0",
     "Encoder",
     "Inception",
@@ -32,4 +45,5 @@ __all__ = [
     "ViT",
     "encode",
     "frechet_name",
+    "usual_encoder",
 ]

@@ -39,8 +39,9 @@ class Pixels:
         """Nothing: a picture needs no weights."""
 
     def apply(self, params: None, images: Batch) -> Features:
-        """The means of the blocks, row by row."""
-        return {"pooled": _flat(pooled(2 * images - 1, self.size, self.size))}
+        """The means of the blocks, row by row; a block is a token."""
+        blocks = pooled(2 * images - 1, self.size, self.size)
+        return {"pooled": _flat(blocks), "tokens": _places(blocks)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +89,21 @@ class RandomConv:
         return out
 
     def apply(self, params: list[Affine], images: Batch) -> Features:
-        """The means of every layer, side by side."""
-        x, means = 2 * images - 1, []
+        """The means of every layer, side by side; the last layer's are the tokens."""
+        x = places = 2 * images - 1
+        means = []
         for p in params:
             x = jax.nn.relu(conv(x, p))
-            means.append(_flat(pooled(x, self.grid, self.grid)))
+            places = pooled(x, self.grid, self.grid)
+            means.append(_flat(places))
             x = pooled(x, -(-x.shape[1] // 2), -(-x.shape[2] // 2))
-        return {"pooled": jnp.concatenate(means, axis=1)}
+        return {"pooled": jnp.concatenate(means, axis=1), "tokens": _places(places)}
 
 
 def _flat(x: Batch) -> jax.Array:
     return x.reshape(len(x), -1)
+
+
+def _places(x: Batch) -> jax.Array:
+    n, h, w, d = x.shape
+    return x.reshape(n, h * w, d)

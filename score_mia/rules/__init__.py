@@ -10,7 +10,30 @@ from collections.abc import Callable
 
 from score_mia.rules.best import Best
 from score_mia.rules.column import Column
-from score_mia.rules.mean import Mean
+from score_mia.rules.gaussians import Gaussians
+from score_mia.rules.learned import (
+    Bayes,
+    Forest,
+    Logistic,
+    Neighbours,
+    Perceptron,
+    Svm,
+    Tree,
+)
+from score_mia.rules.mean import Largest, Mean
 
-RULES: dict[str, Callable] = {"column": Column, "best": Best, "mean": Mean}
+RULES: dict[str, Callable] = {
+    "column": Column,
+    "best": Best,
+    "mean": Mean,
+    "max": Largest,
+    "gaussians": Gaussians,
+    "logistic": Logistic,
+    "svm": Svm,
+    "tree": Tree,
+    "forest": Forest,
+    "bayes": Bayes,
+    "neighbours": Neighbours,
+    "perceptron": Perceptron,
+}
 """Name in a config -> class."""

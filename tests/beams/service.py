@@ -43,6 +43,44 @@ class Memory:
         return np.clip(image, 0, 1).astype(np.float32)
 
 
+@dataclasses.dataclass(eq=False)
+class Reworker:
+    """A seeded `Observed` that draws as `Memory` does, and reworks what it is given.
+
+    What is noised and denoised comes back the nearer to the image that it learned and
+    is most like it: what was learned stays, all else moves.
+
+    Attributes:
+      learned, shape: see `Memory`.
+      requests: images that it was asked for, runs on an image among them.
+    """
+
+    learned: dict
+    shape: tuple[int, int, int]
+    requests: int = 0
+
+    def draw(self, prompts, seeds):
+        self.requests += len(seeds)
+        return Memory(self.learned, self.shape).draw(prompts, seeds)
+
+    def vary(self, images, prompts, seeds, *, strength, steps):
+        how = {"strength": strength, "steps": steps}
+        return self.trace(images, prompts, seeds, **how)[:, -1]
+
+    def trace(self, images, prompts, seeds, *, strength, steps, denoised=False):
+        self.requests += len(seeds)
+        known = np.stack(list(self.learned.values()))
+        each = zip(images, seeds, strict=True)
+        runs = [self._run(x, int(s), known, strength, steps) for x, s in each]
+        return np.clip(np.stack(runs), 0, 1).astype(np.float32)
+
+    def _run(self, image, seed, known, strength, steps):
+        nearest = known[np.argmin(np.mean((known - image) ** 2, axis=(1, 2, 3)))]
+        noise = np.random.default_rng(seed).normal(size=image.shape)
+        share = np.linspace(strength / steps, strength, steps)[:, None, None, None]
+        return image + share * (nearest - image) + 0.02 * noise
+
+
 @dataclasses.dataclass
 class Day:
     """What happens at a service.

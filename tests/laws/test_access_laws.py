@@ -15,6 +15,7 @@ from score_mia.attacks import SIGNALS
 from score_mia.attacks.products import Drawn
 from score_mia.attacks.protocol import Access, Attack, HostQuery, Query
 from score_mia.check import UserError
+from score_mia.encoders import Pixels
 from score_mia.engine import Engine, Reader, collect, view
 from score_mia.rules import Column
 from score_mia.sde import DDPM
@@ -24,12 +25,12 @@ from tests.beams.parts.gsa import Gsa
 from tests.beams.parts.pia import Pia
 from tests.beams.parts.recon import Recon
 from tests.beams.parts.secmi import Secmi
-from tests.beams.service import Memory
+from tests.beams.service import Reworker
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
 IMAGES = np.random.default_rng(0).random((24, *SHAPE), np.float32)
-SERVICE = Memory({str(i): IMAGES[i] for i in range(12)}, SHAPE)
+SERVICE = Reworker({str(i): IMAGES[i] for i in range(12)}, SHAPE)
 
 VIEWS = {
     "none": set(),
@@ -52,8 +53,14 @@ TRACED = {
     "secmi": Secmi(100.0, 20.0),
     "pia": Pia(100.0),
     "gsa": Gsa(3),
+    "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
 }
-HOST = {"recon": Recon(2), "blind": Blind()}
+HOST = {
+    "recon": Recon(2),
+    "blind": Blind(),
+    "reconstruct": SIGNALS["reconstruct"](encoder=Pixels(2)),
+    "observe": SIGNALS["observe"](steps=3),
+}
 
 
 class Watched(Denoiser):
@@ -97,7 +104,7 @@ def test_a_service_gives_images_or_nothing():
     assert view(SERVICE, "samples") is SERVICE
     assert view(SERVICE, "none") is view(target(), "none") is None
     for access in ("scores", "gradients"):
-        with pytest.raises(UserError, match="cannot be had of Memory"):
+        with pytest.raises(UserError, match="cannot be had of Reworker"):
             view(SERVICE, access)
 
 
