@@ -25,6 +25,7 @@ from score_mia.data import SOURCES, SPLITS
 from score_mia.data.shadows import Shadows
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
+from score_mia.heads import HEADS
 from score_mia.models import MODELS
 from score_mia.networks import NETWORKS, DDPMNet, UNet2D
 from score_mia.networks.options import Options
@@ -158,7 +159,7 @@ PARTS = {
             {**SIGNALS, **_paper("PublishedLoss", "PublishedLikelihood")},
         ),
         ("Prompts: `attacks.NAME.signal.prompt`", "prompt", PROMPTS),
-        ("Rules: `attacks.NAME.rule`", "rule", RULES),
+        ("Rules: `attacks.NAME.rule`", "rule", {**RULES, **HEADS}),
         ("Schemes: `attacks.NAME.scheme`", "scheme", SCHEMES),
     ),
     "train": (("`train.dp`: private training", "dp", Privacy),),

@@ -151,10 +151,11 @@ def section(
 
 def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
     """A mapping as the part that the field is declared to hold, if it is."""
+    for kind in (hint, *get_args(hint)):
+        if isinstance(kind, Family) and isinstance(value, Mapping | str | int | float):
+            return make(f"{owner}: {kind.name}", kind.table, value)
     if isinstance(value, Mapping):
         for kind in (hint, *get_args(hint)):
-            if isinstance(kind, Family):
-                return make(f"{owner}: {kind.name}", kind.table, value)
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 return section(owner, field, kind, value)
     return value

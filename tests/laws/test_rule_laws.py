@@ -9,17 +9,20 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from score_mia.heads import HEADS
 from score_mia.metrics.roc import auc
 from score_mia.readings import Evidence, Piece, Readings
 from score_mia.registry import make
-from score_mia.rules import RULES
+from score_mia.rules import RULES as COLD
 from score_mia.rules.protocol import Knowledge, Rule, Scorer
 
+RULES = {**COLD, **HEADS}
 NAMES = ("t@1", "t@2", "t@3")
 FIELDS = {
     "column": {"column": "t@2"},
     "forest": {"trees": (10, 30)},
     "perceptron": {"epochs": 200},
+    "mlp": {"epochs": 60, "widths": (64, 32), "learning_rate": 1e-2},
     "tree": {"depths": (2, 4), "splits": (8,)},
 }
 """Fields without which a rule has nothing to do on three columns, or much."""

@@ -1,0 +1,213 @@
+"""The perceptron of Pang & Wang 2023 (2312.08207): their third decision rule.
+
+    K -> 1024 (batch norm, ReLU, dropout) -> 512 -> ... -> 32 (ReLU6, dropout) -> 2
+
+by cross-entropy, Adam, whole batches. Their code keeps the epoch that is best on the
+images it reports; the last one is taken here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float
+
+from score_mia.arrays import Key, Scalar
+from score_mia.check import at_least, positive, require, within
+from score_mia.files import digest
+from score_mia.readings import Evidence
+from score_mia.rules.known import Standard, shown, steady
+from score_mia.rules.protocol import Knowledge
+
+Layers = tuple[tuple[Array, Array], ...]
+"""Weights [a, b] and offsets [b] of each layer."""
+
+_MOMENTUM = 0.1  # of the running mean and variance, as torch has it
+_EPSILON = 1e-5  # beside the variance
+
+
+class State(NamedTuple):
+    """All that training changes.
+
+    Attributes:
+      layers: of the perceptron.
+      scale, offset: of the batch norm after the first.
+      mean, variance: running, of what the batch norm sees.
+      moments: Adam's.
+    """
+
+    layers: Any
+    scale: Any
+    offset: Any
+    mean: Any
+    variance: Any
+    moments: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A trained perceptron. Two are equal if they were trained alike, on the same rows.
+
+    Attributes:
+      rule: whose fit it is.
+      columns, about, fitted_on: see `rules.protocol.Scorer`.
+      standard: how the columns are scaled.
+      shown: digest of all that the fit was shown.
+      state: what was learned, in float64.
+    """
+
+    rule: Mlp
+    columns: tuple[str, ...]
+    about: str
+    fitted_on: int
+    standard: Standard
+    shown: str
+    state: State = dataclasses.field(compare=False, repr=False)
+
+    def __call__(self, rows: Evidence) -> Float[np.ndarray, " n"]:
+        """Log odds [N] of a member."""
+        scores = [np.zeros(0)]
+        for block in rows.target.blocks(self.columns):
+            scores.append(steady(_log_odds(self.state, self.standard(block))))
+        return np.concatenate(scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mlp:
+    """A perceptron, fitted on known members and non-members.
+
+    Attributes:
+      widths: of its hidden layers.
+      dropout: rate after each.
+      learning_rate: of Adam.
+      epochs: steps, each on all known images.
+      seed: of the weights and the dropout.
+    """
+
+    widths: tuple[int, ...] = (1024, 512, 256, 128, 64, 32)
+    dropout: float = 0.5
+    learning_rate: float = 1e-4
+    epochs: int = 1000
+    seed: int = 0
+
+    accepts: ClassVar[frozenset[Knowledge]] = frozenset(("split", "shadows"))
+
+    def __post_init__(self) -> None:
+        require(len(self.widths) > 0, "widths", "is empty", "give one or more")
+        for width in self.widths:
+            at_least("widths", width, 1)
+        within("dropout", self.dropout, 0.0, 0.99)
+        positive("learning_rate", self.learning_rate)
+        at_least("epochs", self.epochs, 1)
+
+    def fit(self, known: Evidence) -> Fitted:
+        """Train on the known images.
+
+        Raises:
+          UserError: too few images of a class, or a value that is not finite.
+        """
+        rows = shown(known, "mlp")
+        standard = Standard.of(rows.values)
+        values = jnp.asarray(standard(rows.values), jnp.float32)
+        key = jax.random.key(self.seed)
+        state = _train(self, values, jnp.asarray(rows.member), key)
+        kept = state._replace(moments=None)
+        return Fitted(
+            self,
+            rows.names,
+            f"perceptron of {len(rows.names)} columns, {self.epochs} epochs, fitted on "
+            f"{len(rows.member)} images",
+            len(rows.member),
+            standard,
+            digest(*rows.names, rows.values, rows.member),
+            jax.tree.map(lambda a: np.asarray(a, np.float64), kept),
+        )
+
+
+def _init(widths: tuple[int, ...], key: Key) -> Layers:
+    """Weights and offsets as torch's linear layers begin."""
+    layers = []
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
+        k = 1 / math.sqrt(a)
+        own = jax.random.split(jax.random.fold_in(key, i))
+        weights = jax.random.uniform(own[0], (a, b), minval=-k, maxval=k)
+        layers.append((weights, jax.random.uniform(own[1], (b,), minval=-k, maxval=k)))
+    return tuple(layers)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _train(
+    rule: Mlp,
+    values: Float[Array, "n k"],
+    member: Bool[Array, " n"],
+    key: Key,
+) -> State:
+    """All epochs in one program."""
+    layers = _init((values.shape[1], *rule.widths, 2), jax.random.fold_in(key, 0))
+    wide = jnp.ones(rule.widths[0])
+    optimiser = optax.adam(rule.learning_rate)
+    learned = (layers, wide, 0 * wide)
+    start = State(*learned, 0 * wide, wide, optimiser.init(learned))
+
+    def loss(learned: Any, key: Key) -> tuple[Scalar, Any]:
+        logits, seen = _forward(State(*learned, None, None), values, rule.dropout, key)
+        each = optax.softmax_cross_entropy_with_integer_labels(
+            logits, member.astype(jnp.int32)
+        )
+        return jnp.mean(each), seen
+
+    def epoch(state: State, number: Array) -> tuple[State, None]:
+        learned, own = state[:3], jax.random.fold_in(key, number)
+        gradient, (mean, variance) = jax.grad(loss, has_aux=True)(learned, own)
+        with jax.numpy_dtype_promotion("standard"):  # optax: float ** int32
+            change, moments = optimiser.update(gradient, state.moments, learned)
+        learned = optax.apply_updates(learned, change)
+        old = 1 - _MOMENTUM
+        mean = old * state.mean + _MOMENTUM * mean
+        variance = old * state.variance + _MOMENTUM * variance
+        return State(*learned, mean, variance, moments), None
+
+    return jax.lax.scan(epoch, start, jnp.arange(1, rule.epochs + 1))[0]
+
+
+def _forward(
+    state: State, values: Float[Array, "n k"], dropout: float, key: Key
+) -> tuple[Float[Array, "n 2"], Any]:
+    """Logits as they are in training, and the batch's mean and variance [1024]."""
+    x, seen = values, None
+    for i, (weights, offset) in enumerate(state.layers):
+        x = x @ weights + offset[None]
+        if i == 0:
+            mean, variance = jnp.mean(x, axis=0), jnp.var(x, axis=0)
+            seen = (mean, variance * len(x) / max(1, len(x) - 1))
+            x = (x - mean[None]) / jnp.sqrt(variance[None] + _EPSILON)
+            x = jax.nn.relu(x * state.scale[None] + state.offset[None])
+        elif i < len(state.layers) - 1:
+            x = jax.nn.relu6(x)
+        if i < len(state.layers) - 1:
+            kept = jax.random.bernoulli(
+                jax.random.fold_in(key, i), 1 - dropout, x.shape
+            )
+            x = jnp.where(kept, x / (1 - dropout), 0.0)
+    return x, seen
+
+
+def _log_odds(state: State, values: Float[np.ndarray, "n k"]) -> np.ndarray:
+    """As it judges: running statistics, no dropout, in NumPy and float64."""
+    x = values
+    for i, (weights, offset) in enumerate(state.layers):
+        x = x @ weights + offset
+        if i == 0:
+            x = (x - state.mean) / np.sqrt(state.variance + _EPSILON)
+            x = np.maximum(x * state.scale + state.offset, 0.0)
+        elif i < len(state.layers) - 1:
+            x = np.clip(x, 0.0, 6.0)
+    return x[:, 1] - x[:, 0]
