@@ -2,10 +2,11 @@
 
     python benchmarks/prompt_following.py --workdir=runs/text/base --part=pretrain
 
-A sample is drawn for each of `count` captions; among its own caption's image and
-`others` that are drawn at random from the same part, that of the nearest features
-(cosine, EfficientNet-Lite0) is taken. Chance is 1 in 20. Prints the share that is right
-with its Clopper-Pearson interval, and writes pictures: the real image above its sample.
+A sample is drawn for each caption of the part (or `count` of them); among its own
+caption's image and `others` that are drawn at random from the same part, that of the
+nearest features (cosine, EfficientNet-Lite0) is taken. Chance is 1 in 20. Prints the
+share that is right with its Clopper-Pearson interval, and writes pictures: the real
+image above its sample.
 """
 
 import json
@@ -16,6 +17,7 @@ from absl import app, flags
 from PIL import Image
 
 import score_mia
+from score_mia.attacks.likeness import token_similarity
 from score_mia.data.local import bundled
 from score_mia.encoders import EfficientNetLite0, encode
 from score_mia.metrics.intervals import proportion
@@ -23,10 +25,10 @@ from score_mia.sampling import Heun, Service
 
 WORKDIR = flags.DEFINE_string("workdir", None, "of the trained model", required=True)
 PART = flags.DEFINE_string("part", "pretrain", "folder of the bundled emoji")
-COUNT = flags.DEFINE_integer("count", 100, "captions that are asked for")
+COUNT = flags.DEFINE_integer("count", None, "captions that are asked for (all)")
 OTHERS = flags.DEFINE_integer("others", 19, "wrong images beside the right one")
 STEPS = flags.DEFINE_integer("steps", 18, "of Heun's method")
-GUIDANCE = flags.DEFINE_float("guidance", 3.0, "weight of classifier-free guidance")
+GUIDANCE = flags.DEFINE_float("guidance", 2.0, "weight of classifier-free guidance")
 SEED = flags.DEFINE_integer("seed", 0, "of captions, others and noise")
 OUT = flags.DEFINE_string("out", None, "folder of the picture and the numbers")
 
@@ -45,12 +47,13 @@ def main(_):
     images = service.of(target.denoiser).draw(known["caption"][chosen], seeds)
     real = source.images(part)
     encoder = EfficientNetLite0()
-    ours, theirs = (unit(encode(encoder, x)) for x in (images, real))
+    ours, theirs = encode(encoder, images), encode(encoder, real)
     right = 0
     for feature, one in zip(ours, chosen, strict=True):
         wrong = random.permutation(part[part != one])[: OTHERS.value]
         rows = np.searchsorted(part, np.append(one, wrong))
-        right += int(np.argmax(theirs[rows] @ feature) == 0)
+        alike = token_similarity(theirs[rows], feature[None], "cosine")
+        right += int(np.argmax(alike) == 0)
     share = proportion(right, len(chosen))
     told = {
         "part": PART.value,
@@ -71,10 +74,6 @@ def main(_):
         grid = np.rint(255 * grid.reshape(128, 512, 3)).astype(np.uint8)
         large = Image.fromarray(grid).resize((1024, 256), Image.Resampling.NEAREST)
         large.save(folder / f"{PART.value}.png")
-
-
-def unit(features):
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
 if __name__ == "__main__":

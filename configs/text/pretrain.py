@@ -29,11 +29,11 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
             conditioner=dict(name="words", vocabulary="emoji", cut=True),
             train=dict(
-                steps=20 if smoke else 8000,
+                steps=20 if smoke else 4000,
                 batch=16,
                 learning_rate=1e-3,
                 warmup=200,
-                decay=0 if smoke else 4000,
+                decay=0 if smoke else 1000,
                 ema=0.999,
                 flip=False,
                 weighting="edm",

@@ -88,6 +88,8 @@ class HeldOut:
     Half of the reference non-members are held out of the fit for the threshold, if they
     are enough for the rate of 10 % and the rule can do with the others; if not, the
     rule gets them all and no threshold is set. A rule that learns nothing wastes none.
+    What learns of shadow models gets its threshold of theirs, in the same way: every
+    other of their non-members is held out of the fit.
     """
 
     def judged(self, known: Known) -> Bool[np.ndarray, " n"]:
@@ -96,14 +98,18 @@ class HeldOut:
 
     def score(self, rule: Rule, known: Known) -> Scored:
         """Fit, and score the judged images."""
-        scorer, held_out = _held_out(rule, known)
+        if known.knows == "shadows" and "split" in rule.accepts:
+            scorer, strangers = _beside_shadows(rule, known)
+        else:
+            scorer, held_out = _held_out(rule, known)
+            strangers = (known.evidence.select(held_out),)
         scores = np.asarray(scorer(known.evidence.select(self.judged(known))), float)
-        strangers = known.evidence.select(held_out)
-        nominal = _rate(len(strangers.target))
-        threshold = (
-            None if nominal is None else threshold_at(scorer(strangers), nominal)
-        )
-        return Scored(scorer, scores, len(strangers.target), threshold, nominal)
+        count = sum(len(rows.target) for rows in strangers)
+        nominal, threshold = _rate(count), None
+        if nominal is not None:
+            theirs = np.concatenate([scorer(rows) for rows in strangers])
+            threshold = threshold_at(theirs, nominal)
+        return Scored(scorer, scores, count, threshold, nominal)
 
     def permuted(self, rule: Rule, known: Known) -> tuple[np.ndarray, np.ndarray]:
         """Scores [n] and labels [n] of the judged, all with shuffled labels."""
@@ -266,6 +272,18 @@ def _held(known: Known) -> Known:
         return known
     target = Readings.of(rows.matrix(), rows.ids, rows.names)
     return known._replace(evidence=known.evidence._replace(target=target))
+
+
+def _beside_shadows(rule: Rule, known: Known) -> tuple[Scorer, tuple[Evidence, ...]]:
+    """The rule fitted on shadow models, and those of their rows that it did not see."""
+    nobody = known.shown(np.zeros(len(known.member), bool))
+    fit, strangers = [], []
+    for other in known.evidence.others:
+        outside = ~np.asarray(other.member, bool)
+        held_out = half(other.ids, outside)
+        fit.append(other.select(~held_out))
+        strangers.append(Evidence(other.select(held_out)).unlabelled())
+    return rule.fit(nobody._replace(others=tuple(fit))), tuple(strangers)
 
 
 def _held_out(rule: Rule, known: Known) -> tuple[Scorer, np.ndarray]:

@@ -19,7 +19,7 @@ from score_mia.data.split import Split
 from score_mia.metrics import intervals
 from score_mia.metrics.roc import auc, tpr_at_fpr
 from score_mia.readings import Evidence, Readings
-from score_mia.rules import Best, Column, Mean
+from score_mia.rules import Bayes, Best, Column, Mean
 from score_mia.rules.scheme import CrossFit, HeldOut, Known
 from tests.auditing.tiny import get_config
 
@@ -236,3 +236,28 @@ def test_a_scheme_that_cannot_be_is_refused_by_name(spec, said):
 def test_too_many_folds_are_refused():
     with pytest.raises(UserError, match=r"scheme\.folds=40"):
         CrossFit(folds=40).score(Best(), known(0, n=(10, 2)))
+
+
+def test_what_learns_of_shadows_has_a_threshold_of_rows_that_it_did_not_see():
+    """The realised FPR on the target is the nominal one, and no label of it is read."""
+    rng, leak, rates = np.random.default_rng(0), LEAKS["much in one"], []
+    for _ in range(20):
+        member = rng.random(600) < 0.3
+        shadows = []
+        for _ in range(2):
+            inside = rng.random(600) < 0.3
+            rows = drawn(rng, inside, leak)
+            shadows.append(dataclasses.replace(rows, member=inside))
+        evidence = Evidence(drawn(rng, member, leak), tuple(shadows))
+        nobody = np.zeros(600, bool)
+        one = Known(evidence, member, nobody, "shadows")
+        scored = HeldOut().score(Bayes(), one)
+        strangers = sum(int((~shadow.member).sum()) // 2 for shadow in shadows)
+        assert abs(scored.calibration - strangers) <= 1
+        assert scored.nominal == 0.01
+        assert auc(scored.scores, member) > 0.8
+        rates.append(np.mean(scored.scores[~member] > scored.threshold))
+        blind = HeldOut().score(Bayes(), one._replace(member=~member))
+        np.testing.assert_array_equal(blind.scores, scored.scores)
+        assert blind.threshold == scored.threshold
+    assert np.mean(rates) == pytest.approx(0.01, abs=0.006)
