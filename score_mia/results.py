@@ -146,6 +146,8 @@ class AttackResult:
       mirrored: TPRs of the negated scores, where the AUC's interval lies below 0.5.
       at_fixed_threshold, epsilon_lower_bound, accuracy, as_published: where it has one.
       network_evaluations_per_image: its cost; None if unknown.
+      queries_per_image: that of an attack on a service: images, or runs on one, that
+        it asks for; None of any other.
       excess: of cross-fitted scores, their variance over that of independent ones.
       margin: its AUC less that of the blind control, paired.
       permuted, untrained: its AUC with shuffled labels, and before training.
@@ -175,6 +177,7 @@ class AttackResult:
     accuracy: GridError | None = None
     as_published: AsPublished | None = None
     network_evaluations_per_image: float | None = None
+    queries_per_image: float | None = None
     excess: float | None = None
     margin: Estimate | None = None
     permuted: Estimate | None = None

@@ -17,6 +17,7 @@ import numpy as np
 from score_mia.attacks.protocol import (
     GRID_ERROR,
     NETWORK_EVALUATIONS,
+    QUERIES,
     Attack,
     Counted,
 )
@@ -199,7 +200,8 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
         epsilon_lower_bound=_epsilon(scored, member, plan),
         accuracy=_accuracy(readings),
         as_published=_counted(attack, scores, member),
-        network_evaluations_per_image=_evaluations(readings),
+        network_evaluations_per_image=_mean_of(readings, NETWORK_EVALUATIONS),
+        queries_per_image=_mean_of(readings, QUERIES),
         excess=scored.excess if isinstance(scorer, Folded) else None,
     )
     return Assessment(attack, scorer, readings, scores, entry, dropped, known)
@@ -242,7 +244,8 @@ def assess_set(
         nonmembers=int(unseen.sum()),
         non_finite=len(evidence.target.ids) - len(rows.target.ids),
         level=plan.report.level,
-        network_evaluations_per_image=_evaluations(rows.target),
+        network_evaluations_per_image=_mean_of(rows.target, NETWORK_EVALUATIONS),
+        queries_per_image=_mean_of(rows.target, QUERIES),
         innocent=SetFinding(int(innocent.sum()), *_finding(false)),
     )
     p_value, share = _finding(found)
@@ -300,8 +303,9 @@ def _accuracy(signals: Readings) -> GridError | None:
     return GridError(float(error.mean()), float(error.max()), len(error))
 
 
-def _evaluations(signals: Readings) -> float | None:
-    told = _told(signals, NETWORK_EVALUATIONS)
+def _mean_of(signals: Readings, cost: str) -> float | None:
+    """What an image costs by one count, over all signals that tell it."""
+    told = _told(signals, cost)
     return float(np.sum(told, axis=0).mean()) if told else None
 
 

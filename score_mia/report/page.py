@@ -225,7 +225,7 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
         "error": f"grid error {error}" if error else "",
         "rows": f"{result.members:,} members, {result.nonmembers:,} non-members",
         "cells": table.rows(result),
-        "evaluations": quantity(result.network_evaluations_per_image),
+        "cost": table.cost(result),
         "seconds": f"{seconds}{SPACE}s" if timed else "time unknown",
     }
 

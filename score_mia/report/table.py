@@ -150,8 +150,9 @@ def _lines(entry: AttackResult, seconds: float | None) -> list[tuple[str, str]]:
     shown = privacy.bound(entry)
     if shown is not None:
         lines.append(("epsilon, at least", f"{shown[0]} (n shows {shown[1]} at most)"))
+    each, unit = cost(entry)
     lines += [
-        ("evaluations per image", quantity(entry.network_evaluations_per_image)),
+        (f"{unit} per image", each),
         ("seconds", quantity(seconds)),
         ("members / non-members", f"{entry.members:,} / {entry.nonmembers:,}"),
     ]
@@ -196,8 +197,19 @@ def _plain_measures(
         "grid_error_images": error.images if error else None,
     }
     known = {name: value for name, value in made.items() if value is not None}
-    evaluations = entry.network_evaluations_per_image
-    return known | {"network_evaluations_per_image": evaluations, "seconds": seconds}
+    queries = entry.queries_per_image
+    if queries is None:
+        known["network_evaluations_per_image"] = entry.network_evaluations_per_image
+    else:
+        known["queries_per_image"] = queries
+    return known | {"seconds": seconds}
+
+
+def cost(entry: AttackResult) -> tuple[str, str]:
+    """What an image costs, and in what it is counted: "evaluations" or "queries"."""
+    if entry.queries_per_image is not None:
+        return quantity(entry.queries_per_image), "queries"
+    return quantity(entry.network_evaluations_per_image), "evaluations"
 
 
 def numbers(e: Estimate) -> tuple[Any, ...]:
