@@ -274,6 +274,8 @@ class Attack:
       rule: a rule, or a test of whole sets.
       knows: what the rule is fitted on.
       scheme: which images a rule is fitted on, and by which it is judged.
+      shadows: which of the audit's sets of shadow models it knows, by name; "" for the
+        only one.
     """
 
     name: str
@@ -281,6 +283,7 @@ class Attack:
     rule: Rule | SetTest
     knows: Knowledge = "none"
     scheme: Scheme = HELD_OUT
+    shadows: str = ""
 
     @property
     def access(self) -> Access:

@@ -77,7 +77,7 @@ def chosen(
         file_name("attack", name)
         check_value("attacks", name, spec, Mapping)
         for field in spec:
-            known = ("signal", "signals", "rule", "knows", "scheme")
+            known = ("signal", "signals", "rule", "knows", "scheme", "shadows")
             one_of(f"attacks.{name} field", field, known)
         read = _read(name, spec, signals, asked)
         rule = make("rule", {**RULES, **HEADS}, spec.get("rule", {"name": "column"}))
@@ -85,7 +85,9 @@ def chosen(
         _check_rule(name, rule, knows)
         scheme = make("scheme", SCHEMES, spec.get("scheme", {"name": "held_out"}))
         _check_scheme(name, scheme, knows)
-        attacks.append(Attack(name, read, rule, knows, scheme))
+        shadows = spec.get("shadows", "")
+        check_value(f"attacks.{name}", "shadows", shadows, str)
+        attacks.append(Attack(name, read, rule, knows, scheme, shadows))
     used = {name for attack in attacks for name in attack.signals}
     told = {n: s.prompt for n, s in signals.items() if n in used}
     return Chosen(tuple(attacks), {n: p for n, p in told.items() if p is not None})

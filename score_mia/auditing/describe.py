@@ -94,10 +94,12 @@ def _costs(
     for name, signal in plan.signals.items():
         each = signal.columns(view(target, signal.access, service)).evaluations
         costs[name] = None if each is None else each * len(split.ids)
-    if plan.shadows is not None:
-        reads = {n for a in plan.attacks if a.knows == "shadows" for n in a.signals}
-        each = [costs.get(name) for name in ("train", *sorted(reads))]
-        costs["shadows"] = plan.shadows.count * sum(cost or 0.0 for cost in each)
+    for name, shadows in plan.shadows.items():
+        known = [a for a in plan.attacks if a.knows == "shadows" and a.shadows == name]
+        reads = {n for a in known for n in a.signals}
+        each = [costs.get(n) for n in ("train", *sorted(reads))]
+        what = f"shadows {name}".strip()
+        costs[what] = shadows.count * sum(cost or 0.0 for cost in each)
     return costs
 
 

@@ -102,7 +102,8 @@ class Plan:
       target: where the target comes from.
       attacks, engine, report, sampler: the stages' settings.
       quality: how samples are judged, or None.
-      shadows: which models are trained beside the target, or None.
+      shadows: sets of models that are trained beside the target, by name; "" is that of
+        a config that has one set only.
       controls: which of `CONTROLS` stand beside the attacks.
       prompts: signal -> what its model is told in the place of each image's own prompt;
         no entry for those that are told that.
@@ -122,7 +123,7 @@ class Plan:
     engine: Engine
     report: ReportConfig
     quality: QualityConfig | None = None
-    shadows: Shadows | None = None
+    shadows: Mapping[str, Shadows] = dataclasses.field(default_factory=dict)
     controls: tuple[str, ...] = CONTROLS[:2]
     guidance: float | None = None
     prompts: Mapping[str, Prompt] = dataclasses.field(default_factory=dict)
@@ -223,9 +224,7 @@ def plan(config: Any) -> Plan:
         engine=_section(Engine, "engine", config["engine"]),
         report=_section(ReportConfig, "report", config["report"]),
         quality=_quality(config["quality"]) if "quality" in config else None,
-        shadows=_section(Shadows, "shadows", config["shadows"])
-        if "shadows" in config
-        else None,
+        shadows=_shadows(config.get("shadows", {})),
         controls=tuple(config.get("controls", CONTROLS[:2])),
         guidance=guidance,
         prompts=made.prompts,
@@ -282,19 +281,36 @@ def _quality(fields: Mapping[str, Any]) -> QualityConfig:
     return section("config section", "quality", QualityConfig, rest, encoder=encoder)
 
 
+def _shadows(entry: Mapping[str, Any]) -> dict[str, Shadows]:
+    """One set of shadow models, or several by name."""
+    if not entry:
+        return {}
+    if not all(isinstance(value, Mapping) for value in entry.values()):
+        return {"": _section(Shadows, "shadows", entry)}
+    if set(entry) == {"base"}:
+        return {"": _section(Shadows, "shadows", entry)}
+    return {n: _section(Shadows, f"shadows.{n}", one) for n, one in entry.items()}
+
+
 def _check_shadows(plan: Plan) -> None:
     """Require shadow models that can be trained where an attack wants them."""
     for attack in plan.attacks:
+        where = f"attacks.{attack.name}"
+        needed = attack.knows == "shadows"
         require(
-            attack.knows != "shadows"
-            or (plan.shadows is not None and plan.trained is not None),
-            f"attacks.{attack.name}.knows='shadows'",
+            not needed or (len(plan.shadows) > 0 and plan.trained is not None),
+            f"{where}.knows='shadows'",
             "needs shadow models, trained like a target that is trained here",
             "add shadows=dict(count=4)",
         )
-    base = None if plan.shadows is None else plan.shadows.base
-    for field in base if isinstance(base, Mapping) else ():
-        one_of("shadows.base field", field, FAMILIES)
+        if attack.shadows or (needed and "" not in plan.shadows):
+            one_of(f"{where}.shadows", attack.shadows, plan.shadows)
+        problem = "names shadow models that its rule does not know"
+        remedy = "say knows='shadows', or leave it out"
+        require(needed or not attack.shadows, f"{where}.shadows", problem, remedy)
+    for one in plan.shadows.values():
+        for field in one.base if isinstance(one.base, Mapping) else ():
+            one_of("shadows.base field", field, FAMILIES)
 
 
 def _check_devices(engine: Engine) -> None:

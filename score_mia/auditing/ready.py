@@ -21,12 +21,13 @@ from score_mia.auditing.assess import assess, assess_set
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, refusing, require
 from score_mia.conditions import OWN, gather
+from score_mia.data.shadows import Shadows
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.engine import Reader
 from score_mia.networks.network import with_dropout
 from score_mia.readings import Evidence, Readings, joined
-from score_mia.rules.protocol import SetTest
+from score_mia.rules.protocol import SetTest, Slow
 from score_mia.spec import Parts
 from score_mia.target import Generator, Target
 from score_mia.train import dp
@@ -162,12 +163,14 @@ def _rehearse(
     }
     readings, others = joined(made), ()
     if attack.knows == "shadows":
-        others = _made_up_shadows(readings.names, plan, split)
+        shadows = plan.shadows[attack.shadows]
+        others = _made_up_shadows(readings.names, shadows, split, plan.seed)
     if len(split.ids) * len(readings.names) * (1 + len(others)) > _MOST:
         return
     quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
     rehearsed = dataclasses.replace(plan, report=quick)
-    attack = dataclasses.replace(attack, scheme=attack.scheme.quick())
+    rule = attack.rule.quick() if isinstance(attack.rule, Slow) else attack.rule
+    attack = dataclasses.replace(attack, rule=rule, scheme=attack.scheme.quick())
     try:
         judge = assess_set if isinstance(attack.rule, SetTest) else assess
         judge(attack, Evidence(readings, others), split, rehearsed)
@@ -180,13 +183,12 @@ def _rehearse(
 
 
 def _made_up_shadows(
-    names: tuple[str, ...], plan: Plan, split: Split
+    names: tuple[str, ...], shadows: Shadows, split: Split, seed: int
 ) -> tuple[Readings, ...]:
     """Random numbers of every shadow model, as if it were of the target's family."""
-    assert plan.shadows is not None
     made = []
-    for number in range(plan.shadows.count):
-        own = plan.shadows.split(split, number, plan.seed)
+    for number in range(shadows.count):
+        own = shadows.split(split, number, seed)
         random = np.random.RandomState(1 + number)
         values = random.standard_normal((len(own.ids), len(names)))
         made.append(Readings.of(values.astype(np.float32), own.ids, names, own.member))

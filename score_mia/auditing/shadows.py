@@ -14,6 +14,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.plan import Plan, plan
@@ -21,6 +22,7 @@ from score_mia.auditing.ready import abstract_target
 from score_mia.auditing.sections import SEEDS
 from score_mia.auditing.work import Work
 from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
+from score_mia.data.shadows import Shadows
 from score_mia.files import json_digest
 from score_mia.readings import Readings, joined
 from score_mia.rows import is_whole, seconds
@@ -85,19 +87,13 @@ def others(
       attack: whose signals are read; one that knows no shadows gets none.
       train: brings the target of a workdir into it, or goes on with that.
     """
-    config = work.plan.shadows
-    if attack.knows != "shadows" or config is None:
-        return ()
-    read = [_read(shadow(work, k), attack, train) for k in range(config.count)]
-    return tuple(read)
+    return tuple(_read(one, attack, train) for one in known_to(work, attack))
 
 
 def spent(work: Work, attack: Attack) -> float:
     """Seconds that the shadows of an attack took: their training, and its signals."""
-    config, total = work.plan.shadows, 0.0
-    if attack.knows != "shadows" or config is None:
-        return total
-    for one in (shadow(work, k) for k in range(config.count)):
+    total = 0.0
+    for one in known_to(work, attack):
         if one.is_trained:
             total += describe(one.target_folder)["provenance"]["seconds"]
             folders = (one.signal_folder(one.reader(name)) for name in attack.signals)
@@ -105,10 +101,17 @@ def spent(work: Work, attack: Attack) -> float:
     return total
 
 
-def shadow(work: Work, number: int) -> Shadow:
-    """One of the shadow models of an audit, trained or not."""
-    config, trained = work.plan.shadows, work.plan.trained
-    assert config is not None
+def known_to(work: Work, attack: Attack) -> tuple[Shadow, ...]:
+    """The shadow models that an attack knows, trained or not; none if it knows none."""
+    if attack.knows != "shadows":
+        return ()
+    config = work.plan.shadows[attack.shadows]
+    return tuple(shadow(work, number, config) for number in range(config.count))
+
+
+def shadow(work: Work, number: int, config: Shadows) -> Shadow:
+    """One of the models of a set, trained or not."""
+    trained = work.plan.trained
     assert trained is not None
     split = config.split(work.split, number, work.plan.seed)
     seed = (trained.train.seed + 1 + number) % (1 + SEEDS[1])
@@ -116,7 +119,7 @@ def shadow(work: Work, number: int) -> Shadow:
     model = dataclasses.replace(trained, train=settings, snapshot="last")
     if isinstance(config.base, str):
         model = model.based_on(config.base)
-    own = dataclasses.replace(_kind(work.plan), target=model)
+    own = dataclasses.replace(_kind(work.plan, config.base), target=model)
     made = {
         "spec": own.spec(work.source.shape),
         "train": settings.science(own.known.sde.clock),
@@ -128,10 +131,8 @@ def shadow(work: Work, number: int) -> Shadow:
     return Shadow(own, work.folder / "shadows" / name, work.source, split, work.host)
 
 
-def _kind(target: Plan) -> Plan:
+def _kind(target: Plan, base: str | Mapping[str, Any] | None) -> Plan:
     """The plan with the shadows' own family of models."""
-    assert target.shadows is not None
-    base = target.shadows.base
     if not isinstance(base, Mapping):
         return target
     # Conventions are the process's, unless they are given.
@@ -142,8 +143,7 @@ def _kind(target: Plan) -> Plan:
 
 def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Readings:
     """An attack's signals off one shadow, trained for that if need be."""
-    config, names = one.plan.shadows, [*attack.signals]
-    assert config is not None
+    config, names = one.plan.shadows[attack.shadows], [*attack.signals]
     place: Work = one
     if not one.is_read(names):
         if one.host.first:
@@ -157,7 +157,8 @@ def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Reading
         one = dataclasses.replace(one)  # what was known of it before is outdated
         place = one.whole
     readings = joined({name: place.collect(name) for name in names})
-    every = {n for a in one.plan.attacks if a.knows == "shadows" for n in a.signals}
+    alike = [a for a in one.plan.attacks if a.knows == "shadows"]
+    every = {n for a in alike if a.shadows == attack.shadows for n in a.signals}
     if one.host.first and not config.weights and one.is_read([*every]):
         one.forget()
     return dataclasses.replace(readings, member=one.split.member)

@@ -108,6 +108,10 @@ class Mlp:
         positive("learning_rate", self.learning_rate)
         at_least("epochs", self.epochs, 1)
 
+    def quick(self) -> Mlp:
+        """A few epochs."""
+        return dataclasses.replace(self, epochs=min(self.epochs, 2))
+
     def fit(self, known: Evidence) -> Fitted:
         """Train on the known images.
 

@@ -53,6 +53,11 @@ class Learned(abc.ABC):
         """What is chosen by cross-validation; one value each is no choice."""
         return {}
 
+    def quick(self) -> Learned:
+        """Without a choice."""
+        firsts = {n: v[:1] for n, v in vars(self).items() if isinstance(v, tuple)}
+        return dataclasses.replace(self, **firsts)
+
     def margin(self, model: Any, values: np.ndarray) -> Float[np.ndarray, " n"]:
         """How much like a member each row of standardised columns looks to a fit."""
         return model.decision_function(values)
@@ -309,6 +314,10 @@ class Perceptron(Learned):
         at_least("hidden", self.hidden, 1)
         at_least("epochs", self.epochs, 1)
         positive("learning_rate", self.learning_rate)
+
+    def quick(self) -> Perceptron:
+        """A few epochs."""
+        return dataclasses.replace(self, epochs=min(self.epochs, 5))
 
     def estimator(self) -> Any:
         """With scikit-learn's batches and its small penalty."""

@@ -70,6 +70,15 @@ class Rule(Protocol):
         ...
 
 
+@runtime_checkable
+class Slow(Rule, Protocol):
+    """A rule whose fit takes its time."""
+
+    def quick(self) -> Rule:
+        """The same, to be tried out: its scores mean nothing."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class OneColumn:
     """A scorer that reads one column.

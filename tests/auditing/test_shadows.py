@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 from score_mia import auditing
+from score_mia.auditing import plan as build
 from score_mia.auditing import stages
-from score_mia.auditing.shadows import others, shadow, spent
+from score_mia.auditing.shadows import known_to, others, shadow, spent
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.checkpoint import describe, has_arrays, load_target
@@ -153,7 +155,7 @@ def test_each_shadow_knows_its_own_members(whole):
     work = open_work(audit, whole)
     found = read(audit, whole, never)
     for number, readings in enumerate(found):
-        one = shadow(work, number)
+        one = shadow(work, number, work.plan.shadows[""])
         kept = Split.load(one.folder / "split.npz")
         assert kept == one.split
         about = describe(one.folder / "target")["provenance"]
@@ -228,6 +230,34 @@ def test_weights_may_go_once_they_are_read_and_come_again_when_they_are_missed(c
     assert not any(map(has_arrays, copied.glob("shadows/*/target")))
 
 
+def test_sets_of_shadows_stand_side_by_side(whole, copied):
+    """Two sets by name: each attack reads its own; what was trained is found again."""
+    config = copy.deepcopy(dict(an_audit().config))
+    one = config.pop("shadows")
+    few = {**one, "pool": "auxiliary", "count": 1}
+    config["shadows"] = {"same": one, "few": few}
+    with pytest.raises(UserError, match=r"attacks\.lira\.shadows"):
+        build.plan(config)
+    first = config["attacks"]["lira"]
+    config["attacks"]["lira"] = {**first, "shadows": "same"}
+    mean = {**first, "rule": {"name": "mean"}}
+    config["attacks"]["other"] = {**mean, "shadows": "few"}
+    audit = build.plan(config)
+    lira, other = audit.attacks
+    work = open_work(audit, copied)
+    again = others(work, lira, never)
+    for mine, kept in zip(again, read(an_audit(), whole, never), strict=True):
+        np.testing.assert_array_equal(mine.matrix(), kept.matrix())
+        np.testing.assert_array_equal(mine.member, kept.member)
+    (single,) = known_to(work, other)
+    assert not single.is_trained
+    judged = work.split.ids[~work.split.reference]
+    assert not np.isin(single.split.members, judged).any()
+    wrong = {**config["attacks"], "x": {**mean, "knows": "none", "shadows": "few"}}
+    with pytest.raises(UserError, match=r"attacks.x.shadows: names shadow models"):
+        build.plan({**config, "attacks": wrong})
+
+
 def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied):
     audit = an_audit(count=1, base=str(whole))
     # The first step is made at learning rate 0, as published.
@@ -235,14 +265,22 @@ def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied)
         audit.trained, train=dataclasses.replace(audit.train, steps=1, warmup=5)
     )
     audit = dataclasses.replace(audit, target=trained)
-    one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=audit), 0)
+    one = shadow(
+        dataclasses.replace(open_work(an_audit(), copied), plan=audit),
+        0,
+        audit.shadows[""],
+    )
     stages._train(one.whole)
     base = load_target(whole / "target")
     jax.tree.map(np.testing.assert_array_equal, one.whole.target.params, base.params)
     other = an_audit(count=1, base=str(whole))
     spec = {**other.config["network"], "features": 16}
     wrong = dataclasses.replace(other, config={**other.config, "network": spec})
-    one = shadow(dataclasses.replace(open_work(an_audit(), copied), plan=wrong), 0)
+    one = shadow(
+        dataclasses.replace(open_work(an_audit(), copied), plan=wrong),
+        0,
+        wrong.shadows[""],
+    )
     with pytest.raises(UserError, match="parameters of another network"):
         stages._train(one.whole)
 
@@ -282,7 +320,7 @@ def test_shadows_may_be_of_another_family(copied):
     base = {"sde": {"name": "vp"}, "network": {"name": "mlp", "features": 16}}
     audit = an_audit(base=base)
     work = open_work(audit, copied)
-    one = shadow(work, 0)
+    one = shadow(work, 0, work.plan.shadows[""])
     (readings, *_) = read(audit, copied)
     assert one.target.sde != work.target.sde
     assert one.plan.model.parameterisation != work.plan.model.parameterisation
