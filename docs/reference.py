@@ -88,6 +88,11 @@ ATTACK = {
         '`dict(name="held_out")`',
         "which images the rule is fitted on, and by which it is judged.",
     ),
+    "shadows": (
+        "str",
+        '`""`',
+        "which set of shadow models it knows, where there are several.",
+    ),
 }
 """Fields of an attack, which no dataclass declares."""
 
@@ -143,7 +148,8 @@ SECTIONS: dict[str, tuple[str, Any]] = {
     ),
     "shadows": (
         "models trained beside the target, for attacks that know them; without it, "
-        "there are none.",
+        "there are none. Several sets stand in it by name, each a mapping of these "
+        "fields; an attack says which it knows.",
         Shadows,
     ),
     "engine": ("how to compute, never what.", Engine),

@@ -34,21 +34,31 @@ _MOMENTUM = 0.1  # of the running mean and variance, as torch has it
 _EPSILON = 1e-5  # beside the variance
 
 
-class State(NamedTuple):
-    """All that training changes.
+class Learned(NamedTuple):
+    """What Adam changes.
 
     Attributes:
       layers: of the perceptron.
       scale, offset: of the batch norm after the first.
-      mean, variance: running, of what the batch norm sees.
-      moments: Adam's.
     """
 
     layers: Any
     scale: Any
     offset: Any
+
+
+class Seen(NamedTuple):
+    """Mean and variance of what the batch norm sees: of a batch, or running."""
+
     mean: Any
     variance: Any
+
+
+class State(NamedTuple):
+    """All that an epoch hands to the next; `moments` are Adam's."""
+
+    learned: Learned
+    seen: Seen
     moments: Any = None
 
 
@@ -158,60 +168,57 @@ def _train(
     layers = _init((values.shape[1], *rule.widths, 2), jax.random.fold_in(key, 0))
     wide = jnp.ones(rule.widths[0])
     optimiser = optax.adam(rule.learning_rate)
-    learned = (layers, wide, 0 * wide)
-    start = State(*learned, 0 * wide, wide, optimiser.init(learned))
+    begin = Learned(layers, wide, 0 * wide)
+    start = State(begin, Seen(0 * wide, wide), optimiser.init(begin))
 
-    def loss(learned: Any, key: Key) -> tuple[Scalar, Any]:
-        logits, seen = _forward(State(*learned, None, None), values, rule.dropout, key)
+    def loss(learned: Learned, key: Key) -> tuple[Scalar, Seen]:
+        logits, seen = _forward(learned, values, rule.dropout, key)
         each = optax.softmax_cross_entropy_with_integer_labels(
             logits, member.astype(jnp.int32)
         )
         return jnp.mean(each), seen
 
     def epoch(state: State, number: Array) -> tuple[State, None]:
-        learned, own = state[:3], jax.random.fold_in(key, number)
-        gradient, (mean, variance) = jax.grad(loss, has_aux=True)(learned, own)
+        own = jax.random.fold_in(key, number)
+        gradient, new = jax.grad(loss, has_aux=True)(state.learned, own)
         with jax.numpy_dtype_promotion("standard"):  # optax: float ** int32
-            change, moments = optimiser.update(gradient, state.moments, learned)
-        learned = optax.apply_updates(learned, change)
-        old = 1 - _MOMENTUM
-        mean = old * state.mean + _MOMENTUM * mean
-        variance = old * state.variance + _MOMENTUM * variance
-        return State(*learned, mean, variance, moments), None
+            change, moments = optimiser.update(gradient, state.moments, state.learned)
+        learned = optax.apply_updates(state.learned, change)
+        seen = jax.tree.map(lambda a, b: a + _MOMENTUM * (b - a), state.seen, new)
+        return State(learned, seen, moments), None
 
     return jax.lax.scan(epoch, start, jnp.arange(1, rule.epochs + 1))[0]
 
 
 def _forward(
-    state: State, values: Float[Array, "n k"], dropout: float, key: Key
-) -> tuple[Float[Array, "n 2"], Any]:
-    """Logits as they are in training, and the batch's mean and variance [1024]."""
-    x, seen = values, None
-    for i, (weights, offset) in enumerate(state.layers):
+    learned: Learned, values: Float[Array, "n k"], dropout: float, key: Key
+) -> tuple[Float[Array, "n 2"], Seen]:
+    """Logits as they are in training, and what the batch norm sees."""
+    x, seen = values, Seen(None, None)
+    for i, (weights, offset) in enumerate(learned.layers):
         x = x @ weights + offset[None]
         if i == 0:
             mean, variance = jnp.mean(x, axis=0), jnp.var(x, axis=0)
-            seen = (mean, variance * len(x) / max(1, len(x) - 1))
+            seen = Seen(mean, variance * len(x) / max(1, len(x) - 1))
             x = (x - mean[None]) / jnp.sqrt(variance[None] + _EPSILON)
-            x = jax.nn.relu(x * state.scale[None] + state.offset[None])
-        elif i < len(state.layers) - 1:
+            x = jax.nn.relu(x * learned.scale[None] + learned.offset[None])
+        elif i < len(learned.layers) - 1:
             x = jax.nn.relu6(x)
-        if i < len(state.layers) - 1:
-            kept = jax.random.bernoulli(
-                jax.random.fold_in(key, i), 1 - dropout, x.shape
-            )
+        if i < len(learned.layers) - 1:
+            own = jax.random.fold_in(key, i)
+            kept = jax.random.bernoulli(own, 1 - dropout, x.shape)
             x = jnp.where(kept, x / (1 - dropout), 0.0)
     return x, seen
 
 
 def _log_odds(state: State, values: Float[np.ndarray, "n k"]) -> np.ndarray:
     """As it judges: running statistics, no dropout, in NumPy and float64."""
-    x = values
-    for i, (weights, offset) in enumerate(state.layers):
+    x, (learned, seen, _) = values, state
+    for i, (weights, offset) in enumerate(learned.layers):
         x = x @ weights + offset
         if i == 0:
-            x = (x - state.mean) / np.sqrt(state.variance + _EPSILON)
-            x = np.maximum(x * state.scale + state.offset, 0.0)
-        elif i < len(state.layers) - 1:
+            x = (x - seen.mean) / np.sqrt(seen.variance + _EPSILON)
+            x = np.maximum(x * learned.scale + learned.offset, 0.0)
+        elif i < len(learned.layers) - 1:
             x = np.clip(x, 0.0, 6.0)
     return x[:, 1] - x[:, 0]
