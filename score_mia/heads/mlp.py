@@ -183,7 +183,7 @@ def _train(
         gradient, new = jax.grad(loss, has_aux=True)(state.learned, own)
         with jax.numpy_dtype_promotion("standard"):  # optax: float ** int32
             change, moments = optimiser.update(gradient, state.moments, state.learned)
-        learned = optax.apply_updates(state.learned, change)
+        learned = jax.tree.map(jnp.add, state.learned, change)
         seen = jax.tree.map(lambda a, b: a + _MOMENTUM * (b - a), state.seen, new)
         return State(learned, seen, moments), None
 

@@ -197,12 +197,10 @@ def _plain_measures(
         "grid_error_images": error.images if error else None,
     }
     known = {name: value for name, value in made.items() if value is not None}
-    queries = entry.queries_per_image
-    if queries is None:
-        known["network_evaluations_per_image"] = entry.network_evaluations_per_image
-    else:
-        known["queries_per_image"] = queries
-    return known | {"seconds": seconds}
+    costs = {"queries_per_image": entry.queries_per_image}
+    if entry.queries_per_image is None:
+        costs = {"network_evaluations_per_image": entry.network_evaluations_per_image}
+    return known | costs | {"seconds": seconds}
 
 
 def cost(entry: AttackResult) -> tuple[str, str]:
