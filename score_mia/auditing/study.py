@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.attacks.protocol import Attack, side_by_side
+from score_mia.attacks.protocol import Attack, HostSignal, side_by_side
 from score_mia.auditing import plan as build
 from score_mia.auditing import stages
 from score_mia.auditing.content import log_snr_at, noised
@@ -169,20 +169,20 @@ def planned(one: Plan) -> Planned:
 
 
 def _planned_attack(one: Plan, attack: Attack) -> PlannedAttack:
+    single = isinstance(attack.rule, Best | Column)
+    kind = type(next(iter(attack.signals.values())))
+    signal = f"{kind.__module__}.{kind.__qualname__}"
+    if any(isinstance(s, HostSignal) for s in attack.signals.values()):
+        # Their columns may hang on the shape of images that are not read yet.
+        return PlannedAttack(signal, (), None, single)
     model = one.known
     codec = bound(model.codec)
     nothing = Target(None, model.sde, model.parameterisation, _nothing, codec)
     columns = side_by_side(
         {n: s.columns(view(nothing, s.access)) for n, s in attack.signals.items()}
     )
-    kind = type(next(iter(attack.signals.values())))
-    times = columns.times
-    return PlannedAttack(
-        f"{kind.__module__}.{kind.__qualname__}",
-        columns.names,
-        None if times is None else tuple(map(float, times)),
-        isinstance(attack.rule, Best | Column),
-    )
+    times = None if columns.times is None else tuple(map(float, columns.times))
+    return PlannedAttack(signal, columns.names, times, single)
 
 
 def _nothing(*_: Any) -> Any:

@@ -33,7 +33,7 @@ from .command import (
 from .tiny_study import TIMES, get_config
 
 EXHIBITS = list(json.loads(get_config().to_json())["exhibits"])
-SET = ("quality", "loss", "likelihood")
+SET = ("quality", "loss", "likelihood", "attacks", "variants")
 """Tables, which are set and not drawn."""
 
 
@@ -118,6 +118,26 @@ def agrees(found, entry):
             said = seen[key][part]
             assert (float(said) if said else None) == e[part]
     assert {(r["members"], r["nonmembers"]) for r in found} == {("12", "120")}
+
+
+def test_tables_of_attacks_have_the_numbers_of_metrics_json(done, page):
+    for exhibit, name, attack in (
+        ("attacks", "smld", "loss"),
+        ("attacks", "ddpm", "loss"),
+        ("variants", "ddpm", "likelihood"),
+    ):
+        entry = metrics(done, name)["attacks"][attack]
+        found = rows(done, exhibit, audit=name, attack=attack)
+        agrees(found, entry)
+        cost = entry["network_evaluations_per_image"]
+        assert {float(r["cost_per_image"]) for r in found} == {cost}
+        assert {r["cost_in"] for r in found} == {"evaluations"}
+        value, interval = (entry["auc"][k] for k in ("value", "low"))
+        shown = f"{value:.3f}" if exhibit == "attacks" else "Of whom chosen whole"
+        assert shown in page.text
+        assert interval < value
+    assert page.text.count("The loss") == 2
+    assert page.text.index("anyone") < page.text.index("nobody")
 
 
 def test_chosen_step_is_the_one_of_the_audit(done):

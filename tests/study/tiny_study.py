@@ -48,6 +48,17 @@ def get_config(arg: str = "") -> ConfigDict:
                 roc=dict(name="roc", attack="loss", title="ROC of the loss"),
                 noised=dict(name="perturbed", log_snr=(6.0, 0.0, -6.0), pictures=2),
                 samples=dict(name="samples", count=6, columns=4),
+                attacks=dict(name="attack_table", attacks=dict(loss="The loss")),
+                variants=dict(
+                    name="attack_grid",
+                    audits=("ddpm",),
+                    corner="Of whom",
+                    cells=dict(
+                        anyone=dict(chosen="loss", whole="likelihood"),
+                        nobody=dict(chosen="loss"),
+                    ),
+                    measure="tpr@0.1",
+                ),
                 frontier=dict(name="frontier", fpr=0.1, audits=("ddpm", "smld")),
             ),
         )

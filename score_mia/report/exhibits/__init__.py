@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from score_mia.report.exhibits.attacks import AttackGrid, AttackTable
 from score_mia.report.exhibits.base import (
     Audit,
     Built,
@@ -36,6 +37,8 @@ EXHIBITS: dict[str, Callable[..., Any]] = {
     "perturbed": Perturbed,
     "samples": Samples,
     "frontier": Frontier,
+    "attack_table": AttackTable,
+    "attack_grid": AttackGrid,
 }
 """Name in a config -> class."""
 

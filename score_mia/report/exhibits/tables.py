@@ -19,7 +19,8 @@ from score_mia.report.table import csv_text, measures, numbers
 from score_mia.report.text import SPACE, aside, level
 from score_mia.results import AttackResult, Distances, Quality
 
-_OURS = "ours"
+OURS = "ours"
+"""Source of our own numbers in a csv."""
 QUALITY_CSV = (
     *("source", "audit", "model", "encoder", "measure", "between"),
     *("value", "low", "high", "n_first", "n_second", "features", "level"),
@@ -109,7 +110,7 @@ class BesideQuality(Protocol):
         ...
 
 
-def _beside(spec: Mapping[str, Any] | None, kind: Any) -> Any:
+def given_beside(spec: Mapping[str, Any] | None, kind: Any) -> Any:
     """What a table's `beside` names; None for nothing."""
     if spec is None:
         return None
@@ -136,7 +137,7 @@ class QualityTable(base.Exhibit):
     heading: ClassVar[str] = "Quality of the targets"
 
     def __post_init__(self) -> None:
-        _beside(self.beside, BesideQuality)
+        given_beside(self.beside, BesideQuality)
 
     def check_audit(self, name: str, planned: Planned) -> None:
         """Every audit can be shown, if only as not measured."""
@@ -161,7 +162,7 @@ class QualityTable(base.Exhibit):
         ]
         if any(q is None for _, q in measured):
             caption.append("Not measured: there is no “quality” in the config.")
-        others = _beside(self.beside, BesideQuality)
+        others = given_beside(self.beside, BesideQuality)
         if others is not None:
             for extra in others.after(audits):
                 rows.append(extra.row)
@@ -196,7 +197,7 @@ def _pairs(q: Quality) -> dict[str, Distances]:
 
 
 def _quality_csv(audit: Audit, q: Quality | None) -> Iterator[Sequence[Any]]:
-    first = (_OURS, audit.name, audit.label)
+    first = (OURS, audit.name, audit.label)
     if q is None:
         yield (*first, "", "not measured")
         return
@@ -227,7 +228,7 @@ class LossTable(base.Exhibit):
     heading: ClassVar[str] = "Attack at chosen diffusion steps"
 
     def __post_init__(self) -> None:
-        _beside(self.beside, BesideRates)
+        given_beside(self.beside, BesideRates)
 
     @property
     def steps(self) -> Steps:
@@ -269,7 +270,7 @@ class LikelihoodTable(base.Exhibit):
     heading: ClassVar[str] = "Likelihood attack"
 
     def __post_init__(self) -> None:
-        _beside(self.beside, BesideRates)
+        given_beside(self.beside, BesideRates)
 
     def check_audit(self, name: str, planned: Planned) -> None:
         """Refuse what the audit will not have."""
@@ -293,13 +294,13 @@ def _build_rates(
     )
     shown: list[Row] = []
     lines: list[Sequence[Any]] = []
-    others = _beside(exhibit.beside, BesideRates)
+    others = given_beside(exhibit.beside, BesideRates)
     for row in rows:
         entry = row.audit.entry(row.attack, row.column)
         shown.append(_row(row, entry))
         counts = (entry.members, entry.nonmembers, entry.level)
         lines += [
-            (_OURS, *row.about, measure, rate, *numbers(e), *counts)
+            (OURS, *row.about, measure, rate, *numbers(e), *counts)
             for measure, rate, e in measures(entry)
         ]
         for extra in others.below(row) if others is not None else ():
