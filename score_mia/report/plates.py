@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+DRAWN = 8
+"""Attacks whose curves and scores are drawn; the others are in the tables and csv."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plate:
     """A figure with its file, its words, and its group (the section it stands in).
@@ -36,8 +40,18 @@ class Plate:
 
 
 def plates(content: ReportContent, curves: Mapping[str, RocCurve]) -> dict[str, Plate]:
-    """All figures by file name, in the order of the page; `curves` by attack."""
-    found = [*_separation(content, curves)]
+    """All figures by file name, in the order of the page; `curves` by attack.
+
+    Of many attacks the first `DRAWN` of the config are drawn: more curves in a panel
+    cannot be told apart, and a choice by their numbers would be made on the images
+    that are reported.
+    """
+    some = [name for name in curves][:DRAWN]
+    left = len(curves) - len(some)
+    content = dataclasses.replace(
+        content, attacks=tuple(a for a in content.attacks if a.name in some)
+    )
+    found = [*_separation(content, {name: curves[name] for name in some}, left)]
     stepped = [a for a in content.attacks if a.stepped is not None]
     taken: set[str] = set()
     for number, attack in enumerate(stepped):
@@ -76,9 +90,12 @@ def _free(slug: str, taken: set[str]) -> str:
     return name
 
 
-def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[Plate]:
+def _separation(
+    content: ReportContent, curves: Mapping[str, RocCurve], left: int
+) -> list[Plate]:
     if not curves:
         return []
+    others = f" {left:,} further attacks are in the table only." if left else ""
     titles, private = content.titles, content.result.target.privacy
     shown = {titles[a.name]: a for a in content.attacks if not a.failed}
     lines = []
@@ -100,7 +117,8 @@ def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[
             "The further above the dotted line of guessing, and the further to the "
             "left, the worse the leak. Nothing can be measured in the shaded part."
             + _MISSED * draw.is_strong(curves)
-            + _UNDER * (ceiling is not None),
+            + _UNDER * (ceiling is not None)
+            + others,
         ),
         Plate(
             "scores.png",
@@ -110,7 +128,7 @@ def _separation(content: ReportContent, curves: Mapping[str, RocCurve]) -> list[
             "Membership scores",
             f"Histograms of the scores of members and non-members. {words}",
             "How the attack scored the images of either group. The less the two "
-            "shapes overlap, the more surely a single image can be told.",
+            "shapes overlap, the more surely a single image can be told." + others,
             tuple(draw.histogram({t: a}, wide=4.0) for t, a in shown.items())
             if many
             else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import re
 from html.parser import HTMLParser
@@ -280,3 +281,17 @@ def test_a_column_that_is_never_finite_leaves_the_rest(tmp_path):
         page.values("aria-label")
     )
     assert metrics_of(report.attacks) == report.result
+
+
+def test_of_many_attacks_the_first_are_drawn_and_all_are_told(tmp_path):
+    many = [attack(f"loss-{i}", f"Loss number {i}", n=(20, 60)) for i in range(12)]
+    path = write(tmp_path, bare(*many))
+    text = path.read_text(encoding="utf-8")
+    assert "4 further attacks are in the table only." in Page(text).text
+    steps = {p.name for p in tmp_path.glob("tpr_by_step*.png")}
+    assert len(steps) == 8
+    for i in range(12):
+        assert f"Loss number {i}" in text
+    assert text.count('aria-label="Histograms') == 8 or text.count("Histograms") == 8
+    with (tmp_path / "roc.csv").open() as file:
+        assert len({row["attack"] for row in csv.DictReader(file)}) == 12
