@@ -10,6 +10,7 @@ call="my_package.mine:function")` for a function that returns an `interop.Foreig
 from score_mia.models.client import Client
 from score_mia.models.finetuned import Finetuned
 from score_mia.models.folder import Diffusers
+from score_mia.models.kept import Kept
 from score_mia.models.memory import InMemory
 from score_mia.models.protocol import Described, Model, Order
 from score_mia.models.pytorch_ddpm import PytorchDdpm
@@ -23,6 +24,7 @@ MODELS = {
     "diffusers": Diffusers,
     "pytorch_ddpm": PytorchDdpm,
     "callable": Called,
+    "kept": Kept,
     "memory": InMemory,
     "client": Client,
 }
@@ -35,6 +37,7 @@ __all__ = [
     "Diffusers",
     "Finetuned",
     "InMemory",
+    "Kept",
     "Model",
     "Order",
     "PytorchDdpm",

@@ -13,12 +13,13 @@ from score_mia.check import UserError, one_of, require
 from score_mia.checkpoint import describe, load_target
 from score_mia.files import json_digest
 from score_mia.models.folder import Diffusers
+from score_mia.models.kept import told
 from score_mia.models.protocol import Described, Model, Order
 from score_mia.models.pytorch_ddpm import PytorchDdpm
 from score_mia.models.reading import Called, ScoreSde
 from score_mia.models.trained import Trained, place
 from score_mia.registry import make
-from score_mia.spec import FAMILIES, names, parts
+from score_mia.spec import names, parts
 from score_mia.train.adapt import KINDS, Start, adaptation
 from score_mia.train.loop import train
 
@@ -74,10 +75,9 @@ class Finetuned(Trained):
     def sections(self) -> dict[str, Any]:
         """What the base says of the model."""
         if self._foreign is not None:
-            told = self._foreign
-            return dict(told.sections()) if isinstance(told, Described) else {}
-        spec = describe(place(str(self.base)))["spec"]
-        return {name: spec[name] for name in FAMILIES if name in spec}
+            base = self._foreign
+            return dict(base.sections()) if isinstance(base, Described) else {}
+        return told(place(str(self.base)))
 
     def based_on(self, base: str) -> Finetuned:
         """The same fine-tuning of another base."""

@@ -46,7 +46,7 @@ def plates(content: ReportContent, curves: Mapping[str, RocCurve]) -> dict[str, 
     cannot be told apart, and a choice by their numbers would be made on the images
     that are reported.
     """
-    some = [name for name in curves][:DRAWN]
+    some = list(curves)[:DRAWN]
     left = len(curves) - len(some)
     content = dataclasses.replace(
         content, attacks=tuple(a for a in content.attacks if a.name in some)

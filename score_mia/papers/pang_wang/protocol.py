@@ -1,6 +1,6 @@
 """How Pang & Wang 2023 (2312.08207) count, where we count otherwise.
 
-    scheme=dict(name="score_mia.papers.pang_wang:Overlapping")
+scheme=dict(name="score_mia.papers.pang_wang:Overlapping")
 """
 
 from __future__ import annotations
