@@ -42,6 +42,9 @@ LEVELS = 1000
 
 LOSSES = ("model", "latent", "pixel")
 
+State = Float[Array, "..."]
+"""x in the model's own space."""
+
 
 class Visit(NamedTuple):
     """One level that the network is asked at; the loop scans over these.
@@ -160,14 +163,14 @@ class Denoise:
         noise = jax.random.normal(jax.random.fold_in(key, 0), clean.shape)
         own, free = self._told(model, query, key)
 
-        def noised(t: ScalarLike) -> Image:
+        def noised(t: ScalarLike) -> State:
             return sde.perturb(clean, t, noise)
 
         start = sde.std(sde.t1) * noise
         if self.start is not None:
             start = noised(float(_times(sde, (self.start,))[0]))
 
-        def visit(x: Image, at: Visit) -> tuple[Image, Float[Array, " losses"]]:
+        def visit(x: State, at: Visit) -> tuple[State, Float[Array, " losses"]]:
             if not self.iterative:
                 x = start if self.fixed else noised(at.t)
             if self.latent_shift and self.shift_at is not None:
@@ -183,7 +186,7 @@ class Denoise:
         return jax.lax.scan(visit, start, self._visits(sde))[1]
 
     def _taken(
-        self, model: Denoiser, image: Image, clean: Image, x: Image, wrong: Image
+        self, model: Denoiser, image: Image, clean: State, x: State, wrong: State
     ) -> Float[Array, " losses"]:
         """The errors after a step."""
 

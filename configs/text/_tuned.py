@@ -1,0 +1,40 @@
+"""The fine-tuned text model as the target of the papers' mini studies."""
+
+from pathlib import Path
+from runpy import run_path
+
+from ml_collections import ConfigDict
+
+finetune = run_path(str(Path(__file__).parent / "finetune.py"))["get_config"]
+
+
+def kept(title: str, arg: str = "") -> ConfigDict:
+    """An audit, without attacks, of the target that configs/text/finetune.py trained.
+
+    188 members and 300 non-members are judged: a quarter of either is reference.
+
+    Args:
+      title: of the audit.
+      arg: "" or "smoke".
+    """
+    config = finetune(arg)
+    config.title = title
+    config.target = dict(
+        name="kept", folder="runs/text/smoke-tuned" if arg == "smoke" else TUNED
+    )
+    del config.train
+    config.split.reference = 0.25
+    config.attacks = ConfigDict()
+    config.sampler.steps = 4 if arg == "smoke" else 10
+    config.report = dict(samples=0, pictures=False)
+    return config
+
+
+TUNED = "runs/text/tuned"
+RETRIEVED = dict(
+    name="retrieved",
+    data=dict(name="bundled", dataset="emoji"),
+    folder="auxiliary",
+    encoder=dict(name="efficientnet_lite0"),
+)
+"""A caption made of the image: that of the most similar of 300 other images."""
