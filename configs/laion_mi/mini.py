@@ -4,8 +4,8 @@
     python launch.py audit --config=configs/text/finetune.py --workdir=runs/text/tuned
     python launch.py study --config=configs/laion_mi/mini.py --workdir=runs/laion_mi
 
-Two of their noises in place of five, and steps twice as wide in the partial rows: marked
-where it is shown.
+Two of their noises in place of five, and steps twice as wide in the partial rows, which
+the title says.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ def get_config(arg: str = "") -> ConfigDict:
     single = {f"{row}-threshold": title for row, title in TITLES.items()}
     return ConfigDict(
         dict(
-            title="LAION-mi's settings on a small text model",
+            title="LAION-mi's settings, 2 noises, half the levels",
             audits=dict(tuned=audit(arg)),
             labels=dict(tuned="fine-tuned"),
             exhibits=dict(

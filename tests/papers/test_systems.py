@@ -100,7 +100,7 @@ def test_from_python_the_numbers_are_the_same(workdir, tmp_path):
     assert audit.result.attacks == AuditResult.load(workdir).attacks
 
 
-# --- LAION-mi's settings ---------------------------------------------------------------
+# --- LAION-mi's settings --------------------------------------------------------------
 
 
 def test_all_their_settings_are_rows_of_one_signal():
@@ -115,7 +115,7 @@ def test_all_their_settings_are_rows_of_one_signal():
     assert setting("partial", losses=("model",), draws=2, guided=False).guidance == 0
 
 
-# --- a client of one's own -------------------------------------------------------------
+# --- a client of one's own ------------------------------------------------------------
 
 SERVICE = bundled("emoji")
 IDS = SERVICE.ids[:60]
