@@ -3,8 +3,8 @@
     python launch.py train --config=configs/text/pretrain.py --workdir=runs/text/base
     python launch.py study --config=configs/pang_wang/mini.py --workdir=runs/pang_wang
 
-The target is fine-tuned as configs/text/finetune.py does it; beside it two shadow models,
-one of whose training set half are members of the target, the other's none. Each is asked
+The target is fine-tuned as configs/text/finetune.py does it; beside it two shadows, one
+of whose training set half are members of the target, the other's none. Each is asked
 for three images with every candidate's own caption, and three with a retrieved one.
 """
 
