@@ -102,7 +102,7 @@ def setting(
       UserError: an unknown row or loss.
     """
     one_of("setting", row, SETTINGS)
-    fields = dict(SETTINGS[row], draws=draws)
+    fields: dict[str, Any] = dict(SETTINGS[row], draws=draws)
     if losses is not None:
         for loss in losses:
             one_of("losses", loss, LOSSES)
