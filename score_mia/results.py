@@ -4,9 +4,8 @@
     AuditResult.save(folder)      metrics.json, and timings.json beside it
 
 What hangs on the machine (seconds, devices) is in timings.json, so that metrics.json
-can be compared to the bit. results.schema.json describes it to other programs.
-
-A number that is not there is None; one that is not finite is refused (`typed`).
+can be compared to the bit. results.schema.json describes it to other programs. A number
+that is not there is None; one that is not finite is refused (`typed`).
 """
 
 from __future__ import annotations
@@ -138,16 +137,14 @@ class AttackResult:
       knows, chosen: what its rule was fitted on; what the fit settled on.
       kind: what it says something about: one "image" after the other, or a "set".
       failed: why there are no numbers; None for an attack that worked.
-      members, nonmembers: on how many images it was judged.
-      non_finite: images left out because a value was not finite.
+      members, nonmembers, non_finite: judged; left out for a value that is not finite.
       calibration_nonmembers: known non-members that set the fixed threshold.
       level: coverage of the intervals.
       auc, balanced_accuracy, tpr_at_fpr, tpr_at_zero_fp: see `metrics.intervals`.
       mirrored: TPRs of the negated scores, where the AUC's interval lies below 0.5.
       at_fixed_threshold, epsilon_lower_bound, accuracy, as_published: where it has one.
-      network_evaluations_per_image: its cost; None if unknown.
-      queries_per_image: that of an attack on a service: images, or runs on one, that
-        it asks for; None of any other.
+      network_evaluations_per_image, queries_per_image: its cost, of the network or of
+        a service, by an image; None if unknown.
       excess: of cross-fitted scores, their variance over that of independent ones.
       margin: its AUC less that of the blind control, paired.
       permuted, untrained: its AUC with shuffled labels, and before training.

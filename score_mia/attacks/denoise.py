@@ -7,8 +7,8 @@ at each three errors are taken, averaged over noises:
     latent   mean (x - x_0)^2, after the step that is taken there
     pixel    mean |255 (image - decoded x)|, of images of 8 bits a colour
 
-Members have the smaller ones. All settings of the paper are rows of one signal: see
-`score_mia.papers.laion_mi`.
+Members have the smaller ones. All settings of the paper are rows of one signal, and lie
+with the paper's other parts.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,28 @@ from score_mia.papers import hu_pang
 from score_mia.registry import make
 
 ROOT = Path(score_mia.__file__).parent
+PAPERS = sorted(
+    path.name for path in (ROOT / "papers").iterdir() if (path / "__init__.py").exists()
+)
 PARTS = {"PublishedLoss": SIGNALS, "PublishedLikelihood": SIGNALS}
+
+
+def test_there_are_four_papers():
+    assert PAPERS == ["cilloni", "hu_pang", "laion_mi", "pang_wang"]
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_exports_what_it_says(name):
+    paper = importlib.import_module(f"score_mia.papers.{name}")
+    assert paper.__all__ == sorted(paper.__all__)
+    assert all(part in vars(paper) for part in paper.__all__)
 
 
 def test_nothing_in_the_library_names_a_paper():
     for path in ROOT.rglob("*.py"):
         if "papers" not in path.relative_to(ROOT).parts:
             text = path.read_text()
-            assert "hu_pang" not in text, path
+            assert not [name for name in PAPERS if name in text], path
             assert "score_mia.papers" not in text, path
     assert not {"ffhq", "drd"} & set(SOURCES)
 
