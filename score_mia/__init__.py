@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from score_mia.results import AttackResult, AuditResult, Estimate
     from score_mia.target import Target
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _HOMES = {
     "Affine": "codecs",

@@ -4,8 +4,8 @@
     python launch.py audit --config=configs/text/finetune.py --workdir=runs/text/tuned
     python launch.py study --config=configs/laion_mi/mini.py --workdir=runs/laion_mi
 
-Two of their noises in place of five, and steps twice as wide in the partial rows, which
-the title says.
+Two of their five noises, and steps twice as wide in the partial rows, which the title
+says.
 """
 
 from pathlib import Path
@@ -13,53 +13,27 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-from score_mia.papers.laion_mi import SETTINGS, TITLES
-
-text = run_path(str(Path(__file__).parents[1] / "text" / "_tuned.py"))
-
-PREDICTOR = dict(name="logistic")
-LOSSES = {"model": "model", "latent": "latent", "pixel": "pixel"}
+HERE = Path(__file__).parent
+text = run_path(str(HERE.parent / "text" / "_tuned.py"))
+rows = run_path(str(HERE / "_rows.py"))
+RULES = {"logistic": rows["RULES"]["logistic"]}
 
 
 def audit(arg: str) -> ConfigDict:
-    """Every setting, by each of its errors and by a classifier of all of them."""
+    """All settings on the fine-tuned model."""
     smoke = arg == "smoke"
     config = text["kept"]("Denoising a small text model's images", arg)
-    config.signals = ConfigDict()
-    for row in SETTINGS:
-        config.signals[row] = dict(
-            name="score_mia.papers.laion_mi:setting",
-            row=row,
-            draws=1 if smoke else 2,
-            stride=10 if smoke else 2,
-        )
-        config.attacks[row] = dict(
-            signals=row,
-            rule=PREDICTOR,
-            knows="split",
-            scheme=dict(name="cross_fit", permutations=2 if smoke else 20),
-        )
-        config.attacks[f"{row}-threshold"] = dict(
-            signals=row, rule=dict(name="best"), knows="split"
-        )
+    how = dict(draws=1, stride=10) if smoke else dict(draws=2, stride=2)
+    rows["attack"](config, RULES, permutations=2 if smoke else 20, **how)
     return config
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    rows = dict(name="attack_table", attacks=dict(TITLES), title="Classifier")
-    single = {f"{row}-threshold": title for row, title in TITLES.items()}
     return ConfigDict(
         dict(
             title="LAION-mi's settings, 2 noises, half the levels",
             audits=dict(tuned=audit(arg)),
             labels=dict(tuned="fine-tuned"),
-            exhibits=dict(
-                classifier=rows,
-                threshold=dict(
-                    name="attack_table",
-                    attacks=single,
-                    title="One error at one level, chosen on reference images",
-                ),
-            ),
+            exhibits=rows["exhibits"](RULES),
         )
     )
