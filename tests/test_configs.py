@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     p.relative_to(ROOT / "configs").as_posix()
     for p in (ROOT / "configs").rglob("*.py")
-    if not p.name.startswith("_") and p.name not in ("study.py", "finetune.py")
+    if not p.name.startswith("_")
+    and p.name not in ("study.py", "mini.py", "finetune.py", "sanitise.py")
 )
 PAPER = [name for name in CONFIGS if name.startswith("paper/")]
 SAME = {

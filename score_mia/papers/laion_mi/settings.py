@@ -65,8 +65,8 @@ TITLES = {
     "partial_anew": "Partial denoising, noised anew",
     "latent_shift_as_published": "Latent shift, as published",
     "latent_shift": "Latent shift, as meant",
-    "text_shift": "Text shift 0.1",
-    "text_shift_large": "Text shift 0.5",
+    "text_shift": "Text shift",
+    "text_shift_large": "Text shift, large",
     "wrong_start": "Wrong start",
     "full_100": "Full denoising, start 100",
     "full_100_text_shift": "Full denoising, start 100, text shift",
@@ -76,8 +76,8 @@ TITLES = {
     "full_100_fixed": "Full denoising, fixed noise",
     "short": "Short denoising",
     "reversed_denoising": "Reversed denoising",
-    "reversed_noising_regular": "Reversed noising, guidance 7.5",
-    "reversed_noising": "Reversed noising, guidance 100",
+    "reversed_noising_regular": "Reversed noising, usual guidance",
+    "reversed_noising": "Reversed noising",
     "black_box": "Black box",
 }
 """How exhibits call them."""
