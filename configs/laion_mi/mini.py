@@ -31,7 +31,7 @@ def audit(arg: str) -> ConfigDict:
 def get_config(arg: str = "") -> ConfigDict:
     return ConfigDict(
         dict(
-            title="LAION-mi's settings, 2 noises, every fifth level of the partial ones",
+            title="LAION-mi's settings, 2 noises, every fifth level",
             audits=dict(tuned=audit(arg)),
             labels=dict(tuned="fine-tuned"),
             exhibits=rows["exhibits"](RULES),
