@@ -74,9 +74,8 @@ def words(
             "rounds.features 'caption': the data have no captions; give some, or leave "
             "'caption' out"
         )
-    hashing: Any = HashingVectorizer(
-        n_features=_BUCKETS, ngram_range=(1, 2), alternate_sign=False, norm=None
-    )
+    plain: dict[str, Any] = {"alternate_sign": False, "norm": None}
+    hashing: Any = HashingVectorizer(n_features=_BUCKETS, ngram_range=(1, 2), **plain)
     counts: Any = hashing.transform([str(text) for text in known])
     remedy = "leave 'caption' out of rounds.features"
     require(counts.nnz > 0, "captions", "hold no word of two letters", remedy)

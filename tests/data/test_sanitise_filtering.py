@@ -36,7 +36,7 @@ def pools(shift, members=2000, nonmembers=1500, seed=0, width=5):
 
 
 def test_a_shift_is_found_before_and_gone_after():
-    for keep, least in (("overlap", 220), ("matched", 100)):
+    for keep, least in (("overlap", 220), ("matched", 30)):
         x, member = pools(0.8)
         judge = judge_of(x, member)
         result = filtered(x, member, LINEAR, judge, How(keep=keep, seed=1))

@@ -7,7 +7,7 @@ of adversarial filtering remove what a classifier tells the pools apart by
 (docs/sanitise.md).
 """
 
-from score_mia.auditing.sanitising.plan import Sanitising, plan
+from score_mia.auditing.sanitising.settings import Sanitising, plan
 from score_mia.auditing.sanitising.stages import describe, run
 
 __all__ = ["Sanitising", "describe", "plan", "run"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from score_mia.auditing.sanitising.plan import Sanitising
+from score_mia.auditing.sanitising.settings import Sanitising
 from score_mia.data.filtering import PARTS, Filtered, Verdict, filtered
 from score_mia.data.pools import Names
 from score_mia.data.source import Source

@@ -20,8 +20,8 @@ import numpy as np
 
 from score_mia.auditing.features import Features
 from score_mia.auditing.sanitising import pairs as judging
-from score_mia.auditing.sanitising.plan import Sanitising
 from score_mia.auditing.sanitising.rounds import Shown, alike
+from score_mia.auditing.sanitising.settings import Sanitising
 from score_mia.check import require
 from score_mia.check import workdir as check_workdir
 from score_mia.data.duplicates import Bins, Index, Nearest, nearest, unit
