@@ -19,9 +19,12 @@ import score_mia
 from score_mia.attacks import SIGNALS
 from score_mia.attacks.prompts import PROMPTS
 from score_mia.auditing import plan, sections
+from score_mia.auditing.sanitising import settings as sanitising
 from score_mia.auditing.study import SECTIONS as STUDY
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES, SPLITS
+from score_mia.data.filtering import CLASSIFIERS
+from score_mia.data.pools import Condition, Pool
 from score_mia.data.shadows import Shadows
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
@@ -53,7 +56,7 @@ def _paper(*names: str) -> dict[str, Any]:
 BORROWED = {DDPMNet: Options, UNet2D: Options, TrainConfig: Objective}
 """Whose docstring says what fields mean that a class shares with another."""
 
-WORDS = {"AnEncoder": "mapping", "Output": "str"}
+WORDS = {"AnEncoder": "mapping", "Output": "str", "Where": "mapping"}
 """How a reader of the page knows a type of the code."""
 
 GIVEN = ("source",)
@@ -197,7 +200,7 @@ def config_page() -> str:
         lines.append(f"| [`{name}`](#{name}) | {SECTIONS[name][0]}{needed} |")
     for name in (*sections.REQUIRED, *sections.OPTIONAL):
         about, part = SECTIONS[name]
-        lines += ["", f"## {name}", "", about[0].upper() + about[1:]]
+        lines += ["", f"## {name}", "", _capital(about)]
         lines += _part(part, f"{name}")
         for heading, field, inner in PARTS.get(name, ()):
             lines += ["", f"### {heading}", *_part(inner, field)]
@@ -209,8 +212,55 @@ def config_page() -> str:
         "audits by name, how exhibits call them, and the exhibits "
         "([studies.md](studies.md)).",
         *_part(EXHIBITS, "exhibit"),
+        *_sanitisation(),
     ]
     return "\n".join(lines) + "\n"
+
+
+SANITISATION: dict[str, tuple[str, Any]] = {
+    "title": ("a heading, a text.", None),
+    "seed": ("of parts, classifiers and drawn pairs. Default: 0.", None),
+    "data": ("the images of both pools, as in an audit ([data](#data)).", None),
+    "members": ("the pool of members.", Pool),
+    "nonmembers": ("the pool of candidates for non-members; the same fields.", None),
+    "encoder": (
+        "by whose features images are compared, one of [those of `quality`](#quality). "
+        'Default: `dict(name="efficientnet_lite0")`.',
+        None,
+    ),
+    "duplicates": (
+        "which candidates are near-duplicates.",
+        sanitising.DuplicatesConfig,
+    ),
+    "rounds": ("how the pools are made alike.", sanitising.RoundsConfig),
+    "report": ("what is written beside the lists.", sanitising.SanitisedReport),
+}
+"""Section of a sanitisation's config -> what it is, and its part."""
+
+
+def _sanitisation() -> list[str]:
+    lines = [
+        "",
+        "## A sanitisation",
+        "",
+        "`score-mia sanitise` takes a config of its own ([sanitise.md](sanitise.md)).",
+    ]
+    for name in (*sanitising.REQUIRED, *sanitising.OPTIONAL):
+        about, part = SANITISATION[name]
+        needed = " **Required.**" if name in sanitising.REQUIRED else ""
+        lines += ["", f"### Sanitisation: `{name}`", "", f"{_capital(about)}{needed}"]
+        lines += _part(part, name)
+        if part is Pool:
+            lines += ["", "A condition, `where=dict(COLUMN=dict(...))`:"]
+            lines += _part(Condition, "where")
+        if name == "rounds":
+            lines += ["", "Classifiers, `classifiers=[NAME, dict(name=...), ...]`:"]
+            lines += _part(CLASSIFIERS, "classifier")
+    return lines
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def api_page() -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from score_mia import cli
 from score_mia.auditing import plan as build
-from score_mia.auditing import study
+from score_mia.auditing import sanitising, study
 from score_mia.check import UserError
 from score_mia.interop import from_score_sde_config
 from score_mia.networks import NETWORKS
@@ -97,6 +97,17 @@ def test_the_fine_tuning_begins_where_the_pre_training_ends(tmp_path, monkeypatc
         build.plan(config("text/finetune.py"))
     first = build.plan(config("text/pretrain.py", "smoke"))
     assert first.split(first.source()).counts["nonmembers"] == 200
+
+
+@pytest.mark.parametrize("arg", ["", "smoke"])
+def test_the_pools_of_the_sanitisation_carry_the_shift_it_names(arg):
+    plan = sanitising.plan(config("laion_mi/sanitise.py", arg))
+    source = plan.source()
+    bright, dark = (
+        source.images(pool.choose(source, "pool").ids).mean()
+        for pool in (plan.members, plan.nonmembers)
+    )
+    assert bright > dark + 0.03
 
 
 @pytest.mark.parametrize("arg", ["", "smoke"])

@@ -33,7 +33,7 @@ from score_mia.check import UserError, require
 from score_mia.conditions import Columns, Conditioner
 from score_mia.data import SOURCES
 from score_mia.data.source import Source
-from score_mia.data.split import inside
+from score_mia.data.split import inside, listed_ids
 from score_mia.encoders import ENCODERS, Encoder, encode
 from score_mia.files import digest
 from score_mia.registry import make
@@ -116,11 +116,13 @@ class Retrieved:
     Attributes:
       data: section `data` of a config: the attacker's captioned images.
       folder: only those whose files lie in this folder of it; "" for all.
+      files: only those of this list, a text file with a name or an id a line; "" for all.
       encoder: section `encoder`: whose features are compared.
     """
 
     data: Mapping[str, Any]
     folder: str = ""
+    files: str = ""
     encoder: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"name": "efficientnet_lite0"}
     )
@@ -149,6 +151,9 @@ class Retrieved:
     @functools.cached_property
     def _ids(self) -> np.ndarray:
         ids = self._source.ids
+        if self.files:
+            listed = listed_ids(self.files, "attacker's", self._source)
+            ids = ids[np.isin(ids, listed)]
         if not self.folder:
             return ids
         files = self._source.columns(ids, ("file",)).get("file", np.full(len(ids), ""))

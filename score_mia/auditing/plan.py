@@ -215,7 +215,7 @@ def plan(config: Any) -> Plan:
         config=config,
         title=config["title"],
         seed=config["seed"],
-        source=lambda: _source(config["data"]),
+        source=lambda: made_source(config["data"]),
         split=lambda source: _split(config["split"], source),
         model=model,
         target=target,
@@ -238,7 +238,8 @@ def plan(config: Any) -> Plan:
     return result
 
 
-def _source(entry: Mapping[str, Any]) -> Source:
+def made_source(entry: Mapping[str, Any]) -> Source:
+    """The data of a config's section."""
     source = make("data set", SOURCES, entry)
     require_has(
         f"data set {entry['name']!r}",

@@ -11,7 +11,6 @@ chosen one's luck is not counted twice.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -20,24 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from score_mia import device
+from score_mia.auditing.features import Features, Pictures
 from score_mia.auditing.work import Work
-from score_mia.check import require
 from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
-from score_mia.encoders import Encoder, encode, frechet_name
-from score_mia.files import Facts, digest, json_digest, load_sealed, save_sealed
+from score_mia.encoders import frechet_name
+from score_mia.files import Facts, load_sealed, save_sealed
 from score_mia.metrics.image import frechet_distance, kid
-from score_mia.rows import Advance, Ids, Shards, Words, compute
+from score_mia.rows import Ids, Shards, Words
 from score_mia.sampling import Samples, as_picture, guided
 from score_mia.target import Target
 from score_mia.typed import to_json
-
-Pictures = Callable[[Ids], np.ndarray]
-"""From ids to images uint8 [n, h, w, c]."""
-
-_BLOCK = 512
-"""Images whose features are one file, in whole tiles: the unit of resumption."""
 
 
 def samples(
@@ -226,41 +218,6 @@ def _reference(work: Work) -> tuple[np.ndarray, np.ndarray]:
     return inside, outside
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Features:
-    """Features of images by an encoder, a row task.
-
-    Attributes:
-      encoder: which.
-      pictures: from ids to images uint8 [n, h, w, c].
-      of: facts that identify the images.
-      words: how messages speak of them.
-    """
-
-    encoder: Encoder
-    pictures: Pictures
-    of: Facts
-    words: Words
-
-    @property
-    def facts(self) -> Facts:
-        return {"encoder": self.encoder.fingerprint, **self.of}
-
-    @property
-    def device(self) -> str:
-        return device.name()
-
-    def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
-        pictures = self.pictures(ids).astype(np.float32) / np.float32(255)
-        features = encode(self.encoder, pictures)
-        ok = features.ndim == 2 and len(features) == len(ids)
-        problem = f"returned features of shape {features.shape} for {len(ids)} images"
-        remedy = "let it return one row per image"
-        require(ok, f"encoder {self.encoder.name!r}", problem, remedy)
-        advance(len(ids))
-        return {"features": np.asarray(features, np.float32)}
-
-
 def _of_images(work: Work, ids: np.ndarray, name: str) -> np.ndarray:
     """Features [n, d] of images of the source, as a picture file has them."""
 
@@ -285,11 +242,8 @@ def _features(
     assert work.plan.quality is not None
     encoder = work.plan.quality.encoder
     words = Words(f"{encoder.name} of {name}", "features")
-    task = _Features(encoder, pictures, of, words)
-    made = digest(json_digest(task.facts), np.asarray(ids, np.int64))
-    folder = work.folder / "quality" / f"{name}-{made}"
-    shard = -(-_BLOCK // encoder.tile) * encoder.tile
-    return compute(task, ids, folder, shard=shard, host=work.host).array("features")
+    task = Features(encoder, pictures, of, words)
+    return task.kept(ids, work.folder / "quality", name, work.host)
 
 
 def _conditions(work: Work) -> Callable[[Ids], Any]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "write the report again from the workdir's files (needs no --config)",
     "generate": "draw samples from the target, or images for --prompts",
     "study": "run many audits, then build tables and figures over them",
+    "sanitise": "make lists of members and non-members that are alike",
     "verify": "recompute a workdir's numbers from its scores; say which differ",
 }
 
@@ -137,8 +138,8 @@ def _run(argv: Sequence[str]) -> int:
     from score_mia.hosts import ALONE, Host
 
     device.cache_compilations(values.cache)
-    if rest[1] == "study":
-        _study(experiment, values)
+    if rest[1] in ("study", "sanitise"):
+        (_study if rest[1] == "study" else _sanitise)(experiment, values)
         return 0
     plan = planned(experiment)
     conditions = _conditions(values, [attack.name for attack in plan.attacks])
@@ -261,6 +262,16 @@ def _study(experiment: Any, values: flags.FlagValues) -> None:
         _print(study.describe(planned, values.workdir))
     else:
         _print(study.run(planned, values.workdir, values.only))
+
+
+def _sanitise(experiment: Any, values: flags.FlagValues) -> None:
+    from score_mia.auditing import sanitising
+
+    planned = sanitising.plan(experiment)
+    if values.dry_run:
+        _print(sanitising.describe(planned))
+    else:
+        _print(sanitising.run(planned, values.workdir))
 
 
 def _define_flags() -> flags.FlagValues:

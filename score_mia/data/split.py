@@ -278,15 +278,15 @@ def files(
     Raises:
       UserError: a damaged list, an image twice, in both classes, or not in the source.
     """
-    inside = _ids(members, "members", source)
+    inside = listed_ids(members, "members", source)
     other = members if nonmembers is None else nonmembers
-    outside = _ids(other, "nonmembers", source)
+    outside = listed_ids(other, "nonmembers", source)
     listed = []
     if reference_members is not None:
-        listed.append(_ids(reference_members, "members", source))
+        listed.append(listed_ids(reference_members, "members", source))
         inside = np.union1d(inside, listed[-1])
     if reference_nonmembers is not None:
-        listed.append(_ids(reference_nonmembers, "nonmembers", source))
+        listed.append(listed_ids(reference_nonmembers, "nonmembers", source))
         outside = np.union1d(outside, listed[-1])
     ids = _both(inside, outside, source)
     member = np.arange(len(ids)) < len(inside)
@@ -294,7 +294,7 @@ def files(
     recipe = {"name": "files", "lists": lists}
     further = np.zeros(0, np.int64)
     if auxiliary is not None:
-        further = _ids(auxiliary, "nonmembers", source)
+        further = listed_ids(auxiliary, "nonmembers", source)
         _both(ids, further, source)
     if not listed:
         made = _split(source, ids, member, reference, seed, recipe)
@@ -440,8 +440,14 @@ def _named_ids(
     return np.asarray(ids, np.int64)
 
 
-def _ids(given: Listed, role: str, source: Source) -> Int[np.ndarray, " n"]:
-    """One list of ids, sorted, without repeats."""
+def listed_ids(given: Listed, role: str, source: Source) -> Int[np.ndarray, " n"]:
+    """One list of ids, sorted, without repeats; they need not be in the source.
+
+    Args:
+      given: see `files`.
+      role: what the list is, for messages, and the name of its array in an npz.
+      source: whose images they are.
+    """
     if isinstance(given, tuple):
         owner = f"split {role}"
     else:
@@ -475,7 +481,8 @@ def _read(given: Path | tuple, role: str, source: Source) -> np.ndarray:
         lines = given.read_text(encoding="utf-8").splitlines()
         return _named_ids(lines, "line", source)
     with given.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        keys = [k for k in _KEYS[role] if k in data] or list(data)
+        known = _KEYS.get(role, (role,))
+        keys = [k for k in known if k in data] or list(data)
         remedy = f"name the array with the ids {role!r}"
         require(len(keys) == 1, f"{given}", f"holds {sorted(data)}", remedy)
         return np.asarray(data[keys[0]])

@@ -222,6 +222,20 @@ def test_a_captioner_says_of_an_image_what_it_says_of_it_alone():
     assert alone["captions"][0] == whole[3]
 
 
+def test_an_attacker_s_images_may_be_a_list(tmp_path):
+    """Of a data set that lies in one folder, as a paper's builder leaves it."""
+    source, none = bundled("emoji"), np.zeros(3, np.int64)
+    query = HostQuery(source.images(source.ids[:3]), None, none, none)
+    (tmp_path / "mine.txt").write_text("".join(f"{i}\n" for i in source.ids[10:14]))
+    fields = {k: v for k, v in RETRIEVED.items() if k not in ("name", "folder")}
+    captioner = Retrieved(**fields, files=str(tmp_path / "mine.txt"))
+    known = source.columns(source.ids[10:14], ("caption",))["caption"]
+    assert {*captioner.batch(None, query)["captions"]} <= {*known}
+    assert captioner.fingerprint() != Retrieved(**fields).fingerprint()
+    with pytest.raises(UserError, match=r"attacker's file .*nowhere.*does not exist"):
+        Retrieved(**fields, files=str(tmp_path / "nowhere")).fingerprint()
+
+
 @pytest.mark.parametrize(
     ("prompt", "told"),
     [
