@@ -116,7 +116,7 @@ class Retrieved:
     Attributes:
       data: section `data` of a config: the attacker's captioned images.
       folder: only those whose files lie in this folder of it; "" for all.
-      files: only those of this list, a text file with a name or an id a line; "" for all.
+      files: only those of this list, a file with a name or an id a line; "" for all.
       encoder: section `encoder`: whose features are compared.
     """
 
