@@ -128,8 +128,8 @@ for line in sys.stdin:
 class Theirs:
     """The peer's process."""
 
-    def __init__(self, python: str):
-        command = [python, "-c", THEIRS]
+    def __init__(self, python: str, program: str = THEIRS):
+        command = [python, "-c", program]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
