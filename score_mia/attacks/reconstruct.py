@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from score_mia.attacks.likeness import SIMILARITIES, token_similarity
@@ -32,7 +31,7 @@ from score_mia.attacks.protocol import (
 )
 from score_mia.check import at_least, one_of, require
 from score_mia.encoders import AnEncoder, encode, usual_encoder
-from score_mia.encoders.protocol import Output
+from score_mia.encoders.protocol import Output, tokens
 from score_mia.target import Generator
 
 
@@ -86,9 +85,9 @@ class Reconstruct:
         """A column for each token."""
         names = ("pooled",)
         if self.output == "tokens":
-            width = len(str(self._tokens(model.shape) - 1))
-            count = range(self._tokens(model.shape))
-            names = tuple(f"token-{k:0{width}d}" for k in count)
+            count = tokens(self.encoder, model.shape)
+            width = len(str(count - 1))
+            names = tuple(f"token-{k:0{width}d}" for k in range(count))
         return Columns(names, None, (QUERIES,), title=f"Reconstruction, m = {self.m}")
 
     def batch(
@@ -105,11 +104,3 @@ class Reconstruct:
 
     def _features(self, images: np.ndarray) -> np.ndarray:
         return encode(self.encoder, images, self.output)
-
-    def _tokens(self, shape: tuple[int, int, int]) -> int:
-        """How many the encoder makes of an image."""
-        one = jax.ShapeDtypeStruct((1, *shape), np.float32)
-        params = self.encoder.params(shape[-1])
-        features = jax.eval_shape(self.encoder.apply, params, one)
-        one_of(f"features of encoder {self.encoder.name!r}", "tokens", features)
-        return features["tokens"].shape[1]

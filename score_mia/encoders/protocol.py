@@ -99,6 +99,18 @@ def encode(
     )
 
 
+def tokens(encoder: Encoder, shape: tuple[int, int, int]) -> int:
+    """How many an encoder makes of an image of shape (h, w, c).
+
+    Raises:
+      UserError: it has none.
+    """
+    one = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    features = jax.eval_shape(encoder.apply, encoder.params(shape[-1]), one)
+    one_of(f"features of encoder {encoder.name!r}", "tokens", features)
+    return features["tokens"].shape[1]
+
+
 @functools.lru_cache(maxsize=4)
 def _program(
     encoder: Encoder, channels: int, output: Output

@@ -38,6 +38,7 @@ FORMULAS = (
     " =1",
     "\N{FULLWIDTH EQUALS SIGN}1",
 )
+HOSTILE = "<script>alert(1)</script>"
 ESCAPE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202etxt.exe\u2066\r\n"
 
 
@@ -65,11 +66,19 @@ def test_every_template_is_a_page_tested_here():
         for path in TEMPLATES.glob("*.j2")
         if "<html" in path.read_text(encoding="utf-8")
     }
-    assert pages == {"report.html.j2", "study.html.j2"}
+    assert pages == {"report.html.j2", "study.html.j2", "pairs.html.j2"}
 
 
 def test_the_study_page_has_the_policy():
     assert policy(study_page()) == POLICY
+
+
+def test_the_page_of_pairs_has_the_policy_and_runs_no_name():
+    pair = ("data:image/png;base64,AA", "data:image/png;base64,BB", HOSTILE)
+    values = {"title": HOSTILE, "css": "", "groups": {HOSTILE: [pair]}}
+    text = template("pairs.html.j2").render(values)
+    assert policy(text) == POLICY
+    assert "<script" not in text
 
 
 def test_the_report_has_the_policy_and_keeps_to_it(tmp_path):

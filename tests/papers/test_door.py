@@ -27,7 +27,7 @@ def test_there_are_four_papers():
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_paper_exports_what_it_says(name):
     paper = importlib.import_module(f"score_mia.papers.{name}")
-    assert paper.__all__ == sorted(paper.__all__)
+    assert len({*paper.__all__}) == len(paper.__all__) > 0
     assert all(part in vars(paper) for part in paper.__all__)
 
 
