@@ -48,6 +48,7 @@ def exhibits(rules: dict) -> dict:
             name="attack_table",
             attacks=dict(TITLES),
             title="One error at one level, chosen on reference images",
+            beside=dict(name="score_mia.papers.laion_mi.tables:Resamples"),
         ),
         auc=dict(grid, title="Settings and classifiers"),
         tpr=dict(grid, measure="tpr@0.01", title="Settings and classifiers"),

@@ -15,6 +15,7 @@ import pytest
 from score_mia.auditing import stages, study
 from score_mia.auditing.work import open_work
 from score_mia.metrics.roc import tpr_at_fpr
+from score_mia.papers.laion_mi.counting import resampled_tpr
 from score_mia.report.exhibits import EXHIBITS as KINDS
 from score_mia.report.page import TEMPLATES
 from score_mia.results import AuditResult, Privacy, Profile
@@ -127,7 +128,7 @@ def test_tables_of_attacks_have_the_numbers_of_metrics_json(done, page):
         ("variants", "ddpm", "likelihood"),
     ):
         entry = metrics(done, name)["attacks"][attack]
-        found = rows(done, exhibit, audit=name, attack=attack)
+        found = rows(done, exhibit, audit=name, attack=attack, source="ours")
         agrees(found, entry)
         cost = entry["network_evaluations_per_image"]
         assert {float(r["cost_per_image"]) for r in found} == {cost}
@@ -137,6 +138,13 @@ def test_tables_of_attacks_have_the_numbers_of_metrics_json(done, page):
         assert shown in page.text
         assert interval < value
     assert page.text.count("The loss") == 2
+    values, member = evaluation(done, "ddpm")
+    names = [f"loss@{t}" for t in TIMES]
+    chosen = metrics(done, "ddpm")["attacks"]["loss"]["chosen"].partition(" ")[0]
+    column = values[:, names.index(chosen)]
+    (theirs,) = rows(done, "attacks", audit="ddpm", source="ours, mean of resamples")
+    size = int(min(member.sum(), (~member).sum())) // 5
+    assert float(theirs["value"]) == resampled_tpr(column, member, size=size).mean
     assert page.text.index("anyone") < page.text.index("nobody")
 
 

@@ -48,7 +48,11 @@ def get_config(arg: str = "") -> ConfigDict:
                 roc=dict(name="roc", attack="loss", title="ROC of the loss"),
                 noised=dict(name="perturbed", log_snr=(6.0, 0.0, -6.0), pictures=2),
                 samples=dict(name="samples", count=6, columns=4),
-                attacks=dict(name="attack_table", attacks=dict(loss="The loss")),
+                attacks=dict(
+                    name="attack_table",
+                    attacks=dict(loss="The loss"),
+                    beside=dict(name="score_mia.papers.laion_mi.tables:Resamples"),
+                ),
                 variants=dict(
                     name="attack_grid",
                     audits=("ddpm",),

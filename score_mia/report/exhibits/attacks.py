@@ -71,7 +71,7 @@ class AttackTable(base.Exhibit):
                 ours.append(RateRow(audit, attack))
                 for extra in others.below(ours[-1]) if others is not None else ():
                     rows.append(extra.row)
-                    lines += [(*one, "", "") for one in extra.csv]
+                    lines += extra.csv
         caption = _caption(audits, [row.attack for row in ours])
         if others is not None:
             caption += f" {others.caption(ours)}"
