@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from foreign_networks import SD, TEXT, VAE, Theirs
 from machine import machine
+from peers import SD, TEXT, VAE, Theirs
 
 HERE = Path(__file__).resolve().parent
 TOKENS = HERE.parent / "tests" / "golden" / "models" / "sd1" / "tokenizer"
