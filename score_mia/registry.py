@@ -154,10 +154,9 @@ def _nested(owner: str, hint: Any, field: str, value: Any) -> Any:
     for kind in (hint, *get_args(hint)):
         if isinstance(kind, Family) and isinstance(value, Mapping | str | int | float):
             return make(f"{owner}: {kind.name}", kind.table, value)
-    if isinstance(value, Mapping):
-        for kind in (hint, *get_args(hint)):
-            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-                return section(owner, field, kind, value)
+        part = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        if part and isinstance(value, Mapping):
+            return section(owner, field, kind, value)
     return value
 
 

@@ -136,14 +136,14 @@ class Denoise:
         """A column for each error at each level."""
         names = tuple(f"{loss}@{t}" for loss in self.losses for t in self.levels)
         times = np.tile(_times(model.sde, self.levels), len(self.losses))
-        passes = 2 if self.guidance else 1
         return Columns(
-            names,
-            times,
-            (NETWORK_EVALUATIONS,),
-            float(passes * self.draws * len(self.levels)),
-            title="Denoising",
+            names, times, (NETWORK_EVALUATIONS,), self._evaluations, title="Denoising"
         )
+
+    @property
+    def _evaluations(self) -> float:
+        """Of one image; a guided step asks twice."""
+        return float((2 if self.guidance else 1) * self.draws * len(self.levels))
 
     def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
         """Minus the errors of one image."""
@@ -151,8 +151,7 @@ class Denoise:
         keys = jax.vmap(lambda draw: jax.random.fold_in(query.key, draw))(draws)
         errors = jax.lax.map(lambda key: self._errors(model, query, key), keys)
         values = -jnp.mean(errors, axis=0).T  # [losses, levels]
-        passes = 2 if self.guidance else 1
-        cost = jnp.full((1,), passes * self.draws * len(self.levels), jnp.float32)
+        cost = jnp.full((1,), self._evaluations, jnp.float32)
         return Reading(values.ravel(), cost)
 
     def _errors(

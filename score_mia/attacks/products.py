@@ -104,19 +104,15 @@ class Runs:
     def batch(self, model: Varying, queries: HostQuery) -> Pictures:
         """The end of each run, the weakest first."""
         _require_varying(model, Varying, "vary", "give images back that it was given")
-        prompts, seeds = _each(queries, self.count)
+        prompts = _each(queries, 1)[0]
+        seeds = _each(queries, self.count)[1].reshape(-1, self.count)
         ends = []
         for k in range(1, self.count + 1):
             share = k / self.count
-            ends.append(
-                model.vary(
-                    queries.images,
-                    None if prompts is None else prompts[:: self.count],
-                    seeds[k - 1 :: self.count],
-                    strength=self.strength * share,
-                    steps=max(1, round(self.steps * share)),
-                )
-            )
+            how = {"strength": self.strength * share}
+            steps = max(1, round(self.steps * share))
+            own = (queries.images, prompts, seeds[:, k - 1])
+            ends.append(model.vary(*own, **how, steps=steps))
         return {"images": as_picture(np.stack(ends, axis=1))}
 
 
@@ -145,11 +141,9 @@ class Traced:
     def batch(self, model: Observed, queries: HostQuery) -> Pictures:
         """The states of each, the noisiest first."""
         _require_varying(model, Observed, "trace", "show its images on the way")
-        told = queries.prompts
         images = model.trace(
             queries.images,
-            None if told is None else list(told),
-            _each(queries, 1)[1],
+            *_each(queries, 1),
             strength=self.strength,
             steps=self.steps,
             denoised=self.denoised,

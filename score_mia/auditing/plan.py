@@ -286,9 +286,8 @@ def _shadows(entry: Mapping[str, Any]) -> dict[str, Shadows]:
     """One set of shadow models, or several by name."""
     if not entry:
         return {}
-    if not all(isinstance(value, Mapping) for value in entry.values()):
-        return {"": _section(Shadows, "shadows", entry)}
-    if set(entry) == {"base"}:
+    named = all(isinstance(value, Mapping) for value in entry.values())
+    if not named or set(entry) == {"base"}:
         return {"": _section(Shadows, "shadows", entry)}
     return {n: _section(Shadows, f"shadows.{n}", one) for n, one in entry.items()}
 

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from score_mia.check import UserError, at_least
 from score_mia.data.source import Source
 from score_mia.data.split import Split
+from score_mia.data.views import with_squares
 from score_mia.readings import Readings
 
 _BLOCK = 2048  # images of each side compared at a time: 16 MB of distances
@@ -207,7 +208,7 @@ def blind_features(
     values = pca.fit_transform(pixels)
     names = [f"pc@{i}" for i in range(kept)]
     return Readings.of(
-        np.concatenate([values, values**2], axis=1),
+        with_squares(values),
         ids,
         (*names, *(f"{name} squared" for name in names)),
         member,

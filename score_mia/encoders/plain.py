@@ -11,7 +11,7 @@ import numpy as np
 
 from score_mia.check import at_least
 from score_mia.encoders.layers import Affine, Batch, affine, conv, pooled
-from score_mia.encoders.protocol import Features
+from score_mia.encoders.protocol import Features, at_places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Pixels:
     def apply(self, params: None, images: Batch) -> Features:
         """The means of the blocks, row by row; a block is a token."""
         blocks = pooled(2 * images - 1, self.size, self.size)
-        return {"pooled": _flat(blocks), "tokens": _places(blocks)}
+        return {"pooled": _flat(blocks), "tokens": at_places(blocks)["tokens"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +97,9 @@ class RandomConv:
             places = pooled(x, self.grid, self.grid)
             means.append(_flat(places))
             x = pooled(x, -(-x.shape[1] // 2), -(-x.shape[2] // 2))
-        return {"pooled": jnp.concatenate(means, axis=1), "tokens": _places(places)}
+        tokens = at_places(places)["tokens"]
+        return {"pooled": jnp.concatenate(means, axis=1), "tokens": tokens}
 
 
 def _flat(x: Batch) -> jax.Array:
     return x.reshape(len(x), -1)
-
-
-def _places(x: Batch) -> jax.Array:
-    n, h, w, d = x.shape
-    return x.reshape(n, h * w, d)

@@ -22,9 +22,8 @@ from jaxtyping import Array, Bool, Float
 
 from score_mia.arrays import Key, Scalar
 from score_mia.check import at_least, positive, require, within
-from score_mia.files import digest
 from score_mia.readings import Evidence
-from score_mia.rules.known import Standard, shown, steady
+from score_mia.rules.known import Fitted, Standard, shown
 from score_mia.rules.protocol import Knowledge
 
 Layers = tuple[tuple[Array, Array], ...]
@@ -60,34 +59,6 @@ class State(NamedTuple):
     learned: Learned
     seen: Seen
     moments: Any = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """A trained perceptron. Two are equal if they were trained alike, on the same rows.
-
-    Attributes:
-      rule: whose fit it is.
-      columns, about, fitted_on: see `rules.protocol.Scorer`.
-      standard: how the columns are scaled.
-      shown: digest of all that the fit was shown.
-      state: what was learned, in float64.
-    """
-
-    rule: Mlp
-    columns: tuple[str, ...]
-    about: str
-    fitted_on: int
-    standard: Standard
-    shown: str
-    state: State = dataclasses.field(compare=False, repr=False)
-
-    def __call__(self, rows: Evidence) -> Float[np.ndarray, " n"]:
-        """Log odds [N] of a member."""
-        scores = [np.zeros(0)]
-        for block in rows.target.blocks(self.columns):
-            scores.append(steady(_log_odds(self.state, self.standard(block))))
-        return np.concatenate(scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,16 +105,10 @@ class Mlp:
         key = jax.random.key(self.seed)
         state = _train(self, values, jnp.asarray(rows.member), key)
         kept = state._replace(moments=None)
-        return Fitted(
-            self,
-            rows.names,
-            f"perceptron of {len(rows.names)} columns, {self.epochs} epochs, fitted on "
-            f"{len(rows.member)} images",
-            len(rows.member),
-            standard,
-            digest(*rows.names, rows.values, rows.member),
-            jax.tree.map(lambda a: np.asarray(a, np.float64), kept),
-        )
+        learned = jax.tree.map(lambda a: np.asarray(a, np.float64), kept)
+        about = f"perceptron of {len(rows.names)} columns, {self.epochs} epochs"
+        margin = functools.partial(_log_odds, learned)
+        return Fitted.on(rows, standard, self, about, margin)
 
 
 def _init(widths: tuple[int, ...], key: Key) -> Layers:

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from score_mia.check import at_least, one_of
-from score_mia.files import digest
 from score_mia.readings import Evidence
-from score_mia.rules.known import Standard, shown, steady
+from score_mia.rules.known import Fitted, Standard, shown
 from score_mia.rules.protocol import Knowledge
 
 COVARIANCES = ("shrunk", "full", "diagonal")
@@ -55,34 +54,6 @@ class Law:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ratio:
-    """log N_in - log N_out of each row; equal where the fit was the same.
-
-    Attributes:
-      columns, about, fitted_on: see `rules.protocol.Scorer`.
-      standard: how the columns are scaled.
-      shown: digest of the rule and of what it was shown.
-      inside, outside: the laws of members and of non-members.
-    """
-
-    columns: tuple[str, ...]
-    about: str
-    fitted_on: int
-    standard: Standard
-    shown: str
-    inside: Law = dataclasses.field(compare=False, repr=False)
-    outside: Law = dataclasses.field(compare=False, repr=False)
-
-    def __call__(self, rows: Evidence) -> Float[np.ndarray, " n"]:
-        """Scores [N]."""
-        scores = [np.zeros(0)]
-        for block in rows.target.blocks(self.columns):
-            values = self.standard(block)
-            scores.append(steady(self.inside.log(values) - self.outside.log(values)))
-        return np.concatenate(scores)
-
-
-@dataclasses.dataclass(frozen=True)
 class Gaussians:
     """The membership score is log N(v; members) - log N(v; non-members).
 
@@ -105,7 +76,7 @@ class Gaussians:
         one_of("covariance", self.covariance, COVARIANCES)
         at_least("ridge", self.ridge, 1e-12)
 
-    def fit(self, known: Evidence) -> Ratio:
+    def fit(self, known: Evidence) -> Fitted:
         """Learn both laws.
 
         Raises:
@@ -117,13 +88,11 @@ class Gaussians:
         inside, outside = (
             Law.of(values[group], *how) for group in (rows.member, ~rows.member)
         )
-        return Ratio(
-            rows.names,
-            f"ratio of two Gaussians ({self.covariance}) of {len(rows.names)} columns, "
-            f"fitted on {len(rows.member)} images",
-            len(rows.member),
-            standard,
-            digest(repr(self), *rows.names, rows.values, rows.member),
-            inside,
-            outside,
+        about = (
+            f"ratio of two Gaussians ({self.covariance}) of {len(rows.names)} columns"
         )
+
+        def ratio(values: np.ndarray) -> np.ndarray:
+            return inside.log(values) - outside.log(values)
+
+        return Fitted.on(rows, standard, self, about, ratio)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from score_mia.check import finite, require
+from score_mia.files import digest
 from score_mia.readings import Evidence
+
+Margin = Callable[[np.ndarray], np.ndarray]
+"""From standardised columns [n, K] to how much like a member each row looks, [n]."""
 
 
 class Shown(NamedTuple):
@@ -91,3 +97,43 @@ def steady(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     is far below the precision of float32, in which the readings are.
     """
     return np.asarray(scores, np.float32).astype(np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What a fit on standardised columns came to.
+
+    Two are equal if one rule was fitted on the same rows, whatever it made of them.
+
+    Attributes:
+      rule: whose fit it is.
+      columns, about, fitted_on: see `rules.protocol.Scorer`.
+      standard: how the columns are scaled.
+      shown: digest of all that the fit was shown.
+      margin: what was learned.
+    """
+
+    rule: Any
+    columns: tuple[str, ...]
+    about: str
+    fitted_on: int
+    standard: Standard
+    shown: str
+    margin: Margin = dataclasses.field(compare=False, repr=False)
+
+    @staticmethod
+    def on(
+        rows: Shown, standard: Standard, rule: Any, about: str, margin: Margin
+    ) -> Fitted:
+        """The scorer of a fit on these rows; `about` says what it is."""
+        told = digest(*rows.names, rows.values, rows.member, rows.ids)
+        about = f"{about}, fitted on {len(rows.member)} images"
+        return Fitted(rule, rows.names, about, len(rows.member), standard, told, margin)
+
+    def __call__(self, rows: Evidence) -> Float[np.ndarray, " n"]:
+        """Scores [N], one block of rows at a time."""
+        scores = [np.zeros(0)]
+        for block in rows.target.blocks(self.columns):
+            if len(block):
+                scores.append(steady(self.margin(self.standard(block))))
+        return np.concatenate(scores)

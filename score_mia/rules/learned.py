@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -20,9 +21,8 @@ import scipy.special
 from jaxtyping import Float
 
 from score_mia.check import at_least, positive, require
-from score_mia.files import digest
 from score_mia.readings import Evidence
-from score_mia.rules.known import Shown, Standard, shown, steady
+from score_mia.rules.known import Fitted, Shown, Standard, shown
 from score_mia.rules.protocol import Knowledge
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -72,17 +72,12 @@ class Learned(abc.ABC):
         standard = Standard.of(rows.values)
         with _until_the_last_epoch():
             model, chosen = self._chosen(rows, standard(rows.values))
-        where = f" of {rows.models} shadows" if len(known.target) == 0 else ""
         about = f"{self.title} of {len(rows.names)} columns{chosen}"
-        return Fitted(
-            self,
-            rows.names,
-            f"{about}, fitted on {len(rows.member)} images{where}",
-            len(rows.member),
-            standard,
-            digest(*rows.names, rows.values, rows.member, rows.ids),
-            model,
-        )
+        margin = functools.partial(self.margin, model)
+        made = Fitted.on(rows, standard, self, about, margin)
+        if len(known.target):
+            return made
+        return dataclasses.replace(made, about=f"{made.about} of {rows.models} shadows")
 
     def _chosen(self, rows: Shown, values: np.ndarray) -> tuple[Any, str]:
         """The fitted estimator, and what was chosen, in words."""
@@ -101,36 +96,6 @@ class Learned(abc.ABC):
         best = ", ".join(f"{k}={v!r}" for k, v in search.best_params_.items())
         tried = int(np.prod([len(v) for v in grid.values()]))
         return search.best_estimator_, f" ({best} of {tried} in {folds} folds)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """A fitted classifier. Two are equal if they were fitted alike, on the same rows.
-
-    Attributes:
-      rule: whose fit it is.
-      columns, about, fitted_on: see `rules.protocol.Scorer`.
-      standard: how the columns are scaled.
-      shown: digest of all that the fit was shown.
-      model: the estimator.
-    """
-
-    rule: Learned
-    columns: tuple[str, ...]
-    about: str
-    fitted_on: int
-    standard: Standard
-    shown: str
-    model: Any = dataclasses.field(compare=False, repr=False)
-
-    def __call__(self, rows: Evidence) -> Float[np.ndarray, " n"]:
-        """Scores [N]: log odds, a distance from a border, or a share of votes."""
-        scores = [np.zeros(0)]
-        for block in rows.target.blocks(self.columns):
-            if len(block):
-                margin = self.rule.margin(self.model, self.standard(block))
-                scores.append(steady(margin))
-        return np.concatenate(scores)
 
 
 @dataclasses.dataclass(frozen=True)
