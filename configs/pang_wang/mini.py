@@ -29,7 +29,7 @@ def audit(arg: str) -> ConfigDict:
     signal = dict(name="reconstruct", m=1 if smoke else 3, encoder=seen)
     config.signals = dict(
         told=signal,
-        made=dict(signal, prompt=dict(text["RETRIEVED"], encoder=dict(seen))),
+        made=dict(signal, prompt=text["retrieved"](dict(seen))),
         untold=dict(signal, prompt="null"),
     )
     scenarios["attack"](config, epochs=5 if smoke else 1000)

@@ -5,7 +5,9 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-finetune = run_path(str(Path(__file__).parent / "finetune.py"))["get_config"]
+_tuning = run_path(str(Path(__file__).parent / "finetune.py"))
+finetune, retrieved = _tuning["get_config"], _tuning["retrieved"]
+TUNED = "runs/text/tuned"
 
 
 def kept(title: str, arg: str = "") -> ConfigDict:
@@ -28,13 +30,3 @@ def kept(title: str, arg: str = "") -> ConfigDict:
     config.sampler.steps = 4 if arg == "smoke" else 10
     config.report = dict(samples=0, pictures=False)
     return config
-
-
-TUNED = "runs/text/tuned"
-RETRIEVED = dict(
-    name="retrieved",
-    data=dict(name="bundled", dataset="emoji"),
-    folder="auxiliary",
-    encoder=dict(name="efficientnet_lite0"),
-)
-"""A caption made of the image: that of the most similar of 300 other images."""

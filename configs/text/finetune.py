@@ -17,6 +17,16 @@ from ml_collections import ConfigDict
 pretrain = run_path(str(Path(__file__).parent / "pretrain.py"))
 
 
+def retrieved(encoder: dict) -> dict:
+    """A caption made of the image: that of the most similar of 300 other images."""
+    return dict(
+        name="retrieved",
+        data=dict(name="bundled", dataset="emoji"),
+        folder="auxiliary",
+        encoder=encoder,
+    )
+
+
 def get_config(arg: str = "") -> ConfigDict:
     smoke = arg == "smoke"
     config = pretrain["get_config"](arg)
@@ -35,12 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
         ema=0.99,
     )
     config.sampler.guidance = 2.0
-    similar = dict(
-        name="retrieved",
-        data=dict(name="bundled", dataset="emoji"),
-        folder="auxiliary",
-        encoder=dict(name="pixels" if smoke else "efficientnet_lite0"),
-    )
+    similar = retrieved(dict(name="pixels" if smoke else "efficientnet_lite0"))
     for name, prompt in (("untold", "null"), ("similar", similar)):
         config.attacks[name] = copy.deepcopy(config.attacks.loss)
         config.attacks[name].signal.prompt = prompt

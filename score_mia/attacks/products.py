@@ -109,10 +109,15 @@ class Runs:
         ends = []
         for k in range(1, self.count + 1):
             share = k / self.count
-            how = {"strength": self.strength * share}
-            steps = max(1, round(self.steps * share))
-            own = (queries.images, prompts, seeds[:, k - 1])
-            ends.append(model.vary(*own, **how, steps=steps))
+            ends.append(
+                model.vary(
+                    queries.images,
+                    prompts,
+                    seeds[:, k - 1],
+                    strength=self.strength * share,
+                    steps=max(1, round(self.steps * share)),
+                )
+            )
         return {"images": as_picture(np.stack(ends, axis=1))}
 
 

@@ -178,7 +178,7 @@ def _duplicates(
         near = _indexed(plan, opened, encoded, folder)
     distance, bins = near.found.distance, Bins(plan.report.bins)
     usable = ~np.isnan(distance)
-    rows = _pairs(plan, opened, near, bins)
+    rows = _pairs(plan, opened, near)
     judging.keep_pairs(folder, rows)
     path = Path(plan.report.judged or folder / judging.FILE)
     shares = []
@@ -241,21 +241,24 @@ def _indexed(
     return _Near(found, ids, names)
 
 
-def _pairs(
-    plan: Sanitising, opened: Opened, near: _Near, bins: Bins
-) -> list[dict[str, str]]:
-    """The drawn pairs as a table; and in pictures, if these are asked for."""
-    distance = near.found.distance
-    rows = bins.sample(distance, plan.report.pairs, plan.seed)
-    place, names = bins.of(distance), opened.names.shown(opened.nonmembers.ids)
+def _drawn(plan: Sanitising, near: _Near) -> dict[int, str]:
+    """Row of each candidate that is shown to be judged -> the name of its bin."""
+    bins, distance = Bins(plan.report.bins), near.found.distance
+    rows, place = bins.sample(distance, plan.report.pairs, plan.seed), bins.of(distance)
+    return {row: bins.names[place[row]] for row in rows.tolist()}
+
+
+def _pairs(plan: Sanitising, opened: Opened, near: _Near) -> list[dict[str, str]]:
+    """The drawn pairs as a table."""
+    names = opened.names.shown(opened.nonmembers.ids)
     return [
         {
-            "bin": bins.names[place[row]],
+            "bin": name,
             "candidate": names[row],
             "neighbour": near.names[row],
-            "distance": f"{distance[row]:.6f}",
+            "distance": f"{near.found.distance[row]:.6f}",
         }
-        for row in rows.tolist()
+        for row, name in _drawn(plan, near).items()
     ]
 
 
@@ -298,16 +301,15 @@ def _write(
     if not plan.report.pictures:
         path.unlink(missing_ok=True)  # of an earlier run that was asked for it
         return
-    bins = Bins(plan.report.bins)
-    drawn = bins.sample(near.found.distance, plan.report.pairs, plan.seed)
-    seen = [row for row in drawn.tolist() if near.ids[row] >= 0]
+    drawn = _drawn(plan, near)
+    seen = [row for row in drawn if near.ids[row] >= 0]
     own = opened.nonmembers.ids[seen]
     html = page.pairs(
         plan.title,
         opened.source.images(own),
         opened.source.images(near.ids[seen]),
         near.found.distance[seen],
-        [bins.names[i] for i in bins.of(near.found.distance)[seen]],
+        [drawn[row] for row in seen],
     )
     write_atomic(path, lambda f: f.write(html.encode()))
 
