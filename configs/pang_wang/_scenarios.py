@@ -16,10 +16,8 @@ SCENARIOS = {
     "IV": ("made", "none"),
 }
 """Attack -> the signal it reads, and which shadow model it knows."""
-SHADOWS = dict(
-    half=dict(count=1, pool="auxiliary", overlap=0.5),
-    none=dict(count=1, pool="auxiliary", overlap=0.0),
-)
+_SHADOW = dict(count=1, pool="auxiliary", asked="known")
+SHADOWS = dict(half=dict(_SHADOW, overlap=0.5), none=dict(_SHADOW, overlap=0.0))
 
 
 def attack(config: ConfigDict, epochs: int = 1000) -> None:

@@ -5,7 +5,8 @@
 
 The target is fine-tuned as configs/text/finetune.py does it; beside it two shadows, one
 of whose training set half are members of the target, the other's none. Each is asked
-for three images with every candidate's own caption, and three with a retrieved one.
+for three images with the own caption of each image, and three with a retrieved one.
+Snapshots are kept for configs/pang_wang/ablations.py.
 """
 
 from pathlib import Path
@@ -24,13 +25,14 @@ def audit(arg: str) -> ConfigDict:
     config = text["finetune"](arg)
     config.title = "Who was in the fine-tuning?"
     config.split.update(reference=0.25, auxiliary="auxiliary")
-    config.sampler.steps = 4 if smoke else 10
+    config.train.snapshot_every = 10 if smoke else 250
+    config.sampler.steps = 4 if smoke else 6
     seen = dict(name="pixels") if smoke else dict(name="efficientnet_lite0", size=128)
     signal = dict(name="reconstruct", m=1 if smoke else 3, encoder=seen)
     config.signals = dict(
         told=signal,
         made=dict(signal, prompt=text["retrieved"](dict(seen))),
-        untold=dict(signal, prompt="null"),
+        untold=dict(signal, prompt="null", m=1),
     )
     scenarios["attack"](config, epochs=5 if smoke else 1000)
     config.report = dict(samples=0, pictures=False)

@@ -18,6 +18,7 @@ from score_mia.check import at_least, one_of, require, within
 from score_mia.data.split import Split
 
 POOLS = ("candidates", "auxiliary")
+ASKED = ("all", "known")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Shadows:
       overlap: of candidates, the share that each shadow is trained on (None: as many
         images as the target has members); of auxiliary images, the share of a shadow's
         members that are known members of the target (None: 0).
+      asked: the images whose signals are read off a shadow: "all" of the split and the
+        auxiliary ones, or of an "auxiliary" pool only the "known" ones, as Pang & Wang
+        do: the reference and auxiliary images, trained on or not. It costs less, and
+        a classifier is fitted on no image that it judges.
       base: where a shadow's training begins: None for fresh parameters, a workdir or a
         target's folder to fine-tune that target, or other sections (`sde`, `network`,
         `parameterisation`, `codec`, `conditioner`) for models of another family.
@@ -41,12 +46,17 @@ class Shadows:
     count: int = 4
     pool: str = "candidates"
     overlap: float | None = None
+    asked: str = "all"
     base: str | Mapping[str, Any] | None = None
     weights: bool = True
 
     def __post_init__(self) -> None:
         at_least("shadows.count", self.count, 1)
         one_of("shadows.pool", self.pool, POOLS)
+        one_of("shadows.asked", self.asked, ASKED)
+        problem, remedy = "needs auxiliary shadows", "set shadows.pool='auxiliary'"
+        aside = self.asked == "all" or self.pool == "auxiliary"
+        require(aside, f"shadows.asked={self.asked!r}", problem, remedy)
         if self.overlap is not None:
             within("shadows.overlap", self.overlap, 0.0, 1.0)
 
@@ -54,14 +64,16 @@ class Shadows:
         """Who is in one shadow's training set, among all images that it is asked about.
 
         Args:
-          split: the target's; the shadow is asked about its images and auxiliary ones.
+          split: the target's; the shadow is asked about its images and auxiliary ones,
+            or of the former about the reference alone.
           number: of the shadow, from 0; more shadows later do not change the first.
           seed: of the audit.
 
         Raises:
           UserError: nobody would be in it, or nobody out of it.
         """
-        ids = np.union1d(split.ids, split.auxiliary)
+        own = split.ids if self.asked == "all" else split.ids[split.reference]
+        ids = np.union1d(own, split.auxiliary)
         members = self._members(split, number, (seed + 1) << 31)
         require(
             0 < len(members) < len(ids),

@@ -85,6 +85,19 @@ def test_a_shadow_is_asked_about_every_image():
             Shadows(overlap=share).split(a_split(auxiliary=0), 0, 0)
 
 
+def test_a_shadow_may_be_asked_about_known_images_alone():
+    split = a_split()
+    few = Shadows(pool="auxiliary", overlap=0.5, asked="known")
+    known = np.union1d(split.ids[split.reference], split.auxiliary)
+    np.testing.assert_array_equal(few.split(split, 0, 0).ids, known)
+    every = dataclasses.replace(few, asked="all")
+    assert members(few, split, 3) == members(every, split, 3)
+    with pytest.raises(UserError, match=r"set shadows.pool='auxiliary'"):
+        Shadows(asked="known")
+    with pytest.raises(UserError, match="asked"):
+        Shadows(asked="some")
+
+
 def test_auxiliary_images_are_kept_with_the_split(tmp_path):
     split = a_split()
     split.save(tmp_path / "split.npz")
@@ -234,7 +247,7 @@ def test_sets_of_shadows_stand_side_by_side(whole, copied):
     """Two sets by name: each attack reads its own; what was trained is found again."""
     config = copy.deepcopy(dict(an_audit().config))
     one = config.pop("shadows")
-    few = {**one, "pool": "auxiliary", "count": 1}
+    few = {**one, "pool": "auxiliary", "count": 1, "asked": "known"}
     config["shadows"] = {"same": one, "few": few}
     with pytest.raises(UserError, match=r"attacks\.lira\.shadows"):
         build.plan(config)
@@ -252,7 +265,9 @@ def test_sets_of_shadows_stand_side_by_side(whole, copied):
     (single,) = known_to(work, other)
     assert not single.is_trained
     judged = work.split.ids[~work.split.reference]
-    assert not np.isin(single.split.members, judged).any()
+    assert not np.isin(single.split.ids, judged).any()
+    auditing.attack(audit, copied)
+    assert not np.isin(others(work, other, never)[0].ids, judged).any()
     wrong = {**config["attacks"], "x": {**mean, "knows": "none", "shadows": "few"}}
     with pytest.raises(UserError, match=r"attacks.x.shadows: names shadow models"):
         build.plan({**config, "attacks": wrong})
