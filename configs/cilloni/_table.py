@@ -1,5 +1,7 @@
 """What the studies of Cilloni et al. 2023 share: their whole table of attacks."""
 
+from itertools import product
+
 from ml_collections import ConfigDict
 
 OBSERVERS = {n: n.replace("_", "-") for n in ("one_shot", "complete", "progressive")}
@@ -11,21 +13,17 @@ RULES = {
     "bayes": dict(name="bayes"),
     "neighbours": dict(name="neighbours"),
 }
-BOXES = {
-    "grey": "grey box",
-    "grey_blur": "grey box, blurred",
-    "black": "black box",
-    "black_blur": "black box, blurred",
-}
+BOXES = {"grey": "grey box", "black": "black box"}
+BLURS = {0: "", 1: ", blurred"}
 
 
-def name(observer: str, distance: str, rule: str) -> str:
-    """Of an attack."""
-    return f"{observer}-{distance}-{rule}"
+def signal(observer: str, distance: str, blur: int) -> str:
+    """Of an observer's name."""
+    return f"{observer}-{distance}{'-blur' if blur else ''}"
 
 
 def observe(config: ConfigDict, box: str, permutations: int, **fields) -> None:
-    """Give an audit all observers, distances and classifiers of one informer.
+    """Give an audit all observers, distances, blurs and classifiers of one informer.
 
     Args:
       config: of the audit; its signals and attacks are set.
@@ -33,37 +31,37 @@ def observe(config: ConfigDict, box: str, permutations: int, **fields) -> None:
       permutations: of the cross-fitting.
       fields: of the signal: steps, strength, encoder, ...
     """
-    informer, _, blur = box.partition("_")
     config.signals, config.attacks = ConfigDict(), ConfigDict()
     encoder = fields.pop("encoder")
-    for observer in OBSERVERS:
-        for distance in DISTANCES:
-            signal = dict(
-                name="observe",
-                observer=observer,
-                distance=distance,
-                informer=informer,
-                blur=1 if blur else 0,
-                **fields,
+    for observer, distance, blur in product(OBSERVERS, DISTANCES, BLURS):
+        name = signal(observer, distance, blur)
+        config.signals[name] = dict(
+            name="observe",
+            observer=observer,
+            distance=distance,
+            informer=box,
+            blur=blur,
+            **fields,
+        )
+        if distance == "features":
+            config.signals[name].encoder = encoder
+        for rule, entry in RULES.items():
+            config.attacks[f"{name}-{rule}"] = dict(
+                signals=name,
+                rule=entry,
+                knows="split",
+                scheme=dict(name="cross_fit", permutations=permutations),
             )
-            if distance == "features":
-                signal["encoder"] = encoder
-            config.signals[f"{observer}-{distance}"] = signal
-            for rule, entry in RULES.items():
-                config.attacks[name(observer, distance, rule)] = dict(
-                    signals=f"{observer}-{distance}",
-                    rule=entry,
-                    knows="split",
-                    scheme=dict(name="cross_fit", permutations=permutations),
-                )
 
 
 def exhibits() -> dict:
     """The table, by AUC and by TPR: a block of rows for each informer."""
     cells = {
-        f"{o}, {d}": {rule: name(observer, distance, rule) for rule in RULES}
-        for observer, o in OBSERVERS.items()
-        for distance, d in DISTANCES.items()
+        f"{OBSERVERS[o]}, {DISTANCES[d]}{blurred}": {
+            rule: f"{signal(o, d, blur)}-{rule}" for rule in RULES
+        }
+        for blur, blurred in BLURS.items()
+        for o, d in product(OBSERVERS, DISTANCES)
     }
     grid = dict(
         name="attack_grid",
@@ -77,7 +75,7 @@ def exhibits() -> dict:
         psnr=dict(
             name="attack_table",
             attacks={
-                name(o, "psnr", "logistic"): f"{title} observer, PSNR, logistic"
+                f"{o}-psnr-logistic": f"{title} observer, PSNR, logistic"
                 for o, title in OBSERVERS.items()
             },
         ),

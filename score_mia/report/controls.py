@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from score_mia.report.text import DASH, SPACE, estimate, p_text, share, span
+from score_mia.report.text import DASH, FIRST, SPACE, estimate, p_text, share, span
 from score_mia.results import (
     AttackResult,
     AuditResult,
@@ -49,6 +49,8 @@ class Control:
 BLIND = "Blind classifier"
 DUPLICATES = "Near-duplicates"
 SHIFT = "Shift of the groups"
+OF_SPLIT = (BLIND, DUPLICATES, SHIFT)
+"""Controls of the two groups, whatever attacks them."""
 
 
 def rows(result: AuditResult) -> tuple[Control, ...]:
@@ -62,6 +64,9 @@ def rows(result: AuditResult) -> tuple[Control, ...]:
     ]
     for name, words in _OF_ATTACKS.items():
         said = [f"{n}: {text}" for n, a in result.attacks.items() if (text := words(a))]
+        left = len(said) - FIRST
+        if left > 0:
+            said = [*said[:FIRST], f"and those of {left:,} more in attacks.csv"]
         made += [(name, ("; ".join(said), ""))] if said else []
     return tuple(
         Control(name, *words, measured=words is not nothing) for name, words in made

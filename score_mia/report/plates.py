@@ -12,15 +12,11 @@ import numpy as np
 from score_mia.report import draw, privacy
 from score_mia.report.content import AttackContent, ReportContent
 from score_mia.report.curves import RocCurve
-from score_mia.report.text import estimate, level
+from score_mia.report.text import FIRST, estimate, level
 from score_mia.results import Privacy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-DRAWN = 8
-"""Attacks whose curves and scores are drawn; the others are in the tables and csv."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,11 +38,11 @@ class Plate:
 def plates(content: ReportContent, curves: Mapping[str, RocCurve]) -> dict[str, Plate]:
     """All figures by file name, in the order of the page; `curves` by attack.
 
-    Of many attacks the first `DRAWN` of the config are drawn: more curves in a panel
+    Of many attacks the first `FIRST` of the config are drawn: more curves in a panel
     cannot be told apart, and a choice by their numbers would be made on the images
     that are reported.
     """
-    some = list(curves)[:DRAWN]
+    some = list(curves)[:FIRST]
     left = len(curves) - len(some)
     content = dataclasses.replace(
         content, attacks=tuple(a for a in content.attacks if a.name in some)

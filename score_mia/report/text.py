@@ -11,6 +11,8 @@ from score_mia.results import AttackResult, AuditResult, Distance, Estimate
 
 SPACE = "\N{NO-BREAK SPACE}"
 DASH = "\N{EN DASH}"
+FIRST = 8
+"""Attacks that are drawn, and told of in words; all are in the tables and csv."""
 
 
 def distinct(titles: Mapping[str, str]) -> dict[str, str]:

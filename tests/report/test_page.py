@@ -15,9 +15,9 @@ from score_mia.report import PerturbedContent, write
 from score_mia.report.content import AttackContent
 from score_mia.report.page import TEMPLATES
 from score_mia.report.picture import held_against
-from score_mia.results import AttackResult, AuditResult
+from score_mia.results import AttackResult, AuditResult, Estimate
 
-from .example import attack, bare, drawn, entry, full, metrics_of, stepped
+from .example import attack, bare, changed, drawn, entry, full, metrics_of, stepped
 
 VOID = {"meta", "img", "br"}
 HOSTILE = "<script>alert(1)</script>\"'&$\\frac{_^}%"
@@ -285,8 +285,12 @@ def test_a_column_that_is_never_finite_leaves_the_rest(tmp_path):
 
 def test_of_many_attacks_the_first_are_drawn_and_all_are_told(tmp_path):
     many = [attack(f"loss-{i}", f"Loss number {i}", n=(20, 60)) for i in range(12)]
-    path = write(tmp_path, bare(*many))
+    shuffled = Estimate(0.5, 0.4, 0.6)
+    path = write(tmp_path, bare(*(changed(one, permuted=shuffled) for one in many)))
     text = path.read_text(encoding="utf-8")
+    said = Page(text).text.partition("Shuffled labels")[2]
+    assert said.index("loss-7: 0.500") < said.index("and those of 4 more in attacks.csv")
+    assert "loss-8: 0.500" not in said
     assert "4 further attacks are in the table only." in Page(text).text
     steps = {p.name for p in tmp_path.glob("tpr_by_step*.png")}
     assert len(steps) == 8

@@ -16,6 +16,8 @@ from score_mia.report.verdict import verdict
 
 DRAWN, SET = ("png", "pdf", "csv", "tex"), ("csv", "tex")
 """Formats of an exhibit with a figure, and of a table."""
+FEW = 4
+"""Attacks of an audit whose controls its line has room for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +158,9 @@ def _audit(name: str, shown: Shown) -> dict[str, Any]:
         return line | {"kind": "unclear", "word": "Not finished", "said": ""}
     result = shown.finished[name].result
     answer, target = verdict(result, titles_of(result)), result.target
-    rows = [row for row in controls.rows(result) if row.measured]
+    few = len(result.attacks) <= FEW  # the others' stand on the audit's own page
+    said = [r for r in controls.rows(result) if few or r.name in controls.OF_SPLIT]
+    rows = [row for row in said if row.measured]
     return line | {
         "link": f"{name}/report/index.html",
         "about": f"{target.members:,} training images, {target.steps:,} steps",
