@@ -6,6 +6,7 @@ Pictures are kept with 8 bits a colour, as a service sends them.
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -18,6 +19,16 @@ from score_mia.target import Generator, Observed, Varying
 
 Pictures = dict[str, UInt8[np.ndarray, "n count h w c"]]
 """{"images": so many of each image}."""
+
+
+@runtime_checkable
+class Requested(Protocol):
+    """A product whose requests are known beforehand."""
+
+    @property
+    def requests(self) -> tuple[int | None, ...]:
+        """Steps of each request for an image; None for as many as the model takes."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +49,11 @@ class Drawn:
     def access(self) -> Access:
         """What is asked of the model."""
         return "samples"
+
+    @property
+    def requests(self) -> tuple[int | None, ...]:
+        """As many steps as the model takes."""
+        return (None,) * self.count
 
     def batch(self, model: Generator, queries: HostQuery) -> Pictures:
         """The images drawn for each."""
@@ -70,6 +86,11 @@ class Varied:
         """What is asked of the model."""
         return "samples"
 
+    @property
+    def requests(self) -> tuple[int | None, ...]:
+        """All of one length."""
+        return (self.steps,) * self.count
+
     def batch(self, model: Varying, queries: HostQuery) -> Pictures:
         """The variations of each."""
         _require_varying(model, Varying, "vary", "give images back that it was given")
@@ -101,24 +122,27 @@ class Runs:
         """What is asked of the model."""
         return "samples"
 
+    @property
+    def requests(self) -> tuple[int | None, ...]:
+        """Each longer than the one before."""
+        return tuple(steps for _, steps in self._each)
+
     def batch(self, model: Varying, queries: HostQuery) -> Pictures:
         """The end of each run, the weakest first."""
         _require_varying(model, Varying, "vary", "give images back that it was given")
         prompts = _each(queries, 1)[0]
         seeds = _each(queries, self.count)[1].reshape(-1, self.count)
         ends = []
-        for k in range(1, self.count + 1):
-            share = k / self.count
-            ends.append(
-                model.vary(
-                    queries.images,
-                    prompts,
-                    seeds[:, k - 1],
-                    strength=self.strength * share,
-                    steps=max(1, round(self.steps * share)),
-                )
-            )
+        for k, (strength, steps) in enumerate(self._each):
+            asked = (queries.images, prompts, seeds[:, k])
+            ends.append(model.vary(*asked, strength=strength, steps=steps))
         return {"images": as_picture(np.stack(ends, axis=1))}
+
+    @property
+    def _each(self) -> tuple[tuple[float, int], ...]:
+        """Strength and steps of each run."""
+        shares = (k / self.count for k in range(1, self.count + 1))
+        return tuple((self.strength * s, max(1, round(self.steps * s))) for s in shares)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +166,11 @@ class Traced:
     def access(self) -> Access:
         """What is asked of the model."""
         return "observed"
+
+    @property
+    def requests(self) -> tuple[int | None, ...]:
+        """A single one."""
+        return (self.steps,)
 
     def batch(self, model: Observed, queries: HostQuery) -> Pictures:
         """The states of each, the noisiest first."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from score_mia.attacks.prompts import in_words
+from score_mia.auditing.costs import Cost, costs
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import (
     abstract_target,
@@ -21,16 +22,10 @@ from score_mia.auditing.ready import (
 )
 from score_mia.auditing.work import Work, look
 from score_mia.conditions import OWN, gather
-from score_mia.data.source import Source
-from score_mia.data.split import Split
 from score_mia.device import jit
-from score_mia.engine import view
 from score_mia.rows import is_whole
 from score_mia.spec import Parts
-from score_mia.target import Target
 
-# A training step costs a forward and a backward pass, the latter about two forwards.
-_TRAIN_FORWARDS = 3
 # A network runs at about this share of the matrix-product rate on CPUs (benchmarks/).
 _EFFICIENCY = 0.4
 
@@ -58,7 +53,10 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         f"non-members; {split.counts['reference']:,} of them are reference data",
     ]
     if plan.model is None:
-        return "\n".join([*lines, "target     a service, of unknown cost"])
+        lines.append("target     a service, of unknown cost")
+        found = costs(plan, None, split, source.shape)
+        lines += [f"{name:10s} {_about(cost, None)}" for name, cost in found.items()]
+        return "\n".join(lines)
     model = plan.model.at(source.shape)
     target = abstract_target(plan, source.shape)
     params = target.params
@@ -70,11 +68,8 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation"
     )
     done = _done(work)
-    for name, passes in _costs(plan, target, source, split).items():
-        about = "cost not known beforehand"
-        if passes is not None:
-            span = _span(passes * forward / rate / 3600)
-            about = f"{passes:,.0f} forward passes of one image, about {span} here"
+    for name, cost in costs(plan, target, split, source.shape).items():
+        about = _about(cost, forward / rate)
         state = "done" if name in done else "missing"
         lines.append(f"{name:10s} {state}: {about}" if work else f"{name:10s} {about}")
     for attack in plan.attacks:
@@ -83,24 +78,17 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _costs(
-    plan: Plan, target: Target, source: Source, split: Split
-) -> dict[str, float | None]:
-    """Stage -> forward passes of one image; None if a signal cannot tell."""
-    service = plan.service(source.shape)
-    costs: dict[str, float | None] = {}
-    if plan.train is not None:
-        costs["train"] = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
-    for name, signal in plan.signals.items():
-        each = signal.columns(view(target, signal.access, service)).evaluations
-        costs[name] = None if each is None else each * len(split.ids)
-    for name, shadows in plan.shadows.items():
-        known = [a for a in plan.attacks if a.knows == "shadows" and a.shadows == name]
-        reads = {n for a in known for n in a.signals}
-        each = [costs.get(n) for n in ("train", *sorted(reads))]
-        what = f"shadows {name}".strip()
-        costs[what] = shadows.count * sum(cost or 0.0 for cost in each)
-    return costs
+def _about(cost: Cost, seconds: float | None) -> str:
+    """What a stage asks, in words; `seconds` of a forward pass here."""
+    if cost.shares:
+        return f"reads the images of {cost.shares}"
+    said = [f"{cost.queries:,.0f} queries"] if cost.queries else []
+    if cost.passes is None or seconds is None:
+        said += [] if said else ["cost not known beforehand"]
+    else:
+        passes = f"{cost.passes:,.0f} forward passes of one image"
+        said.append(f"{passes}, about {_span(cost.passes * seconds / 3600)} here")
+    return ", ".join(said)
 
 
 def _done(work: Work | None) -> set[str]:

@@ -1,0 +1,137 @@
+"""What the stages of an audit ask of the model: forward passes, requests of images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
+
+from score_mia.attacks.products import Requested
+from score_mia.attacks.prompts import decides
+from score_mia.attacks.protocol import HostSignal, Product, identity
+from score_mia.auditing.plan import Plan
+from score_mia.data.shadows import Shadows
+from score_mia.data.split import Split
+from score_mia.engine import view
+from score_mia.target import Target
+
+# A training step costs a forward and a backward pass, the latter about two forwards.
+_TRAIN_FORWARDS = 3
+
+
+class Cost(NamedTuple):
+    """Of a stage, or of one image.
+
+    Attributes:
+      passes: forward passes of one image; None if that is not known beforehand.
+      queries: requests of images; None if that is not known beforehand.
+      shares: the earlier signal that asked for all that this one reads; else empty.
+    """
+
+    passes: float | None = 0.0
+    queries: float | None = 0.0
+    shares: str = ""
+
+    def times(self, count: float) -> Cost:
+        """Of so many."""
+        each = (None if n is None else count * n for n in self[:2])
+        return Cost(*each, self.shares)
+
+    def plus(self, other: Cost) -> Cost:
+        """Of both; not known if either is not."""
+        both = zip(self[:2], other[:2], strict=True)
+        return Cost(*(None if a is None or b is None else a + b for a, b in both))
+
+
+def costs(
+    plan: Plan, target: Target | None, split: Split, shape: tuple[int, int, int]
+) -> dict[str, Cost]:
+    """Stage -> its cost, where what several signals read is the first one's.
+
+    Args:
+      plan: what would be done.
+      target: of shapes; None for somebody's service.
+      split: who is asked about.
+      shape: of the images.
+    """
+    service = plan.service(shape)
+
+    def passes(signal: Any) -> float | None:
+        if target is None:
+            return None
+        return signal.columns(view(target, signal.access, service)).evaluations
+
+    made: dict[str, Cost] = {}
+    if plan.train is not None:
+        steps = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
+        made["train"] = Cost(float(steps))
+    for name, each in _signals(plan, plan.signals, passes).items():
+        made[name] = each.times(len(split.ids))
+    for name, shadows in plan.shadows.items():
+        known = [a for a in plan.attacks if a.knows == "shadows" and a.shadows == name]
+        reads = {n for a in known for n in a.signals}
+        one = made.get("train", Cost())
+        asked = _asked(shadows, plan, split)
+        for each in _signals(plan, reads, passes).values():
+            one = one.plus(each.times(asked))
+        # Queries of one's own models are no queries of the target.
+        whole = Cost(one.passes).times(shadows.count)
+        made[f"shadows {name}".strip()] = whole
+    return made
+
+
+def _asked(shadows: Shadows, plan: Plan, split: Split) -> int:
+    """Images that a shadow is asked about."""
+    return len(shadows.split(split, 0, plan.seed).ids)
+
+
+def _signals(
+    plan: Plan, names: Collection[str], passes: Callable[[Any], float | None]
+) -> dict[str, Cost]:
+    """Signal -> cost of one image, less what an earlier one has asked for."""
+    found: dict[str, Cost] = {}
+    first: dict[str, str] = {}
+    for name in (n for n in plan.signals if n in names):
+        signal, own = plan.signals[name], decides(plan.prompts.get(name))
+        each = Cost()
+        if not isinstance(signal, HostSignal):
+            each = Cost(passes(signal))
+        elif not signal.needs:
+            each = Cost(None, None)  # it asks as it likes
+        asked = [p for p in signal.needs if p.access != "none"]  # of the model
+        askers = []
+        for product in asked:
+            askers.append(first.setdefault(f"{identity(product)} {own}", name))
+            if askers[-1] == name:
+                each = each.plus(_product(plan, product))
+        if askers and name not in askers:
+            each = each._replace(shares=askers[0])
+        found[name] = each
+    return found
+
+
+def _product(plan: Plan, product: Product) -> Cost:
+    """Of one image's row."""
+    if not isinstance(product, Requested):
+        return Cost(None, None)
+    each = [*_runs(plan, product.requests)]
+    known = [one for one in each if one is not None]
+    passes = float(sum(known)) if len(known) == len(each) else None
+    return Cost(passes, float(len(each)))
+
+
+def _runs(plan: Plan, requests: tuple[int | None, ...]) -> Iterator[int | None]:
+    """Forward passes of each request; None where they depend on the image."""
+    guided = 1 if plan.guidance is None else 2
+    for steps in requests:
+        if plan.model is None:
+            yield None
+            continue
+        if steps == 1:
+            yield guided
+            continue
+        run = plan.sampler
+        if steps is not None:
+            run = dataclasses.replace(run, steps=steps)
+        passes = run.evaluations(plan.model.sde)
+        yield None if passes is None else guided * passes
