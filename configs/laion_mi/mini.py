@@ -4,7 +4,7 @@
     python launch.py audit --config=configs/text/finetune.py --workdir=runs/text/tuned
     python launch.py study --config=configs/laion_mi/mini.py --workdir=runs/laion_mi
 
-Two of their five noises, and every fifth of their levels in the partial rows, which the
+One of their five noises, and every fifth of their levels in the partial rows, which the
 title says.
 """
 
@@ -23,7 +23,7 @@ def audit(arg: str) -> ConfigDict:
     """All settings on the fine-tuned model."""
     smoke = arg == "smoke"
     config = text["kept"]("Denoising a small text model's images", arg)
-    permutations, draws = (2, 1) if smoke else (20, 2)
+    permutations, draws = (2, 1) if smoke else (20, 1)
     rows["attack"](config, RULES, permutations, draws=draws, stride=5)
     return config
 
@@ -31,7 +31,7 @@ def audit(arg: str) -> ConfigDict:
 def get_config(arg: str = "") -> ConfigDict:
     return ConfigDict(
         dict(
-            title="LAION-mi's settings, 2 noises, every fifth level",
+            title="LAION-mi's settings, one noise, every fifth level",
             audits=dict(tuned=audit(arg)),
             labels=dict(tuned="fine-tuned"),
             exhibits=rows["exhibits"](RULES),

@@ -5,12 +5,21 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
+from score_mia.data.local import bundled
+
 _tuning = run_path(str(Path(__file__).parent / "finetune.py"))
 finetune, retrieved = _tuning["get_config"], _tuning["retrieved"]
 TUNED = "runs/text/tuned"
 
 
-def kept(title: str, arg: str = "") -> ConfigDict:
+def first(folder: str, count: int | None) -> list[str]:
+    """Files of so many of a folder's emoji, or of all."""
+    source = bundled("emoji")
+    files = source.columns(source.ids, ("file",))["file"]
+    return [str(f) for f in files if f.startswith(f"{folder}/")][:count]
+
+
+def kept(title: str, arg: str = "", folder: str = "") -> ConfigDict:
     """An audit, without attacks, of the target that configs/text/finetune.py trained.
 
     188 members and 300 non-members are judged: a quarter of either is reference.
@@ -18,12 +27,12 @@ def kept(title: str, arg: str = "") -> ConfigDict:
     Args:
       title: of the audit.
       arg: "" or "smoke".
+      folder: of another one that was fine-tuned on the same images.
     """
     config = finetune(arg)
     config.title = title
-    config.target = dict(
-        name="kept", folder="runs/text/smoke-tuned" if arg == "smoke" else TUNED
-    )
+    usual = "runs/text/smoke-tuned" if arg == "smoke" else TUNED
+    config.target = dict(name="kept", folder=folder or usual)
     del config.train
     config.split.reference = 0.25
     config.attacks = ConfigDict()
