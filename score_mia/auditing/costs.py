@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -34,13 +35,20 @@ class Cost(NamedTuple):
 
     def times(self, count: float) -> Cost:
         """Of so many."""
-        each = (None if n is None else count * n for n in self[:2])
-        return Cost(*each, self.shares)
+        passes, queries = (_both(operator.mul, n, count) for n in self[:2])
+        return Cost(passes, queries, self.shares)
 
     def plus(self, other: Cost) -> Cost:
-        """Of both; not known if either is not."""
-        both = zip(self[:2], other[:2], strict=True)
-        return Cost(*(None if a is None or b is None else a + b for a, b in both))
+        """Of both."""
+        passes = _both(operator.add, self.passes, other.passes)
+        return Cost(passes, _both(operator.add, self.queries, other.queries))
+
+
+def _both(
+    operation: Callable[[float, float], float], a: float | None, b: float | None
+) -> float | None:
+    """Not known if either is not."""
+    return None if a is None or b is None else operation(a, b)
 
 
 def costs(

@@ -141,7 +141,7 @@ def _check_name(what: str, name: str) -> None:
 
 def planned(one: Plan) -> Planned:
     """An audit's plan as exhibits see it."""
-    sde = one.known.sde
+    sde = None if one.model is None else one.model.sde  # nothing is known of a service
 
     def times(steps: Steps, audit: str) -> list[float]:
         return _times(one, steps, audit)
@@ -149,15 +149,15 @@ def planned(one: Plan) -> Planned:
     def show(folder: Path, times: Sequence[float], count: int) -> Noised:
         work = open_work(one, folder)
         pictures, labels = noised(work, work.split.members[:count], times)
-        levels = log_snr_at(sde, np.asarray(times)).tolist()
+        levels = log_snr_at(one.known.sde, np.asarray(times)).tolist()
         return Noised(pictures, labels, times, levels)
 
     return Planned(
-        process=str(one.config["sde"]["name"]),
+        process="" if sde is None else str(one.config["sde"]["name"]),
         clock=sde,
-        discrete_steps=sde.discrete_steps,
+        discrete_steps=None if sde is None else sde.discrete_steps,
         attacks={a.name: _planned_attack(one, a) for a in one.attacks},
-        samples=one.report.samples,
+        samples=one.shown,
         sampler=str(one.config["sampler"]["name"]),
         seed=one.seed,
         level=one.report.level,

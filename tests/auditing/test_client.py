@@ -12,6 +12,7 @@ import pytest
 from score_mia import auditing
 from score_mia.attacks import Columns, Reading
 from score_mia.auditing import plan as build
+from score_mia.auditing import study
 from score_mia.check import UserError
 from score_mia.data import SOURCES
 from tests.auditing.tiny import get_config
@@ -81,7 +82,36 @@ def test_what_it_memorised_is_found_by_its_images_alone(done):
     assert not list(done.glob("target/*/"))  # no parameters, no training
     page = (done / "report" / "index.html").read_text(encoding="utf-8")
     assert "test_client:Copier" in page
-    assert auditing.describe(build.plan(config()), done).endswith("of unknown cost")
+    said = auditing.describe(build.plan(config()), done).splitlines()
+    assert [*map(str.split, said[-2:])] == [
+        ["target", "a", "service,", "of", "unknown", "cost"],
+        ["near", "cost", "not", "known", "beforehand"],
+    ]
+
+
+def test_a_dry_run_counts_what_a_service_would_be_asked():
+    made = config()
+    drawn = dict(name="reconstruct", m=3, encoder=dict(name="pixels"))
+    fewer = dict(drawn, m=2, drawn=3)
+    mean = dict(name="mean")
+    both = {"three": drawn, "two": fewer}
+    made.attacks = {n: dict(signal=s, rule=mean) for n, s in both.items()}
+    one = build.plan(made)
+    asked = 3 * len(one.split(SOURCE).ids)
+    said = auditing.describe(one)
+    assert f"three      {asked:,} queries" in said
+    assert "two        reads the images of three" in said
+
+
+def test_a_service_stands_in_a_study(tmp_path):
+    table = dict(name="attack_table")
+    made = dict(audits=dict(service=config().to_dict()), exhibits=dict(table=table))
+    study.run(study.plan(made), tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Nearest of many images" in page
+    steps = dict(name="perturbed", times=(100,))
+    with pytest.raises(UserError, match="of a service nothing but its images is known"):
+        study.run(study.plan({**made, "exhibits": dict(steps=steps)}), tmp_path)
 
 
 @pytest.mark.parametrize(

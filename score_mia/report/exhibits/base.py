@@ -170,7 +170,7 @@ class Planned:
     """What an audit's config says that exhibits ask about, before anything is run.
 
     Attributes:
-      process: name of the process in the config, e.g. "ddpm".
+      process: name of the process in the config, e.g. "ddpm"; empty for a service.
       clock: equal for audits whose times mean the same.
       discrete_steps: of the process, None for a continuous one.
       attacks: by name.
