@@ -50,7 +50,7 @@ def attack(config: ConfigDict, arg: str) -> None:
 def listed(name: str) -> list[str]:
     """A list that `sanitise` wrote; none before it has."""
     file = LISTS / name
-    lines = file.read_text().split() if file.is_file() else []
+    lines = file.read_text().splitlines() if file.is_file() else []
     return [line for line in lines if not line.startswith("#")]
 
 

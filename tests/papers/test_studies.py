@@ -23,11 +23,15 @@ MODELS = ROOT / "tests" / "golden" / "models"
 PARTS = {"members": 12, "nonmembers": 24, "auxiliary": 20}
 
 
-def get_config(name, arg=""):
+def module(name):
     spec = importlib.util.spec_from_file_location("study", ROOT / "configs" / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(arg)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def get_config(name, arg=""):
+    return module(name).get_config(arg)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,34 @@ def test_a_mini_study_builds(paper, tmp_path, monkeypatch):
         assert (counts["members"], counts["nonmembers"]) == (188, 300)
 
 
+def test_the_studies_beside_them_build(tmp_path, monkeypatch):
+    """LAION-mi's lesson and Pang & Wang's ablations: on lists and targets of others."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("text/base", "text/tuned", "pang_wang/tuned"):
+        stand_in(tmp_path / "runs" / name)
+    lists = tmp_path / "runs" / "pools"
+    lists.mkdir()
+    named, others, candidates = module("laion_mi/pools.py").names()
+    (lists / "members.txt").write_text("\n".join(["# kept", *named[:40]]))
+    (lists / "nonmembers.txt").write_text("\n".join(candidates[:30]))
+    planned = study.plan(get_config("laion_mi/lessons.py"))
+    counts = {
+        name: one.split(one.source()).counts for name, one in planned.audits.items()
+    }
+    whole = len(named) + len(others)
+    assert counts["shifted"]["members"] == len(named)
+    assert counts["mended"]["members"] == 40
+    assert counts["mended"]["nonmembers"] == 30
+    for name in ("shifted", "mended"):
+        split = planned.audits[name].split(planned.audits[name].source())
+        assert len(split.members) == whole  # as the base was trained
+    assert counts["brief"]["members"] == 250
+    varied = study.plan(get_config("pang_wang/ablations.py")).audits
+    assert len(varied["variants"].attacks) == 11
+    assert varied["few"].split(varied["few"].source()).counts["members"] == 64
+    assert varied["dp"].train.dp.epsilon == 10.0
+
+
 @pytest.mark.slow
 def test_the_mini_studies_run(tmp_path, monkeypatch):
     """Whole, in smoke size: from the base's training to the exhibits."""
@@ -154,6 +186,10 @@ def test_the_mini_studies_run(tmp_path, monkeypatch):
     run("train", "text/pretrain.py", "text/smoke")
     run("audit", "text/finetune.py", "text/smoke-tuned")
     for paper in MINI:
-        run("study", f"{paper}/mini.py", paper)
-        page = (tmp_path / "runs" / paper / "index.html").read_text()
+        run("study", f"{paper}/mini.py", f"smoke-{paper}")
+        page = (tmp_path / "runs" / f"smoke-{paper}" / "index.html").read_text()
         assert "Scenario" in page or "Setting" in page or "Observer" in page
+    run("sanitise", "laion_mi/pools.py", "pools")
+    for config in ("laion_mi/lessons.py", "pang_wang/ablations.py"):
+        run("study", config, Path(config).stem)
+        assert (tmp_path / "runs" / Path(config).stem / "exhibits").is_dir()
