@@ -20,6 +20,7 @@ pools = run_path(str(HERE / "pools.py"))
 text = run_path(str(HERE.parent / "text" / "_tuned.py"))
 LISTS = Path("runs/pools")
 STEPS = {"brief": 250, "half": 500, "long": None}
+LAST = 1000
 TITLES = {
     "loss": "loss, mean of 10 times",
     "baseline": "LAION-mi's baseline, t = 300",
@@ -85,17 +86,28 @@ def get_config(arg: str = "") -> ConfigDict:
         "shifted": pooled("Members brighter than non-members", arg, named, candidates),
         "mended": pooled("The same, sanitised", arg, *lists),
         **{
-            name: snapshot(f"Fine-tuned for {step or 1000} steps", arg, step)
+            name: snapshot(f"Fine-tuned for {step or LAST} steps", arg, step)
             for name, step in STEPS.items()
         },
     }
     labels = {"shifted": "shifted split", "mended": "the same split, sanitised"}
-    labels |= {n: f"fine-tuned, {step or 1000} steps" for n, step in STEPS.items()}
+    labels |= {n: f"fine-tuned, {step or LAST} steps" for n, step in STEPS.items()}
     return ConfigDict(
         dict(
             title="What a shift adds, and what long training adds",
             audits=audits,
             labels=labels,
-            exhibits=dict(attacks=dict(name="attack_table", attacks=TITLES)),
+            exhibits=dict(
+                attacks=dict(name="attack_table", attacks=TITLES),
+                length=dict(
+                    name="attack_curve",
+                    curves={
+                        title: [(s or LAST, name, attack) for name, s in STEPS.items()]
+                        for attack, title in TITLES.items()
+                    },
+                    across="steps of the fine-tuning",
+                    title="The same attacks, by the length of the fine-tuning",
+                ),
+            ),
         )
     )

@@ -103,6 +103,14 @@ def get_config(arg: str = "") -> ConfigDict:
             title="One thing at a time",
             audits=copy.deepcopy(audits),
             labels=labels,
-            exhibits=dict(attacks=dict(name="attack_table")),
+            exhibits=dict(
+                attacks=dict(name="attack_table"),
+                images=dict(
+                    name="attack_curve",
+                    curves=dict(told=[(m, "variants", f"m-{m}") for m in PER_PROMPT]),
+                    across="images drawn for each candidate",
+                    title="Attack power by the number of images",
+                ),
+            ),
         )
     )

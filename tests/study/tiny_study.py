@@ -63,6 +63,11 @@ def get_config(arg: str = "") -> ConfigDict:
                     ),
                     measure="tpr@0.1",
                 ),
+                grown=dict(
+                    name="attack_curve",
+                    curves=dict(loss=[(2, "ddpm", "loss"), (1, "smld", "loss")]),
+                    across="made up",
+                ),
                 frontier=dict(name="frontier", fpr=0.1, audits=("ddpm", "smld")),
             ),
         )

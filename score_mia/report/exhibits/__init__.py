@@ -18,6 +18,7 @@ from score_mia.report.exhibits.base import (
     Strip,
     Table,
 )
+from score_mia.report.exhibits.curves import AttackCurve
 from score_mia.report.exhibits.figures import Perturbed, Roc, Samples, TprByStep
 from score_mia.report.exhibits.frontier import Frontier
 from score_mia.report.exhibits.tables import (
@@ -39,6 +40,7 @@ EXHIBITS: dict[str, Callable[..., Any]] = {
     "frontier": Frontier,
     "attack_table": AttackTable,
     "attack_grid": AttackGrid,
+    "attack_curve": AttackCurve,
 }
 """Name in a config -> class."""
 

@@ -144,12 +144,15 @@ class AttackGrid(base.Exhibit):
         if attack is None:
             return Cell(base.NONE, known=False)
         entry = audit.result.attacks[attack]
-        return base.number(self._estimate(entry), entry.nonmembers, percent)
+        estimate = estimate_of(entry, self.measure)
+        return base.number(estimate, entry.nonmembers, percent)
 
-    def _estimate(self, entry: AttackResult) -> Estimate:
-        if self.measure == "auc":
-            return entry.auc
-        return entry.tpr_at_fpr[float(self.measure.partition("@")[2])]
+
+def estimate_of(entry: AttackResult, measure: str) -> Estimate:
+    """The number of an attack that one of `MEASURES` names."""
+    if measure == "auc":
+        return entry.auc
+    return entry.tpr_at_fpr[float(measure.partition("@")[2])]
 
 
 def _row(label: str, title: str, entry: AttackResult) -> Row:
