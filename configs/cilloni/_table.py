@@ -63,15 +63,10 @@ def exhibits() -> dict:
         for blur, blurred in BLURS.items()
         for o, d in product(OBSERVERS, DISTANCES)
     }
-    grid = dict(
-        name="attack_grid",
-        cells=cells,
-        corner="Observer, distance",
-        title="Observer, distance and classifier, by informer",
-    )
+    grid = dict(name="attack_grid", cells=cells, corner="Observer, distance")
     return dict(
-        auc=grid,
-        tpr=dict(grid, measure="tpr@0.1"),
+        auc=dict(grid, title="AUC by observer, distance and classifier"),
+        tpr=dict(grid, title="TPR at 10 % FPR, likewise", measure="tpr@0.1"),
         psnr=dict(
             name="attack_table",
             attacks={

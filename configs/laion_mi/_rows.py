@@ -50,6 +50,6 @@ def exhibits(rules: dict) -> dict:
             title="One error at one level, chosen on reference images",
             beside=dict(name="score_mia.papers.laion_mi.tables:Resamples"),
         ),
-        auc=dict(grid, title="Settings and classifiers"),
-        tpr=dict(grid, measure="tpr@0.01", title="Settings and classifiers"),
+        auc=dict(grid, title="AUC by setting and classifier"),
+        tpr=dict(grid, title="TPR at 1 % FPR, likewise", measure="tpr@0.01"),
     )

@@ -56,7 +56,7 @@ def exhibits() -> dict:
     }
     grid = dict(name="attack_grid", cells={**cells, **counted}, corner="Scenario")
     return dict(
-        rules=dict(grid, title="Rules by scenario"),
-        rates=dict(grid, measure="tpr@0.1", title="Rules by scenario"),
+        rules=dict(grid, title="AUC by scenario and rule"),
+        rates=dict(grid, title="TPR at 10 % FPR, likewise", measure="tpr@0.1"),
         attacks=dict(name="attack_table"),
     )

@@ -25,7 +25,7 @@ from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
 from score_mia.data.shadows import Shadows
 from score_mia.files import json_digest
 from score_mia.readings import Readings, joined
-from score_mia.rows import is_whole, seconds
+from score_mia.rows import is_whole
 from score_mia.target import Target
 
 
@@ -96,8 +96,7 @@ def spent(work: Work, attack: Attack) -> float:
     for one in known_to(work, attack):
         if one.is_trained:
             total += describe(one.target_folder)["provenance"]["seconds"]
-            folders = (one.signal_folder(one.reader(name)) for name in attack.signals)
-            total += sum(map(seconds, folders))
+            total += sum(map(one.spent, attack.signals))
     return total
 
 

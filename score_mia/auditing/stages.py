@@ -50,7 +50,7 @@ from score_mia.results import (
     TargetFacts,
     Timings,
 )
-from score_mia.rows import devices, seconds
+from score_mia.rows import devices
 from score_mia.rules.protocol import SetTest
 from score_mia.typed import from_json
 
@@ -223,8 +223,7 @@ def _titled(work: Work, result: Judged) -> AttackResult:
 
 def _seconds(work: Work, one: Attack) -> float:
     """What an attack's signals and shadows took, over all starts and hosts."""
-    folders = (work.signal_folder(work.reader(name)) for name in one.signals)
-    return round(sum(map(seconds, folders)) + spent(work, one), 3)
+    return round(sum(map(work.spent, one.signals)) + spent(work, one), 3)
 
 
 def _kept_result(work: Work) -> AuditResult | None:

@@ -28,7 +28,7 @@ from score_mia.files import digest, json_digest, load_json, load_sealed, save_js
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
 from score_mia.readings import Readings
-from score_mia.rows import Shards, folder_of
+from score_mia.rows import Shards, folder_of, seconds
 from score_mia.target import Target
 
 
@@ -160,9 +160,12 @@ class Work:
 
     def captions(self, signal: str, captioner: Captioner) -> Shards:
         """What a captioner says of every image for a signal, made once and kept."""
-        reader = dataclasses.replace(self.reader(signal), prompts=unprompted)
-        making, root = Making(captioner, reader), self.folder / "products"
+        making, root = self._captioning(signal, captioner), self.folder / "products"
         return make_product(making, self.split.ids, root, self.host)
+
+    def _captioning(self, signal: str, captioner: Captioner) -> Making:
+        reader = dataclasses.replace(self.reader(signal), prompts=unprompted)
+        return Making(captioner, reader)
 
     @cached_property
     def digest(self) -> str:
@@ -203,6 +206,20 @@ class Work:
         reader = self.reader(name)
         folder, products = self.signal_folder(reader), self.folder / "products"
         return collect(reader, self.split.ids, folder, self.host, products)
+
+    def spent(self, name: str) -> float:
+        """Seconds that a signal took, over all starts and hosts.
+
+        What it reads counts as well (a model's images, captions), however many other
+        signals share it: so long it would have taken alone.
+        """
+        reader, prompt = self.reader(name), self.plan.prompts.get(name)
+        making = [Making(product, reader) for product in reader.signal.needs]
+        if prompt is not None and not isinstance(prompt, Given):
+            making.append(self._captioning(name, prompt))
+        root, ids = self.folder / "products", np.sort(self.split.ids)
+        folders = [folder_of(each, ids, root) for each in making]
+        return sum(map(seconds, [self.signal_folder(reader), *folders]))
 
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:
         """The first `most` images of these ids, [n, h, w, c] in [0, 1]."""

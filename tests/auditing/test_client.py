@@ -15,6 +15,7 @@ from score_mia.auditing import plan as build
 from score_mia.auditing import study
 from score_mia.check import UserError
 from score_mia.data import SOURCES
+from score_mia.rows import seconds
 from tests.auditing.tiny import get_config
 
 SOURCE = SOURCES["bundled"](dataset="digits")
@@ -89,7 +90,7 @@ def test_what_it_memorised_is_found_by_its_images_alone(done):
     ]
 
 
-def test_a_dry_run_counts_what_a_service_would_be_asked():
+def test_what_a_service_would_be_asked_and_how_long_it_took(tmp_path):
     made = config()
     drawn = dict(name="reconstruct", m=3, encoder=dict(name="pixels"))
     fewer = dict(drawn, m=2, drawn=3)
@@ -101,6 +102,14 @@ def test_a_dry_run_counts_what_a_service_would_be_asked():
     said = auditing.describe(one)
     assert f"three      {asked:,} queries" in said
     assert "two        reads the images of three" in said
+    auditing.run(one, tmp_path)
+    (drawn,) = (tmp_path / "products").glob("drawn-*")
+    waited = seconds(drawn)
+    assert waited > 0
+    timings = json.loads((tmp_path / "timings.json").read_text())["seconds"]
+    for name in ("three", "two"):  # so long would either have taken alone
+        (own,) = (tmp_path / "signals").glob(f"{name}-*")
+        np.testing.assert_allclose(timings[name], seconds(own) + waited, atol=2e-3)
 
 
 def test_a_service_stands_in_a_study(tmp_path):
