@@ -210,6 +210,12 @@ def cost(entry: AttackResult) -> tuple[str, str]:
     return quantity(entry.network_evaluations_per_image), "evaluations"
 
 
+def amount(entry: AttackResult) -> float:
+    """The cost of an image as a number, to be ordered by; nothing known is nothing."""
+    queries, passes = entry.queries_per_image, entry.network_evaluations_per_image
+    return (queries if queries is not None else passes) or 0.0
+
+
 def numbers(e: Estimate) -> tuple[Any, ...]:
     """An estimate in a csv: value, low, high, and whether it can be resolved."""
     return e.value, e.low, e.high, e.resolvable

@@ -136,6 +136,7 @@ class AttackGrid(base.Exhibit):
                 lines += _csv(audit, attack, audit.result.attacks[attack])
         header = (self.corner or title, *self._columns)
         caption = f"{title}. {_caption(audits, self._attacks)}"
+        caption += f" {_costs(audits, self._attacks)}"
         csv = table.csv_text(CSV, lines)
         made = base.Table(header, tuple(rows))
         return Built(caption, csv, f"Grid of {title}.", made)
@@ -179,6 +180,19 @@ def _csv(audit: Audit, attack: str, entry: AttackResult) -> Iterator[Sequence[An
     for measure, rate, e in table.measures(entry):
         about = RateRow(audit, attack).about
         yield (OURS, *about, measure, rate, *table.numbers(e), *counts, each, unit)
+
+
+def _costs(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
+    """What an image costs in each audit, from its cheapest attack to its dearest."""
+    said = []
+    for audit in audits:
+        entries = sorted(
+            (audit.result.attacks[name] for name in attacks), key=table.amount
+        )
+        ends = dict.fromkeys(" ".join(table.cost(e)) for e in (entries[0], entries[-1]))
+        name = f"{audit.label}: " if len(audits) > 1 else ""
+        said.append(name + " to ".join(ends))
+    return f"An image costs {'; '.join(said)}."
 
 
 def _caption(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
