@@ -74,7 +74,7 @@ def _margin(a: Assessment, checked: Checks, level: float) -> Estimate | None:
 def _permuted(a: Assessment, level: float) -> Estimate:
     """The AUC of the rule fitted and judged with shuffled labels."""
     assert isinstance(a.attack.rule, Rule)
-    scores, member = a.attack.scheme.permuted(a.attack.rule, a.known)
+    scores, member = a.attack.scheme.permuted(a.attack.rule, a.known, a.scores)
     value, variance = delong(scores, member)
     pairs = int(min(member.sum(), (~member).sum()))
     limits = auc_limits(value, variance, pairs, level)

@@ -22,6 +22,8 @@ from score_mia.metrics.roc import allowed, auc, threshold_at
 from score_mia.readings import Evidence, Readings
 from score_mia.rules.protocol import Knowledge, Rule, Scorer
 
+Scores = Float[np.ndarray, " n"]
+
 _RATES = (0.01, 0.1)
 """The nominal FPRs of the fixed threshold: the first that can be shown is taken."""
 
@@ -111,10 +113,20 @@ class HeldOut:
             threshold = threshold_at(theirs, nominal)
         return Scored(scorer, scores, count, threshold, nominal)
 
-    def permuted(self, rule: Rule, known: Known) -> tuple[np.ndarray, np.ndarray]:
-        """Scores [n] and labels [n] of the judged, all with shuffled labels."""
+    def permuted(
+        self, rule: Rule, known: Known, scores: Scores | None = None
+    ) -> tuple[Scores, Bool[np.ndarray, " n"]]:
+        """Scores [n] and labels [n] of the judged, all with shuffled labels.
+
+        Args:
+          rule, known: what is fitted, and on what.
+          scores: of the judged with the true labels, which stay what they are where
+            the target's labels have no part in the fit.
+        """
         shuffled = known.permuted(known.reference.astype(int), 0)
-        return self.score(rule, shuffled).scores, shuffled.member[self.judged(known)]
+        if scores is None or known.knows not in ("none", "shadows"):
+            scores = self.score(rule, shuffled).scores
+        return scores, shuffled.member[self.judged(known)]
 
     def quick(self) -> HeldOut:
         """The same, to be tried out."""
@@ -170,7 +182,9 @@ class CrossFit:
         excess = max(1.0, float(spread * few**2))
         return Scored(scorer, scores, strangers, threshold, nominal, excess)
 
-    def permuted(self, rule: Rule, known: Known) -> tuple[np.ndarray, np.ndarray]:
+    def permuted(
+        self, rule: Rule, known: Known, scores: Scores | None = None
+    ) -> tuple[Scores, Bool[np.ndarray, " n"]]:
         """Scores [N] and labels [N], all with shuffled labels."""
         known = _held(known)
         fold = self.fold(known.evidence.target.ids)

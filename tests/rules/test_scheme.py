@@ -131,6 +131,16 @@ def test_with_shuffled_labels_nothing_is_found(name, scheme):
     assert np.mean(values) == pytest.approx(0.5, abs=0.06)
 
 
+def test_where_labels_have_no_part_in_the_fit_shuffling_them_fits_nothing():
+    rule = Mean()
+    one = known(0, knows="none")
+    one = one._replace(reference=np.arange(120) % 2 == 0)
+    fitted = HeldOut().permuted(rule, one)
+    spared = HeldOut().permuted(None, one, HeldOut().score(rule, one).scores)
+    for again, first in zip(spared, fitted, strict=True):
+        np.testing.assert_array_equal(again, first)
+
+
 def test_a_rule_that_learns_nothing_pays_nothing():
     rule = Column("0")
     one = known(3, leak=LEAKS["much in one"])
