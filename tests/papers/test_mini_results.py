@@ -11,6 +11,7 @@ import pytest
 
 from score_mia.auditing import study
 from score_mia.auditing.sections import resolve
+from score_mia.papers.laion_mi import SETTINGS
 from tests.papers.test_studies import ROOT, get_config, stand_in
 
 RESULTS = ROOT / "docs" / "results"
@@ -66,3 +67,56 @@ def test_each_was_made_by_its_config(name, planned):
     for audit in audits:
         assert f'href="{audit}/report/index.html"' in page
         assert (RESULTS / name / audit / "report" / "index.html").exists()
+
+
+# --- the tables of docs/reproduce.md --------------------------------------------------
+
+
+def shown(study, audit, attack):
+    """An AUC as the page has it."""
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*auc(study)[audit, attack])
+
+
+def cilloni_rows():
+    """AUC of the logistic rule, by observer and distance, in both boxes."""
+    for observer in ("one_shot", "complete", "progressive"):
+        for distance in ("psnr", "dssim", "rmse", "features"):
+            cells = [
+                shown("cilloni", box, f"{observer}-{distance}{blur}-logistic")
+                for box in ("grey", "black")
+                for blur in ("", "-blur")
+            ]
+            yield [observer.replace("_", "-"), distance, *cells]
+
+
+def laion_rows():
+    """AUC of each setting by its best error and by two classifiers of all of them."""
+    for row in SETTINGS:
+        rules = ("", "-logistic", "-tree")
+        yield [f"`{row}`", *(shown("laion_mi", "tuned", row + rule) for rule in rules)]
+
+
+def pang_rows():
+    """AUC of each scenario by each rule, as we count and as published."""
+    rules = ("mean", "max", "gaussians", "mlp", "logistic")
+    for scenario in ("I", "II", "III", "IV"):
+        names = [f"{scenario}-{rule}" for rule in rules]
+        yield [scenario, *(shown("pang_wang", "tuned", name) for name in names)]
+    for scenario in ("I", "II"):
+        names = [f"{scenario}-{rule}-published" for rule in rules]
+        cells = (shown("pang_wang", "tuned", name) for name in names)
+        yield [f"{scenario}, as published", *cells]
+
+
+def lesson_rows():
+    """AUC of three attacks, target by target."""
+    for audit in ("shifted", "mended", "brief", "half", "long"):
+        attacks = ("loss", "baseline", "drawn")
+        yield [f"`{audit}`", *(shown("lessons", audit, name) for name in attacks)]
+
+
+@pytest.mark.parametrize("rows", [cilloni_rows, laion_rows, pang_rows, lesson_rows])
+def test_the_page_says_what_the_files_say(rows):
+    page = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    for row in rows():
+        assert f"| {' | '.join(row)} |" in page, row

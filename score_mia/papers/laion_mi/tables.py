@@ -42,8 +42,7 @@ class Resamples:
         told = f"{100 * found.mean:.1f} ± {100 * found.sd:.1f}{SPACE}%"
         n = f"samples of {found.members} + {found.nonmembers}"
         cells = (
-            Cell(ours.audit.label, "as the paper counts"),
-            Cell(ours.attack),
+            Cell(ours.attack, "as the paper counts"),
             *[Cell(NONE)] * 2,
             Cell(told, n),
             *[Cell(NONE)] * 2,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from score_mia.check import one_of, require
 from score_mia.report import table
+from score_mia.report.content import titles_of
 from score_mia.report.exhibits import base
 from score_mia.report.exhibits.base import Audit, Built, Cell, Planned, Row
 from score_mia.report.exhibits.tables import (
@@ -57,16 +58,18 @@ class AttackTable(base.Exhibit):
     def build(self, audits: Sequence[Audit]) -> Built:
         """Its form, caption and numbers."""
         header = (
-            *("Target", "Attack", "AUC"),
+            *("Attack", "AUC"),
             *(f"TPR at {level(f)}{SPACE}FPR" for f in _FPRS),
             *("FPR, nominal to realised", "Cost of an image"),
         )
         rows, lines, ours = [], [], []
         others = given_beside(self.beside, BesideRates)
+        several = len(audits) > 1
         for audit in audits:
             for attack, title in self._named(audit):
                 entry = audit.result.attacks[attack]
-                rows.append(_row(audit.label, title, entry))
+                name = f"{audit.label}: {title}" if several else title
+                rows.append(_row(name, entry))
                 lines += _csv(audit, attack, entry)
                 ours.append(RateRow(audit, attack))
                 for extra in others.below(ours[-1]) if others is not None else ():
@@ -83,9 +86,9 @@ class AttackTable(base.Exhibit):
         if isinstance(self.attacks, Mapping):
             yield from self.attacks.items()
             return
-        names = audit.result.attacks if self.attacks is None else self.attacks
-        for name in names:
-            yield name, audit.result.attacks[name].title or name
+        titles = titles_of(audit.result)
+        for name in titles if self.attacks is None else self.attacks:
+            yield name, titles[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,13 +159,13 @@ def estimate_of(entry: AttackResult, measure: str) -> Estimate:
     return entry.tpr_at_fpr[float(measure.partition("@")[2])]
 
 
-def _row(label: str, title: str, entry: AttackResult) -> Row:
+def _row(name: str, entry: AttackResult) -> Row:
     n = entry.nonmembers
     rates = [base.number(entry.tpr_at_fpr[f], n) for f in _FPRS]
     each, unit = table.cost(entry)
-    first = (Cell(label), Cell(title, entry.chosen))
     auc = base.number(entry.auc, n, percent=False)
-    return Row((*first, auc, *rates, _realised(entry), Cell(each, unit)))
+    cost = Cell(each, unit)
+    return Row((Cell(name, entry.chosen), auc, *rates, _realised(entry), cost))
 
 
 def _realised(entry: AttackResult) -> Cell:
