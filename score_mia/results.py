@@ -138,16 +138,15 @@ class AttackResult:
       kind: what it says something about: one "image" after the other, or a "set".
       failed: why there are no numbers; None for an attack that worked.
       members, nonmembers, non_finite: judged; left out for a value that is not finite.
-      calibration_nonmembers: known non-members that set the fixed threshold.
-      level: coverage of the intervals.
+      known_members: of these, such as the attacker knew and learned of.
+      calibration_nonmembers, level: what set the fixed threshold; of the intervals.
       auc, balanced_accuracy, tpr_at_fpr, tpr_at_zero_fp: see `metrics.intervals`.
       mirrored: TPRs of the negated scores, where the AUC's interval lies below 0.5.
       at_fixed_threshold, epsilon_lower_bound, accuracy, as_published: where it has one.
-      network_evaluations_per_image, queries_per_image: its cost, of the network or of
-        a service, by an image; None if unknown.
+      network_evaluations_per_image, queries_per_image: its cost; None if unknown.
       excess: of cross-fitted scores, their variance over that of independent ones.
-      margin: its AUC less that of the blind control, paired.
-      permuted, untrained: its AUC with shuffled labels, and before training.
+      margin, permuted, untrained: its AUC less the blind control's; with shuffled
+        labels; before training.
       generated: share of the target's own images above the fixed threshold.
       p_value, share, innocent: of a test of sets, for members, and for non-members;
         `nonmembers` is how many they were held against.
@@ -161,6 +160,7 @@ class AttackResult:
     failed: str | None = None
     members: int = 0
     nonmembers: int = 0
+    known_members: int = 0
     non_finite: int = 0
     calibration_nonmembers: int = 0
     level: float = 0.95

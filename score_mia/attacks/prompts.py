@@ -221,6 +221,8 @@ def in_words(prompt: Prompt | None) -> str:
     """How a report tells it beside a signal; "" of an image's own."""
     if prompt is None:
         return ""
+    if isinstance(prompt, Retrieved):
+        return ", told the caption of a similar image"
     if not isinstance(prompt, Given):
         return f", told captions by {type(prompt).__name__}"
     if prompt.caption is None:

@@ -194,6 +194,7 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
         access=attack.access,
         knows=attack.knows,
         chosen=scorer.about,
+        known_members=scored.known_members,
         non_finite=len(dropped),
         calibration_nonmembers=scored.calibration,
         at_fixed_threshold=fixed,

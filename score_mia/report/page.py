@@ -223,7 +223,7 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     error = grid_error(result)
     return row | {
         "error": f"grid error {error}" if error else "",
-        "rows": f"{result.members:,} members, {result.nonmembers:,} non-members",
+        "rows": table.counted(result),
         "cells": table.rows(result),
         "cost": table.cost(result),
         "seconds": f"{seconds}{SPACE}s" if timed else "time unknown",

@@ -210,6 +210,13 @@ def cost(entry: AttackResult) -> tuple[str, str]:
     return quantity(entry.network_evaluations_per_image), "evaluations"
 
 
+def counted(entry: AttackResult) -> str:
+    """By how many images an attack was judged, in words."""
+    known = entry.known_members
+    told = f" ({known:,} of them known to the attacker)" if known else ""
+    return f"{entry.members:,} members{told}, {entry.nonmembers:,} non-members"
+
+
 def amount(entry: AttackResult) -> float:
     """The cost of an image as a number, to be ordered by; nothing known is nothing."""
     queries, passes = entry.queries_per_image, entry.network_evaluations_per_image

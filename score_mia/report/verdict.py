@@ -198,8 +198,15 @@ def _failed(result: AuditResult) -> str:
 
 
 def _cases(result: AuditResult, titles: Mapping[str, str]) -> dict[str, _Case]:
-    """The attacks that gave a number; one of the wrong sign as its mirror image."""
-    entries = {name: a for name, a in result.attacks.items() if a.auc.known}
+    """The attacks that gave a number; one of the wrong sign as its mirror image.
+
+    Those that are judged by images which they have learned of say nothing of others.
+    """
+    entries = {
+        name: a
+        for name, a in result.attacks.items()
+        if a.auc.known and not a.known_members
+    }
     return {
         name: _case(a, titles.get(name, name), len(entries))
         for name, a in entries.items()

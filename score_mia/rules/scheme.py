@@ -73,6 +73,7 @@ class Scored:
       threshold: the same for all, or [n]; None if they are too few.
       nominal: the FPR it is set for.
       excess: by what the variance of a number exceeds that of independent scores.
+      known_members: of the judged images, such as the rule was fitted on.
     """
 
     scorer: Scorer
@@ -81,6 +82,7 @@ class Scored:
     threshold: float | Float[np.ndarray, " n"] | None
     nominal: float | None
     excess: float = 1.0
+    known_members: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,9 @@ class HeldOut:
         if nominal is not None:
             theirs = np.concatenate([scorer(rows) for rows in strangers])
             threshold = threshold_at(theirs, nominal)
-        return Scored(scorer, scores, count, threshold, nominal)
+        known_members = self.judged(known) & known.reference & known.member
+        left = int(known_members.sum())  # by a scheme that counts as others have
+        return Scored(scorer, scores, count, threshold, nominal, known_members=left)
 
     def permuted(
         self, rule: Rule, known: Known, scores: Scores | None = None

@@ -148,7 +148,9 @@ def test_the_report_says_with_which_prompt(done):
     assert titles["own"] == titles["again"] == "Loss at one time"
     assert titles["null"] == "Loss at one time, told no text"
     assert titles["given"] == "Loss at one time, told 'a cat'"
-    assert titles["retrieved"] == "Loss at one time, told captions by Retrieved"
+    assert (
+        titles["retrieved"] == "Loss at one time, told the caption of a similar image"
+    )
 
 
 def test_what_a_captioner_says_is_kept_and_read_again(done):

@@ -98,6 +98,13 @@ def test_so_few_images_claim_nothing_even_if_separated():
     assert verdict(metrics(10, 500, loss=STRONG)).kind == "strong"
 
 
+def test_an_attack_that_is_judged_by_what_it_learned_of_is_not_quoted():
+    known = dataclasses.replace(STRONG, known_members=10)
+    found = verdict(metrics(known=known, fair=CHANCE))
+    assert found.kind == "chance"
+    assert verdict(metrics(known=known)).kind == "unclear"
+
+
 def test_no_attack_at_all():
     assert verdict(metrics()).kind == "unclear"
     assert verdict(metrics(loss=entry(LOST))).kind == "unclear"

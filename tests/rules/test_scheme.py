@@ -18,6 +18,7 @@ from score_mia.check import UserError
 from score_mia.data.split import Split
 from score_mia.metrics import intervals
 from score_mia.metrics.roc import auc, tpr_at_fpr
+from score_mia.papers.pang_wang import Overlapping
 from score_mia.readings import Evidence, Readings
 from score_mia.rules import Bayes, Best, Column, Mean
 from score_mia.rules.scheme import CrossFit, HeldOut, Known
@@ -129,6 +130,16 @@ def test_with_shuffled_labels_nothing_is_found(name, scheme):
         assert member.sum() == one.member[scheme.judged(one)].sum()
         values.append(auc(scores, member))
     assert np.mean(values) == pytest.approx(0.5, abs=0.06)
+
+
+def test_members_that_the_attacker_knew_are_counted_where_a_scheme_leaves_them_in():
+    one = known(0, knows="none")
+    one = one._replace(reference=np.arange(120) % 4 == 0)
+    left = int((one.member & one.reference).sum())
+    assert left > 0
+    assert Overlapping().score(Mean(), one).known_members == left
+    for scheme in (HeldOut(), CrossFit(permutations=2)):
+        assert scheme.score(Mean(), one).known_members == 0
 
 
 def test_where_labels_have_no_part_in_the_fit_shuffling_them_fits_nothing():
