@@ -123,9 +123,9 @@ MINI = {"pang_wang": 31, "laion_mi": 57, "cilloni": 120}
 """Study -> attacks of each of its audits."""
 
 
-def stand_in(folder):
-    """A base of the small text model's shapes that nobody trained."""
-    plan = build.plan(get_config("text/pretrain.py", "smoke"))
+def stand_in(folder, size="smoke"):
+    """A base of the small text model's kind that nobody trained; "" for its own size."""
+    plan = build.plan(get_config("text/pretrain.py", size))
     source = plan.source()
     spec = plan.spec(source.shape)
     params = parts(spec).init(jax.random.key(0))
