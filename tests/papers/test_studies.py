@@ -124,7 +124,7 @@ MINI = {"pang_wang": 31, "laion_mi": 57, "cilloni": 120}
 
 
 def stand_in(folder, size="smoke"):
-    """A base of the small text model's kind that nobody trained; "" for its own size."""
+    """A base of the small text model's kind that nobody trained; "" is its own size."""
     plan = build.plan(get_config("text/pretrain.py", size))
     source = plan.source()
     spec = plan.spec(source.shape)
