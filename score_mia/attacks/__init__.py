@@ -1,9 +1,13 @@
 """Attacks: signals read off a target, one file per paper."""
 
 from score_mia.attacks.denoise import Denoise
+from score_mia.attacks.dispersion import Dispersion
+from score_mia.attacks.flow import Flow
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
 from score_mia.attacks.observe import Observe
+from score_mia.attacks.pfami import Pfami
+from score_mia.attacks.pia import Pia
 from score_mia.attacks.protocol import (
     Access,
     Attack,
@@ -16,6 +20,8 @@ from score_mia.attacks.protocol import (
     Signal,
 )
 from score_mia.attacks.reconstruct import Reconstruct
+from score_mia.attacks.secmi import Secmi
+from score_mia.attacks.sima import Sima
 
 SIGNALS = {
     "loss": Loss,
@@ -23,6 +29,12 @@ SIGNALS = {
     "denoise": Denoise,
     "reconstruct": Reconstruct,
     "observe": Observe,
+    "secmi": Secmi,
+    "pia": Pia,
+    "sima": Sima,
+    "pfami": Pfami,
+    "dispersion": Dispersion,
+    "flow": Flow,
 }
 """Name in a config -> class."""
 
@@ -33,13 +45,19 @@ __all__ = [
     "Columns",
     "Counted",
     "Denoise",
+    "Dispersion",
+    "Flow",
     "HostQuery",
     "HostSignal",
     "Likelihood",
     "Loss",
     "Observe",
+    "Pfami",
+    "Pia",
     "Query",
     "Reading",
     "Reconstruct",
+    "Secmi",
     "Signal",
+    "Sima",
 ]

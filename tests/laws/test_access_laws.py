@@ -22,9 +22,7 @@ from score_mia.sde import DDPM
 from score_mia.target import Denoiser, Target
 from tests.beams.parts.blind import Blind
 from tests.beams.parts.gsa import Gsa
-from tests.beams.parts.pia import Pia
 from tests.beams.parts.recon import Recon
-from tests.beams.parts.secmi import Secmi
 from tests.beams.service import Reworker
 from tests.oracles import memorising_target
 
@@ -50,8 +48,12 @@ VIEWS = {
 TRACED = {
     "loss": SIGNALS["loss"](times=3),
     "likelihood": SIGNALS["likelihood"](probes=1, evaluations=6),
-    "secmi": Secmi(100.0, 20.0),
-    "pia": Pia(100.0),
+    "secmi": SIGNALS["secmi"](step=20),
+    "pia": SIGNALS["pia"](times=2),
+    "sima": SIGNALS["sima"](draws=2),
+    "pfami": SIGNALS["pfami"](times=2, neighbours=2),
+    "dispersion": SIGNALS["dispersion"](),
+    "flow": SIGNALS["flow"](),
     "gsa": Gsa(3),
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
 }

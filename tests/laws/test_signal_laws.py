@@ -41,8 +41,19 @@ CHEAP = {
         "step": 25,
         "draws": 2,
     },
+    "secmi": {"levels": (50,)},
+    "pia": {"times": 4},
+    "sima": {"times": 4},
+    "pfami": {"times": 2, "neighbours": 2},
+    "dispersion": {"levels": (10, 50), "window": 2},
+    "flow": {"places": (0.1, 0.25), "draws": 2},
 }
 """Fields that keep a signal small here; one of another size is run as it is."""
+
+
+WIDTH = {"secmi": 0.2}
+"""Widths of the memories that a signal is tried on, else 0: around a point without any,
+every line is straight, and every image comes back."""
 
 
 TRACED = [name for name, part in SIGNALS.items() if not hasattr(part, "batch")]
@@ -65,6 +76,10 @@ MEMBER = IDS < N
 
 def made(name):
     return SIGNALS[name](**CHEAP.get(name, {}))
+
+
+def remembering(name, sde, images):
+    return memorising_target(sde, images, width=WIDTH.get(name, 0.0))
 
 
 def columns(name, target, folder, ids=IDS, shard=256):
@@ -94,7 +109,7 @@ def test_declares_itself(name):
 @pytest.mark.parametrize("name", TRACED)
 def test_members_of_a_memorising_model_score_higher(name, sde, tmp_path):
     """AUC 1 with members positive, and so 0 with the classes swapped."""
-    target = memorising_target(SDES[sde], Images.all[:N])
+    target = remembering(name, SDES[sde], Images.all[:N])
     signals = columns(name, target, tmp_path)
     assert signals.finite().all()
     half = np.isin(IDS % 2, 0)
@@ -108,7 +123,7 @@ def test_members_of_a_memorising_model_score_higher(name, sde, tmp_path):
 def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
     """A model of other images: every column stays near chance."""
     others = np.random.default_rng(9).random((N, *SHAPE), np.float32)
-    target = memorising_target(VP(), others)
+    target = remembering(name, VP(), others)
     signals = columns(name, target, tmp_path)
     spread = np.sqrt(1 / (12 * N) + 1 / (24 * N))  # of a null AUC, N against 2 N
     for column in signals.matrix().T:
