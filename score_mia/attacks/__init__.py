@@ -1,5 +1,6 @@
 """Attacks: signals read off a target, one file per paper."""
 
+from score_mia.attacks.clid import Clid
 from score_mia.attacks.denoise import Denoise
 from score_mia.attacks.dispersion import Dispersion
 from score_mia.attacks.flow import Flow
@@ -20,6 +21,7 @@ from score_mia.attacks.protocol import (
     Signal,
 )
 from score_mia.attacks.reconstruct import Reconstruct
+from score_mia.attacks.rediffuse import Rediffuse
 from score_mia.attacks.secmi import Secmi
 from score_mia.attacks.sima import Sima
 
@@ -35,6 +37,8 @@ SIGNALS = {
     "pfami": Pfami,
     "dispersion": Dispersion,
     "flow": Flow,
+    "rediffuse": Rediffuse,
+    "clid": Clid,
 }
 """Name in a config -> class."""
 
@@ -42,6 +46,7 @@ __all__ = [
     "SIGNALS",
     "Access",
     "Attack",
+    "Clid",
     "Columns",
     "Counted",
     "Denoise",
@@ -57,6 +62,7 @@ __all__ = [
     "Query",
     "Reading",
     "Reconstruct",
+    "Rediffuse",
     "Secmi",
     "Signal",
     "Sima",

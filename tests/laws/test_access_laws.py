@@ -15,6 +15,7 @@ from score_mia.attacks import SIGNALS
 from score_mia.attacks.products import Drawn
 from score_mia.attacks.protocol import Access, Attack, HostQuery, Query
 from score_mia.check import UserError
+from score_mia.conditions import NULL, OWN
 from score_mia.encoders import Pixels
 from score_mia.engine import Engine, Reader, collect, view
 from score_mia.rules import Column
@@ -54,6 +55,7 @@ TRACED = {
     "pfami": SIGNALS["pfami"](times=2, neighbours=2),
     "dispersion": SIGNALS["dispersion"](),
     "flow": SIGNALS["flow"](),
+    "clid": SIGNALS["clid"](draws=1),
     "gsa": Gsa(3),
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
 }
@@ -62,6 +64,7 @@ HOST = {
     "blind": Blind(),
     "reconstruct": SIGNALS["reconstruct"](encoder=Pixels(2)),
     "observe": SIGNALS["observe"](steps=3),
+    "rediffuse": SIGNALS["rediffuse"](n=2),
 }
 
 
@@ -115,10 +118,10 @@ def test_a_traced_signal_looks_at_its_view_alone(name):
     signal, model = TRACED[name], target()
     seen = view(model, signal.access)
     watched = Watched(model) if signal.access == "scores" else seen
-    key = jax.random.key(0)
+    key, told = jax.random.key(0), {OWN: jnp.int32(1), NULL: jnp.int32(0)}
 
     def reading(image):
-        return signal(watched, Query(image, {}, key, key), ()).values
+        return signal(watched, Query(image, told, key, key), ()).values
 
     columns = signal.columns(watched)
     assert columns.names == signal.columns(seen).names

@@ -43,6 +43,10 @@ VARIANTS = {
         {"distance": "dssim", "denoised": True},
         {"distance": "features", "encoder": RandomConv(), "informer": "black"},
     ),
+    "rediffuse": (
+        {"vary": Varied(strength=0.5, steps=4)},
+        {"distances": ("l2", "ssim"), "n": 4, "drawn": 6},
+    ),
 }
 """Fields of every registered host signal: each variant is under every law."""
 

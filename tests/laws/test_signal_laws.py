@@ -18,11 +18,12 @@ from score_mia.attacks.protocol import (
     Query,
     Signal,
 )
+from score_mia.conditions import NULL, OWN
 from score_mia.engine import Engine, Reader, collect, view
 from score_mia.readings import Evidence
 from score_mia.rules.best import Best
 from score_mia.sde import DDPM, SMLD, VE, VP
-from score_mia.target import Target
+from score_mia.target import Apply, Target
 from tests.helpers import ask
 from tests.oracles import memorising_target
 
@@ -47,6 +48,7 @@ CHEAP = {
     "pfami": {"times": 2, "neighbours": 2},
     "dispersion": {"levels": (10, 50), "window": 2},
     "flow": {"places": (0.1, 0.25), "draws": 2},
+    "clid": {"draws": 1},
 }
 """Fields that keep a signal small here; one of another size is run as it is."""
 
@@ -78,13 +80,37 @@ def made(name):
     return SIGNALS[name](**CHEAP.get(name, {}))
 
 
+TOLD = {"clid": {OWN: np.int32(1), NULL: np.int32(0)}}
+"""What a signal's model is told of every image, if it must be told something."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Obedient:
+    """A network that remembers sharply for those who tell it 1, and else dimly."""
+
+    network: Apply
+
+    def __call__(self, params, x, label, condition):
+        sharp = self.network(params, x, label)
+        dim = self.network({**params, "width": jnp.float32(1.0)}, x, label)
+        return jnp.where((condition == 1)[:, None, None, None], sharp, dim)
+
+
 def remembering(name, sde, images):
-    return memorising_target(sde, images, width=WIDTH.get(name, 0.0))
+    target = memorising_target(sde, images, width=WIDTH.get(name, 0.0))
+    if name not in TOLD:
+        return target
+    return dataclasses.replace(target, apply=Obedient(target.apply))
 
 
 def columns(name, target, folder, ids=IDS, shard=256):
     engine = Engine(tile=8, shard=shard, devices=1)
-    reader = Reader(name, made(name), target, Images(), 0, engine)
+
+    def told(ids):
+        each = TOLD.get(name, {}).items()
+        return {which: np.repeat(value, len(ids)) for which, value in each}
+
+    reader = Reader(name, made(name), target, Images(), 0, engine, conditions=told)
     rows = collect(reader, ids, folder)
     return dataclasses.replace(rows, member=np.isin(rows.ids, IDS[MEMBER]))
 
@@ -134,7 +160,7 @@ def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_reported_evaluations_are_those_made(name):
     """Counts the network's calls, forward or differentiated, in a run without jit."""
-    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    signal, target = made(name), remembering(name, DDPM(), Images.all[:4])
     calls = []
 
     def counted(params, x, label, condition=None):
@@ -142,7 +168,9 @@ def test_reported_evaluations_are_those_made(name):
         return target.apply(params, x, label, condition)
 
     watched = dataclasses.replace(target, apply=counted)
-    row = ask(signal, watched, jnp.asarray(Images.all[0]), jax.random.key(0))
+    told = TOLD.get(name, {})
+    given = (told.get(OWN), told.get(NULL))
+    row = ask(signal, watched, jnp.asarray(Images.all[0]), jax.random.key(0), *given)
     jax.effects_barrier()
     found = signal.columns(view(target, signal.access))
     place = len(found.names) + found.diagnostics.index(NETWORK_EVALUATIONS)
@@ -152,7 +180,7 @@ def test_reported_evaluations_are_those_made(name):
 @pytest.mark.parametrize("name", TRACED)
 def test_row_is_the_images_own(name, tmp_path):
     """Same image, id and seed: the same row in any order, cut and company (bitwise)."""
-    target = memorising_target(VP(), Images.all[:N])
+    target = remembering(name, VP(), Images.all[:N])
     whole = columns(name, target, tmp_path / "whole")
     some = np.random.default_rng(1).permutation(IDS)[:11]
     part = columns(name, target, tmp_path / "part", some, shard=4)
@@ -162,7 +190,7 @@ def test_row_is_the_images_own(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_sees_the_view_that_its_access_names(name):
     """On a denoiser whose parameters cannot be looked at, a grey box works as ever."""
-    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    signal, target = made(name), remembering(name, DDPM(), Images.all[:4])
     if signal.access == "gradients":
         assert view(target, "gradients") is target
         return
@@ -170,5 +198,6 @@ def test_sees_the_view_that_its_access_names(name):
     assert not isinstance(model, Target)
     with pytest.raises(AttributeError):
         _ = model.params
-    query = Query(jnp.asarray(Images.all[0]), {}, jax.random.key(0), jax.random.key(1))
+    keys = (jax.random.key(0), jax.random.key(1))
+    query = Query(jnp.asarray(Images.all[0]), TOLD.get(name, {}), *keys)
     assert np.isfinite(signal(model, query, ()).values).all()
