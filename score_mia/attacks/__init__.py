@@ -9,6 +9,7 @@ from score_mia.attacks.loss import Loss
 from score_mia.attacks.observe import Observe
 from score_mia.attacks.pfami import Pfami
 from score_mia.attacks.pia import Pia
+from score_mia.attacks.probe import Probe
 from score_mia.attacks.protocol import (
     Access,
     Attack,
@@ -39,6 +40,7 @@ SIGNALS = {
     "flow": Flow,
     "rediffuse": Rediffuse,
     "clid": Clid,
+    "probe": Probe,
 }
 """Name in a config -> class."""
 
@@ -59,6 +61,7 @@ __all__ = [
     "Observe",
     "Pfami",
     "Pia",
+    "Probe",
     "Query",
     "Reading",
     "Reconstruct",

@@ -40,7 +40,9 @@ def test_of_a_standard_normal_half_of_which_is_told():
     losses = np.zeros((4, 2))
     for k, t in enumerate(signal.at(VP())):
         alpha, std = scales(VP(), t)
-        z = np.asarray([noise_at(KEY, r, t, x.shape) for r in range(2)], np.float64)
+        z = np.asarray(
+            [noise_at(KEY, r, jnp.float32(t), x.shape) for r in range(2)], np.float64
+        )
         for words in range(4):
             away = z - SHARES[words] * std * (alpha * x + std * z)
             losses[words, k] = np.mean(away**2)

@@ -26,7 +26,9 @@ def test_of_a_standard_normal():
     for across in signal.at(sde):
         spreads = []
         for draw in range(2):
-            z = np.asarray(noise_at(KEY, draw, across[0], x.shape), np.float64)
+            z = np.asarray(
+                noise_at(KEY, draw, jnp.float32(across[0]), x.shape), np.float64
+            )
             each = [
                 seen(sde, t) * (scales(sde, t)[0] * x + scales(sde, t)[1] * z)
                 for t in across

@@ -27,7 +27,7 @@ def test_of_a_standard_normal(sde):
     for t in signal.at(sde):
         (alpha, std), errors = scales(sde, t), []
         for draw in range(2):
-            z = np.asarray(noise_at(KEY, draw, t, x.shape), np.float64)
+            z = np.asarray(noise_at(KEY, draw, jnp.float32(t), x.shape), np.float64)
             x_t = alpha * x + std * z
             eps = seen(sde, t) * x_t
             clean = (x_t - std * eps) / alpha

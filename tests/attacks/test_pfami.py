@@ -47,7 +47,7 @@ def test_of_a_standard_normal():
     exact = []
     for t in times:
         (alpha, std), c = scales(sde, t), seen(sde, t)
-        z = [noise_at(KEY, r, np.float32(t), IMAGE.shape) for r in range(2)]
+        z = [noise_at(KEY, r, jnp.float32(t), IMAGE.shape) for r in range(2)]
         losses = [
             np.mean([(e - c * (alpha * x + std * e)) ** 2 for e in np.asarray(z)])
             for x in encoded

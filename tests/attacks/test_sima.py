@@ -43,7 +43,7 @@ def test_the_mean_over_draws_is_taken_before_its_size():
     exact = []
     for t in TIMES:
         alpha, std = scales(sde, t)
-        each = [noise_at(KEY, r, np.float32(t), x.shape) for r in range(draws)]
+        each = [noise_at(KEY, r, jnp.float32(t), x.shape) for r in range(draws)]
         exact.append(-np.sum(np.abs(std * (alpha * x + std * np.mean(each, 0))) ** 2))
     found = read(Sima(times=TIMES, draws=draws, order=2.0), target)
     np.testing.assert_allclose(found, [*exact, 6.0], rtol=2e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from typing import get_args
 
 import jax
@@ -24,12 +25,15 @@ from score_mia.target import Denoiser, Target
 from tests.beams.parts.blind import Blind
 from tests.beams.parts.gsa import Gsa
 from tests.beams.parts.recon import Recon
-from tests.beams.service import Reworker
+from tests.beams.service import Reworker, save_still
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
 IMAGES = np.random.default_rng(0).random((24, *SHAPE), np.float32)
 SERVICE = Reworker({str(i): IMAGES[i] for i in range(12)}, SHAPE)
+
+KEPT = tempfile.TemporaryDirectory()
+"""Of the base model, which `kept` saves."""
 
 VIEWS = {
     "none": set(),
@@ -65,7 +69,13 @@ HOST = {
     "reconstruct": SIGNALS["reconstruct"](encoder=Pixels(2)),
     "observe": SIGNALS["observe"](steps=3),
     "rediffuse": SIGNALS["rediffuse"](n=2),
+    "probe": SIGNALS["probe"](KEPT.name, steps=4),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept():
+    save_still(KEPT.name, SHAPE)
 
 
 class Watched(Denoiser):
