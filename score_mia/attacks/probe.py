@@ -60,10 +60,13 @@ class Inverted:
     steps: int = 100
     allow: tuple[str, ...] = ()
 
-    access: ClassVar[Access] = "none"
-
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 2)
+
+    @property
+    def access(self) -> Access:
+        """The model under attack has no part in it."""
+        return "none"
 
     def fingerprint(self) -> str:
         """Of the base's parameters and of what they mean."""

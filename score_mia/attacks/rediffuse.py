@@ -49,16 +49,15 @@ class Rediffuse:
         "ssim" ((1 - SSIM) / 2, which needs the extra "images").
       drawn: how many are asked for and kept, so that attacks of different n share them;
         None for n.
-      vary: how the image is varied: `strength`, the share of the way that it is noised,
-        and `steps`, in which it comes back.
+      strength: the share of the way that the image is noised.
+      steps: in which it comes back.
     """
 
     n: int = 10
     distances: tuple[str, ...] = ("l1", "l2")
     drawn: int | None = None
-    vary: Varied = dataclasses.field(
-        default_factory=lambda: Varied(strength=0.2, steps=3)
-    )
+    strength: float = 0.2
+    steps: int = 3
 
     access: ClassVar[Access] = "samples"
 
@@ -72,13 +71,12 @@ class Rediffuse:
             require_skimage("distances='ssim'")
         if self.drawn is not None:
             at_least("drawn", self.drawn, self.n)
-        free = self.vary.count == 1
-        require(free, "vary.count", "is not how often it is asked", "set n and drawn")
+        _ = self.needs
 
     @property
     def needs(self) -> tuple[Product, ...]:
         """The variations."""
-        return (dataclasses.replace(self.vary, count=self.drawn or self.n),)
+        return (Varied(self.drawn or self.n, self.strength, self.steps),)
 
     def columns(self, model: Generator) -> Columns:
         """A column for each distance."""

@@ -55,7 +55,8 @@ def test_variations_of_a_standard_normal():
         ({"n": 3, "drawn": 2}, "below 3"),
         ({"distances": ()}, "is empty"),
         ({"distances": ("l3",)}, "unknown"),
-        ({"vary": Varied(2)}, "set n and drawn"),
+        ({"strength": 0.0}, "not positive"),
+        ({"steps": 0}, "below 1"),
     ],
 )
 def test_fields_that_cannot_be_are_refused(fields, said):

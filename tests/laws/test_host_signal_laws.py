@@ -48,7 +48,7 @@ VARIANTS = {
         {"distance": "features", "encoder": RandomConv(), "informer": "black"},
     ),
     "rediffuse": (
-        {"vary": Varied(strength=0.5, steps=4)},
+        {"strength": 0.5, "steps": 4},
         {"distances": ("l2", "ssim"), "n": 4, "drawn": 6},
     ),
     "probe": ({"base": KEPT.name, "steps": 4},),
