@@ -3,7 +3,7 @@
 from score_mia.attacks.clid import Clid
 from score_mia.attacks.denoise import Denoise
 from score_mia.attacks.dispersion import Dispersion
-from score_mia.attacks.flow import Flow
+from score_mia.attacks.flow import StraightPath
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
 from score_mia.attacks.observe import Observe
@@ -37,7 +37,7 @@ SIGNALS = {
     "sima": Sima,
     "pfami": Pfami,
     "dispersion": Dispersion,
-    "flow": Flow,
+    "flow": StraightPath,
     "rediffuse": Rediffuse,
     "clid": Clid,
     "probe": Probe,
@@ -53,7 +53,6 @@ __all__ = [
     "Counted",
     "Denoise",
     "Dispersion",
-    "Flow",
     "HostQuery",
     "HostSignal",
     "Likelihood",
@@ -69,4 +68,5 @@ __all__ = [
     "Secmi",
     "Signal",
     "Sima",
+    "StraightPath",
 ]

@@ -36,7 +36,7 @@ from score_mia.target import Denoiser
 
 
 @dataclasses.dataclass(frozen=True)
-class Flow:
+class StraightPath:
     """Minus the squared error of the velocity on the straight path, column by place.
 
         flow@t = -mean_r mean_i (u(x_t, t) - (z_r - x))_i^2

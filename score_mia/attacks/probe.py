@@ -141,7 +141,12 @@ class Probe:
         return (None,)
 
     def columns(self, model: Generator) -> Columns:
-        """One column."""
+        """One column.
+
+        Raises:
+          UserError: the target takes no noise.
+        """
+        _require_steered(model)
         return Columns(("l2",), None, (QUERIES,), title="Noise as a probe")
 
     def batch(
@@ -152,11 +157,8 @@ class Probe:
         Raises:
           UserError: the target takes no noise, or noise of another shape.
         """
-        what = type(model).__name__
-        remedy = "attack it by what it draws, or give a client that can"
-        problem = "draws from no noise but its own"
-        require(isinstance(model, Steered), what, problem, remedy)
-        noise: Float[np.ndarray, "n ..."] = np.asarray(products[0]["noise"])
+        _require_steered(model)
+        what, noise = type(model).__name__, np.asarray(products[0]["noise"])
         fits = noise.shape[1:] == tuple(model.noise_shape)
         problem = f"draws from noise of shape {tuple(model.noise_shape)}"
         remedy = f"name a base with such, not {noise.shape[1:]}"
@@ -164,6 +166,12 @@ class Probe:
         drawn = model.draw(queries.prompts, queries.seeds, noise=noise)
         values = minus_rmse(queries.images, np.asarray(drawn))
         return Reading(values[:, None], np.ones((len(values), 1)))
+
+
+def _require_steered(model: Any) -> None:
+    problem = "draws from no noise but its own"
+    remedy = "attack it by what it draws, or give a client that can"
+    require(isinstance(model, Steered), type(model).__name__, problem, remedy)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_mia.attacks import Flow
+from score_mia.attacks import StraightPath
 from score_mia.attacks.draws import noise_at
 from score_mia.check import UserError
 from score_mia.sde import DDPM, VE, RectifiedFlow
@@ -21,7 +21,7 @@ KEY = jax.random.key(3)
 @pytest.mark.parametrize("sde", [RectifiedFlow(), DDPM()], ids=str)
 def test_of_a_standard_normal(sde):
     """u = eps - x0 at x_t, against z - x, both written out."""
-    signal = Flow(places=(0.3, 0.5), draws=2)
+    signal = StraightPath(places=(0.3, 0.5), draws=2)
     target, x = standard_target(sde, IMAGE)
     exact = []
     for t in signal.at(sde):
@@ -38,24 +38,26 @@ def test_of_a_standard_normal(sde):
 
 
 def test_places_are_a_flows_own_times():
-    np.testing.assert_allclose(Flow().at(RectifiedFlow()), [0.25, 0.5, 0.75], atol=1e-4)
-    (middle,) = Flow(places=(0.5,)).at(DDPM())
+    np.testing.assert_allclose(
+        StraightPath().at(RectifiedFlow()), [0.25, 0.5, 0.75], atol=1e-4
+    )
+    (middle,) = StraightPath(places=(0.5,)).at(DDPM())
     alpha, std = scales(DDPM(), middle)
     assert alpha == pytest.approx(std, rel=0.01)
 
 
 def test_titles_tell_the_statistics_apart():
     target, _ = standard_target(DDPM(), IMAGE)
-    assert Flow().columns(target.denoiser).title == "Flow (T_naive)"
-    assert Flow(draws=4).columns(target.denoiser).title == "Flow (T_mc)"
+    assert StraightPath().columns(target.denoiser).title == "Flow (T_naive)"
+    assert StraightPath(draws=4).columns(target.denoiser).title == "Flow (T_mc)"
 
 
 @pytest.mark.parametrize("places", [(), (0.0,), (1.0,)])
 def test_places_off_the_path_are_refused(places):
     with pytest.raises(UserError, match=r"is empty|no place on a path"):
-        Flow(places=places)
+        StraightPath(places=places)
 
 
 def test_noise_that_the_process_does_not_reach_is_refused():
     with pytest.raises(UserError, match="more or less noise than the process has"):
-        Flow(places=(0.9,)).at(VE(sigma_max=5.0))
+        StraightPath(places=(0.9,)).at(VE(sigma_max=5.0))

@@ -152,9 +152,13 @@ def test_a_host_signal_looks_at_its_view_alone(name):
     watched = None if seen is None else Only(seen, VIEWS[signal.access])
     columns = signal.columns(watched)
     asked = queries(np.arange(5))
-    made = tuple(
-        one.batch(Only(SERVICE, VIEWS[one.access]), asked) for one in signal.needs
-    )
+
+    def shown(one):
+        """What a product may see of the service."""
+        own = view(SERVICE, one.access)
+        return None if own is None else Only(own, VIEWS[one.access])
+
+    made = tuple(one.batch(shown(one), asked) for one in signal.needs)
     values, diagnostics = signal.batch(watched, asked, made)
     assert values.shape == (5, len(columns.names))
     assert np.asarray(diagnostics).size == 5 * len(columns.diagnostics)
