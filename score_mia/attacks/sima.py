@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -99,5 +100,5 @@ class Sima:
 
         count = max(self.draws, 1)
         noise = jnp.mean(over_draws(seen, times, count, self.chunk), axis=1)
-        sizes = jnp.stack([power(one, self.order) for one in noise])
+        sizes = jax.vmap(lambda one: power(one, self.order))(noise)
         return Reading(-sizes, spent(float(len(times) * count)))
