@@ -7,15 +7,17 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from score_mia.attacks.protocol import OWN, Query
+from score_mia.attacks.protocol import Query
+from score_mia.conditions import NULL, OWN
 from score_mia.engine import view
 from score_mia.rows import tiled
 from score_mia.sampling.draw import draw_rows, require_finite
 
 
-def ask(signal, target, image, key, condition=None):
+def ask(signal, target, image, key, condition=None, nothing=None):
     """Values and diagnostics [K + D] of one image, read off the view it may have."""
-    conditions = {} if condition is None else {OWN: condition}
+    given = {OWN: condition, NULL: nothing}
+    conditions = {name: c for name, c in given.items() if c is not None}
     query = Query(image, conditions, key, key)
     return signal(view(target, signal.access), query, ()).flat()
 

@@ -51,6 +51,26 @@ def gaussian_target(
     return _target(sde, parameterisation, codec, params, gaussian_eps)
 
 
+def standard_target(sde: SDE, image: Any) -> tuple[Target, np.ndarray]:
+    """The exact target of data N(0, I), and an image in its space, float64 [h, w, c].
+
+    Its network is eps(x, t) = `seen(sde, t)` x, and most signals a few products.
+    """
+    target = gaussian_target(sde, np.zeros(image.shape), np.eye(image.size))
+    return target, np.asarray(target.codec.encode(jnp.asarray(image)), np.float64)
+
+
+def scales(sde: SDE, t: Any) -> tuple[float, float]:
+    """alpha and std at one time, float64."""
+    return float(sde.alpha(float(t))), float(sde.std(float(t)))
+
+
+def seen(sde: SDE, t: Any) -> float:
+    """std / (alpha^2 + std^2): of a process that keeps the variance, std."""
+    alpha, std = scales(sde, t)
+    return std / (alpha**2 + std**2)
+
+
 def memorising_target(
     sde: SDE,
     images: np.ndarray,

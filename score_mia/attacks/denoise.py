@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -32,13 +31,11 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
+from score_mia.attacks.times import LEVELS, at_levels
 from score_mia.check import UserError, at_least, one_of, require, within
 from score_mia.conditions import NULL
 from score_mia.sde import SDE
 from score_mia.target import Denoiser, Embedded
-
-LEVELS = 1000
-"""Levels of noise are counted out of so many, as Stable Diffusion's steps are."""
 
 LOSSES = ("model", "latent", "pixel")
 
@@ -135,7 +132,7 @@ class Denoise:
     def columns(self, model: Denoiser) -> Columns:
         """A column for each error at each level."""
         names = tuple(f"{loss}@{t}" for loss in self.losses for t in self.levels)
-        times = np.tile(_times(model.sde, self.levels), len(self.losses))
+        times = np.tile(at_levels(model.sde, self.levels), len(self.losses))
         return Columns(
             names, times, (NETWORK_EVALUATIONS,), self._evaluations, title="Denoising"
         )
@@ -167,7 +164,7 @@ class Denoise:
 
         start = sde.std(sde.t1) * noise
         if self.start is not None:
-            start = noised(float(_times(sde, (self.start,))[0]))
+            start = noised(float(at_levels(sde, (self.start,))[0]))
 
         def visit(x: State, at: Visit) -> tuple[State, Float[Array, " losses"]]:
             if not self.iterative:
@@ -220,8 +217,8 @@ class Denoise:
     def _visits(self, sde: SDE) -> Visit:
         """The levels' numbers, stacked [levels]."""
         below = np.asarray(self.levels) - self.step
-        t = jnp.asarray(_times(sde, self.levels))
-        ends = jnp.asarray(_times(sde, np.maximum(below, 0).tolist()))
+        t = jnp.asarray(at_levels(sde, self.levels))
+        ends = jnp.asarray(at_levels(sde, np.maximum(below, 0).tolist()))
         to_alpha, to_std = jax.vmap(sde.alpha)(ends), jax.vmap(sde.std)(ends)
         shifted = np.asarray(self.levels) == self.shift_at
         return Visit(
@@ -233,13 +230,6 @@ class Denoise:
             jnp.asarray(self.latent_shift * shifted, jnp.float32),
             jnp.arange(len(t), dtype=jnp.uint32),
         )
-
-
-def _times(sde: SDE, levels: Sequence[int]) -> Float[np.ndarray, " n"]:
-    """Levels out of 1,000 as times of the process, float32."""
-    whole = sde.times(min(LEVELS, sde.discrete_steps or LEVELS))
-    places = np.rint(np.asarray(levels) * len(whole) / LEVELS).astype(int)
-    return whole[np.minimum(places, len(whole) - 1)]
 
 
 def _shifted(condition: Embedded | None, key: Key, by: float) -> Embedded | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from score_mia.check import require
+from score_mia.check import extra, require
 
 SIMILARITIES = ("cosine", "l1", "l2", "hamming")
 
@@ -50,6 +50,11 @@ def minus_rmse(a: Images, b: Images) -> Float[np.ndarray, " n"]:
     return -np.sqrt(np.mean((a - b) ** 2, axis=(1, 2, 3)))
 
 
+def minus_mae(a: Images, b: Images) -> Float[np.ndarray, " n"]:
+    """Minus the mean absolute difference."""
+    return -np.mean(np.abs(a - b), axis=(1, 2, 3))
+
+
 def minus_dssim(a: Images, b: Images) -> Float[np.ndarray, " n"]:
     """Minus the structural dissimilarity (1 - SSIM) / 2 of images in [0, 1].
 
@@ -64,6 +69,14 @@ def minus_dssim(a: Images, b: Images) -> Float[np.ndarray, " n"]:
     how = {"win_size": side, "data_range": 1.0, "channel_axis": -1}
     each = [structural_similarity(x, y, **how) for x, y in zip(a, b, strict=True)]
     return (np.asarray(each) - 1) / 2
+
+
+def require_skimage(thing: str) -> None:
+    """Refuse what needs scikit-image where it is not installed."""
+    from importlib.util import find_spec
+
+    there = find_spec("skimage") is not None
+    require(there, thing, "needs scikit-image", extra("images"))
 
 
 DISTANCES = {"psnr": psnr, "dssim": minus_dssim, "rmse": minus_rmse}

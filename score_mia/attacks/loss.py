@@ -10,21 +10,26 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from score_mia.arrays import Scalar
+from score_mia.attacks.draws import noise_at, over_draws
 from score_mia.attacks.protocol import (
-    NETWORK_EVALUATIONS,
     Access,
     Columns,
     Product,
     Query,
     Reading,
 )
-from score_mia.check import at_least, require, within
+from score_mia.attacks.times import (
+    check_times,
+    chosen_times,
+    column_names,
+    columns_at,
+    spent,
+)
+from score_mia.check import at_least
 from score_mia.sde import SDE
 from score_mia.target import Denoiser
 
@@ -56,8 +61,7 @@ class Loss:
     def __post_init__(self) -> None:
         at_least("draws", self.draws, 1)
         at_least("chunk", self.chunk, 1)
-        if isinstance(self.times, tuple):
-            require(len(self.times) > 0, "times=()", "is empty", "name a time")
+        check_times(self.times)
 
     def at(self, sde: SDE) -> np.ndarray:
         """The times [K] of the columns, float32, ascending as given.
@@ -66,28 +70,13 @@ class Loss:
           UserError: a time lies outside the process, is no step of a discrete model,
             or two share a column name.
         """
-        if not isinstance(self.times, tuple):
-            return sde.times(self.times)
-        times = np.asarray(self.times, np.float32)
-        # t0 and t1 may be rounded by float32, and so are the times.
-        low, high = float(np.float32(sde.t0)), float(np.float32(sde.t1))
-        for given, t in zip(self.times, times, strict=True):
-            within("times", float(t) if low <= t <= high else float(given), low, high)
-            ok = sde.discrete_steps is None or float(t).is_integer()
-            remedy = f"give whole numbers from 0 to {high:.0f}"
-            require(ok, f"times={given}", "is no step of this discrete model", remedy)
-        return times
+        return chosen_times(sde, self.times)
 
     def columns(self, model: Denoiser) -> Columns:
         """One column per time."""
         times = self.at(model.sde)
-        return Columns(
-            self.names(model.sde),
-            times,
-            (NETWORK_EVALUATIONS,),
-            float(len(times) * self.draws),
-            title="Loss at one time",
-        )
+        cost = float(len(times) * self.draws)
+        return columns_at("loss", model.sde, times, cost, "Loss at one time")
 
     def names(self, sde: SDE) -> tuple[str, ...]:
         """ "loss@200" for a step, "loss@0.2100" for a continuous time.
@@ -95,49 +84,16 @@ class Loss:
         Four decimals where the process's clock is even in t, else four significant
         digits ("loss@0.003341", "loss@80").
         """
-        digits = ".4g" if sde.discrete_steps is None else ".0f"
-        if sde.discrete_steps is None and sde.clock.even:
-            digits = ".4f"
-        names = tuple(f"loss@{t:{digits}}" for t in self.at(sde))
-        problem = "are so close that columns share a name of four digits"
-        remedy = "give fewer times"
-        require(len(set(names)) == len(names), f"times={self.times!r}", problem, remedy)
-        return names
+        return column_names("loss", sde, self.at(sde))
 
     def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
         """Minus the losses of one image."""
-        times = self.at(model.sde)
         x, condition = model.codec.encode(query.image), query.condition
 
-        def error(pair: tuple[Scalar, Array]) -> Scalar:
-            t, draw = pair
-            # Keyed by the time's bits and not by its place: a column is the same
-            # whichever other columns are asked for.
-            bits = jax.lax.bitcast_convert_type(t, jnp.uint32)
-            own = jax.random.fold_in(jax.random.fold_in(query.key, draw), bits)
-            noise = jax.random.normal(own, x.shape, jnp.float32)
+        def error(t: Array, draw: Array) -> Array:
+            noise = noise_at(query.key, draw, t, x.shape)
             noisy = model.sde.perturb(x, t, noise)
             return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
 
-        pairs = (
-            jnp.asarray(np.repeat(times, self.draws)),
-            jnp.asarray(np.tile(np.arange(self.draws), len(times))),
-        )
-        errors = _map(error, pairs, self.chunk).reshape(len(times), self.draws)
-        cost = jnp.full((1,), errors.size, jnp.float32)
-        return Reading(-jnp.mean(errors, axis=1), cost)
-
-
-def _map(function: Any, pairs: Any, chunk: int) -> Array:
-    """`lax.map` in equal chunks: a remainder would compile the network twice."""
-    count = len(jax.tree.leaves(pairs)[0])
-    size = _chunk_size(count, chunk)
-    places = jnp.minimum(jnp.arange(-(-count // size) * size), count - 1)
-    padded = jax.tree.map(lambda leaf: leaf[places], pairs)
-    return jax.lax.map(function, padded, batch_size=size)[:count]
-
-
-def _chunk_size(count: int, most: int) -> int:
-    """The size in [most/2, most] that wastes least on padding; the largest such."""
-    sizes = range(max(1, min(most, count) // 2), min(most, count) + 1)
-    return min(sizes, key=lambda size: (-count % size, -size))
+        errors = over_draws(error, self.at(model.sde), self.draws, self.chunk)
+        return Reading(-jnp.mean(errors, axis=1), spent(errors.size))

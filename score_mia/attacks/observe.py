@@ -19,7 +19,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from score_mia.attacks.likeness import DISTANCES, blurred, token_similarity
+from score_mia.attacks.likeness import (
+    DISTANCES,
+    blurred,
+    require_skimage,
+    token_similarity,
+)
 from score_mia.attacks.products import Runs, Traced
 from score_mia.attacks.protocol import (
     QUERIES,
@@ -29,7 +34,7 @@ from score_mia.attacks.protocol import (
     Product,
     Reading,
 )
-from score_mia.check import at_least, extra, one_of, require
+from score_mia.check import at_least, one_of, require
 from score_mia.encoders import AnEncoder, encode, usual_encoder
 from score_mia.target import Generator
 
@@ -73,7 +78,7 @@ class Observe:
         ok = self.informer == "grey" or not self.denoised
         require(ok, "denoised=True", "cannot be had of a black box", "leave it out")
         if self.distance == "dssim":
-            _require_skimage()
+            require_skimage("distance='dssim'")
         _ = self.needs
 
     @property
@@ -124,10 +129,3 @@ class Observe:
             a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
             return DISTANCES[self.distance](a, b)
         return token_similarity(encode(self.encoder, a), encode(self.encoder, b), "l2")
-
-
-def _require_skimage() -> None:
-    from importlib.util import find_spec
-
-    there = find_spec("skimage") is not None
-    require(there, "distance='dssim'", "needs scikit-image", extra("images"))

@@ -23,7 +23,7 @@ Pictures = dict[str, UInt8[np.ndarray, "n count h w c"]]
 
 @runtime_checkable
 class Requested(Protocol):
-    """A product whose requests are known beforehand."""
+    """A product, or a host signal that asks itself, whose requests are known before."""
 
     @property
     def requests(self) -> tuple[int | None, ...]:

@@ -1,7 +1,7 @@
 """What a conditional model is told of an image on behalf of one signal.
 
 A model that was trained with captions remembers them beside its images, so that much of
-an attack's success can be its knowledge of the prompt (CLiD, 2405.20771; Pang & Wang,
+an attack's success can be its knowledge of the prompt (CLiD, 2405.14800; Pang & Wang,
 2312.07408, for generated captions). Each signal is therefore asked with one of
 
     "own"                   the image's own caption or label, as its source has it

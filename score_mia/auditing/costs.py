@@ -102,11 +102,13 @@ def _signals(
     for name in (n for n in plan.signals if n in names):
         signal, own = plan.signals[name], decides(plan.prompts.get(name))
         each = Cost()
+        asked = [p for p in signal.needs if p.access != "none"]  # of the model
         if not isinstance(signal, HostSignal):
             each = Cost(passes(signal))
-        elif not signal.needs:
+        elif isinstance(signal, Requested):
+            each = _requested(plan, signal)
+        elif not asked:
             each = Cost(None, None)  # it asks as it likes
-        asked = [p for p in signal.needs if p.access != "none"]  # of the model
         askers = []
         for product in asked:
             askers.append(first.setdefault(f"{identity(product)} {own}", name))
@@ -120,9 +122,13 @@ def _signals(
 
 def _product(plan: Plan, product: Product) -> Cost:
     """Of one image's row."""
-    if not isinstance(product, Requested):
-        return Cost(None, None)
-    each = [*_runs(plan, product.requests)]
+    known = isinstance(product, Requested)
+    return _requested(plan, product) if known else Cost(None, None)
+
+
+def _requested(plan: Plan, part: Requested) -> Cost:
+    """Of one image's requests."""
+    each = [*_runs(plan, part.requests)]
     known = [one for one in each if one is not None]
     passes = float(sum(known)) if len(known) == len(each) else None
     return Cost(passes, float(len(each)))

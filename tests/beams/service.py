@@ -11,12 +11,15 @@ import urllib.parse
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jax
 import numpy as np
 from PIL import Image
 
+from score_mia.checkpoint import save_target
 from score_mia.data.local import bundled
 from score_mia.data.source import ArraySource
 from score_mia.sampling import as_picture
+from score_mia.spec import parts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +51,8 @@ class Reworker:
     """A seeded `Observed` that draws as `Memory` does, and reworks what it is given.
 
     What is noised and denoised comes back the nearer to the image that it learned and
-    is most like it: what was learned stays, all else moves.
+    is most like it: what was learned stays, all else moves. So does what it draws from
+    noise that it is given, which it takes for an image in [-1, 1]: see `save_still`.
 
     Attributes:
       learned, shape: see `Memory`.
@@ -59,7 +63,14 @@ class Reworker:
     shape: tuple[int, int, int]
     requests: int = 0
 
-    def draw(self, prompts, seeds):
+    @property
+    def noise_shape(self):
+        return self.shape
+
+    def draw(self, prompts, seeds, noise=None):
+        if noise is not None:
+            how = {"strength": 0.5, "steps": 4}
+            return self.vary((noise + 1) / 2, prompts, seeds, **how)
         self.requests += len(seeds)
         return Memory(self.learned, self.shape).draw(prompts, seeds)
 
@@ -79,6 +90,20 @@ class Reworker:
         noise = np.random.default_rng(seed).normal(size=image.shape)
         share = np.linspace(strength / steps, strength, steps)[:, None, None, None]
         return image + share * (nearest - image) + 0.02 * noise
+
+
+def save_still(folder, shape):
+    """Keep a base model that sees no noise: its noise of an image is the image."""
+    spec = {
+        "network": {"name": "mlp", "features": 4, "blocks": 1},
+        "sde": {"name": "ve", "sigma_max": 1.0},
+        "parameterisation": {"name": "noise"},
+        "codec": {"low": -1.0, "high": 1.0},
+        "shape": list(shape),
+    }
+    drawn = parts(spec).network.init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), drawn)
+    save_target(folder, spec, params, params, {"step": 0})
 
 
 @dataclasses.dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from typing import get_args
 
 import jax
@@ -15,6 +16,7 @@ from score_mia.attacks import SIGNALS
 from score_mia.attacks.products import Drawn
 from score_mia.attacks.protocol import Access, Attack, HostQuery, Query
 from score_mia.check import UserError
+from score_mia.conditions import NULL, OWN
 from score_mia.encoders import Pixels
 from score_mia.engine import Engine, Reader, collect, view
 from score_mia.rules import Column
@@ -22,15 +24,16 @@ from score_mia.sde import DDPM
 from score_mia.target import Denoiser, Target
 from tests.beams.parts.blind import Blind
 from tests.beams.parts.gsa import Gsa
-from tests.beams.parts.pia import Pia
 from tests.beams.parts.recon import Recon
-from tests.beams.parts.secmi import Secmi
-from tests.beams.service import Reworker
+from tests.beams.service import Reworker, save_still
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
 IMAGES = np.random.default_rng(0).random((24, *SHAPE), np.float32)
 SERVICE = Reworker({str(i): IMAGES[i] for i in range(12)}, SHAPE)
+
+KEPT = tempfile.TemporaryDirectory()
+"""Of the base model, which `kept` saves."""
 
 VIEWS = {
     "none": set(),
@@ -50,8 +53,13 @@ VIEWS = {
 TRACED = {
     "loss": SIGNALS["loss"](times=3),
     "likelihood": SIGNALS["likelihood"](probes=1, evaluations=6),
-    "secmi": Secmi(100.0, 20.0),
-    "pia": Pia(100.0),
+    "secmi": SIGNALS["secmi"](step=20),
+    "pia": SIGNALS["pia"](times=2),
+    "sima": SIGNALS["sima"](draws=2),
+    "pfami": SIGNALS["pfami"](times=2, neighbours=2),
+    "dispersion": SIGNALS["dispersion"](),
+    "flow": SIGNALS["flow"](),
+    "clid": SIGNALS["clid"](draws=1),
     "gsa": Gsa(3),
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
 }
@@ -60,7 +68,14 @@ HOST = {
     "blind": Blind(),
     "reconstruct": SIGNALS["reconstruct"](encoder=Pixels(2)),
     "observe": SIGNALS["observe"](steps=3),
+    "rediffuse": SIGNALS["rediffuse"](n=2),
+    "probe": SIGNALS["probe"](KEPT.name, steps=4),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept():
+    save_still(KEPT.name, SHAPE)
 
 
 class Watched(Denoiser):
@@ -113,10 +128,10 @@ def test_a_traced_signal_looks_at_its_view_alone(name):
     signal, model = TRACED[name], target()
     seen = view(model, signal.access)
     watched = Watched(model) if signal.access == "scores" else seen
-    key = jax.random.key(0)
+    key, told = jax.random.key(0), {OWN: jnp.int32(1), NULL: jnp.int32(0)}
 
     def reading(image):
-        return signal(watched, Query(image, {}, key, key), ()).values
+        return signal(watched, Query(image, told, key, key), ()).values
 
     columns = signal.columns(watched)
     assert columns.names == signal.columns(seen).names
@@ -137,9 +152,13 @@ def test_a_host_signal_looks_at_its_view_alone(name):
     watched = None if seen is None else Only(seen, VIEWS[signal.access])
     columns = signal.columns(watched)
     asked = queries(np.arange(5))
-    made = tuple(
-        one.batch(Only(SERVICE, VIEWS[one.access]), asked) for one in signal.needs
-    )
+
+    def shown(one):
+        """What a product may see of the service."""
+        own = view(SERVICE, one.access)
+        return None if own is None else Only(own, VIEWS[one.access])
+
+    made = tuple(one.batch(shown(one), asked) for one in signal.needs)
     values, diagnostics = signal.batch(watched, asked, made)
     assert values.shape == (5, len(columns.names))
     assert np.asarray(diagnostics).size == 5 * len(columns.diagnostics)

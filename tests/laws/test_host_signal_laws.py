@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from typing import get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from score_mia.encoders import Pixels, RandomConv
 from score_mia.engine import Engine, Reader, collect
 from score_mia.registry import make
 from score_mia.rules import RULES
-from tests.beams.service import Reworker
+from tests.beams.service import Reworker, save_still
 
 SHAPE = (8, 8, 3)
 N = 24
@@ -29,6 +30,9 @@ STRANGER = Reworker(
     {str(i): x for i, x in enumerate(np.random.default_rng(3).random((N, *SHAPE)))},
     SHAPE,
 )
+
+KEPT = tempfile.TemporaryDirectory()
+"""Of the base model, which `kept` saves."""
 
 VARIANTS = {
     "reconstruct": (
@@ -43,10 +47,20 @@ VARIANTS = {
         {"distance": "dssim", "denoised": True},
         {"distance": "features", "encoder": RandomConv(), "informer": "black"},
     ),
+    "rediffuse": (
+        {"strength": 0.5, "steps": 4},
+        {"distances": ("l2", "ssim"), "n": 4, "drawn": 6},
+    ),
+    "probe": ({"base": KEPT.name, "steps": 4},),
 }
 """Fields of every registered host signal: each variant is under every law."""
 
 CASES = [(name, i) for name, fields in VARIANTS.items() for i in range(len(fields))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept():
+    save_still(KEPT.name, SHAPE)
 
 
 def made(case):

@@ -18,11 +18,12 @@ from score_mia.attacks.protocol import (
     Query,
     Signal,
 )
+from score_mia.conditions import NULL, OWN
 from score_mia.engine import Engine, Reader, collect, view
 from score_mia.readings import Evidence
 from score_mia.rules.best import Best
 from score_mia.sde import DDPM, SMLD, VE, VP
-from score_mia.target import Target
+from score_mia.target import Apply, Target
 from tests.helpers import ask
 from tests.oracles import memorising_target
 
@@ -41,8 +42,20 @@ CHEAP = {
         "step": 25,
         "draws": 2,
     },
+    "secmi": {"levels": (50,)},
+    "pia": {"times": 4},
+    "sima": {"times": 4},
+    "pfami": {"times": 2, "neighbours": 2},
+    "dispersion": {"levels": (10, 50), "window": 2},
+    "flow": {"places": (0.1, 0.25), "draws": 2},
+    "clid": {"draws": 1},
 }
 """Fields that keep a signal small here; one of another size is run as it is."""
+
+
+WIDTH = {"secmi": 0.2}
+"""Widths of the memories that a signal is tried on, else 0: around a point without any,
+every line is straight, and every image comes back."""
 
 
 TRACED = [name for name, part in SIGNALS.items() if not hasattr(part, "batch")]
@@ -67,9 +80,37 @@ def made(name):
     return SIGNALS[name](**CHEAP.get(name, {}))
 
 
+TOLD = {"clid": {OWN: np.int32(1), NULL: np.int32(0)}}
+"""What a signal's model is told of every image, if it must be told something."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Obedient:
+    """A network that remembers sharply for those who tell it 1, and else dimly."""
+
+    network: Apply
+
+    def __call__(self, params, x, label, condition):
+        sharp = self.network(params, x, label)
+        dim = self.network({**params, "width": jnp.float32(1.0)}, x, label)
+        return jnp.where((condition == 1)[:, None, None, None], sharp, dim)
+
+
+def remembering(name, sde, images):
+    target = memorising_target(sde, images, width=WIDTH.get(name, 0.0))
+    if name not in TOLD:
+        return target
+    return dataclasses.replace(target, apply=Obedient(target.apply))
+
+
 def columns(name, target, folder, ids=IDS, shard=256):
     engine = Engine(tile=8, shard=shard, devices=1)
-    reader = Reader(name, made(name), target, Images(), 0, engine)
+
+    def told(ids):
+        each = TOLD.get(name, {}).items()
+        return {which: np.repeat(value, len(ids)) for which, value in each}
+
+    reader = Reader(name, made(name), target, Images(), 0, engine, conditions=told)
     rows = collect(reader, ids, folder)
     return dataclasses.replace(rows, member=np.isin(rows.ids, IDS[MEMBER]))
 
@@ -94,7 +135,7 @@ def test_declares_itself(name):
 @pytest.mark.parametrize("name", TRACED)
 def test_members_of_a_memorising_model_score_higher(name, sde, tmp_path):
     """AUC 1 with members positive, and so 0 with the classes swapped."""
-    target = memorising_target(SDES[sde], Images.all[:N])
+    target = remembering(name, SDES[sde], Images.all[:N])
     signals = columns(name, target, tmp_path)
     assert signals.finite().all()
     half = np.isin(IDS % 2, 0)
@@ -108,7 +149,7 @@ def test_members_of_a_memorising_model_score_higher(name, sde, tmp_path):
 def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
     """A model of other images: every column stays near chance."""
     others = np.random.default_rng(9).random((N, *SHAPE), np.float32)
-    target = memorising_target(VP(), others)
+    target = remembering(name, VP(), others)
     signals = columns(name, target, tmp_path)
     spread = np.sqrt(1 / (12 * N) + 1 / (24 * N))  # of a null AUC, N against 2 N
     for column in signals.matrix().T:
@@ -119,7 +160,7 @@ def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_reported_evaluations_are_those_made(name):
     """Counts the network's calls, forward or differentiated, in a run without jit."""
-    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    signal, target = made(name), remembering(name, DDPM(), Images.all[:4])
     calls = []
 
     def counted(params, x, label, condition=None):
@@ -127,7 +168,9 @@ def test_reported_evaluations_are_those_made(name):
         return target.apply(params, x, label, condition)
 
     watched = dataclasses.replace(target, apply=counted)
-    row = ask(signal, watched, jnp.asarray(Images.all[0]), jax.random.key(0))
+    told = TOLD.get(name, {})
+    given = (told.get(OWN), told.get(NULL))
+    row = ask(signal, watched, jnp.asarray(Images.all[0]), jax.random.key(0), *given)
     jax.effects_barrier()
     found = signal.columns(view(target, signal.access))
     place = len(found.names) + found.diagnostics.index(NETWORK_EVALUATIONS)
@@ -137,7 +180,7 @@ def test_reported_evaluations_are_those_made(name):
 @pytest.mark.parametrize("name", TRACED)
 def test_row_is_the_images_own(name, tmp_path):
     """Same image, id and seed: the same row in any order, cut and company (bitwise)."""
-    target = memorising_target(VP(), Images.all[:N])
+    target = remembering(name, VP(), Images.all[:N])
     whole = columns(name, target, tmp_path / "whole")
     some = np.random.default_rng(1).permutation(IDS)[:11]
     part = columns(name, target, tmp_path / "part", some, shard=4)
@@ -147,7 +190,7 @@ def test_row_is_the_images_own(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_sees_the_view_that_its_access_names(name):
     """On a denoiser whose parameters cannot be looked at, a grey box works as ever."""
-    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    signal, target = made(name), remembering(name, DDPM(), Images.all[:4])
     if signal.access == "gradients":
         assert view(target, "gradients") is target
         return
@@ -155,5 +198,6 @@ def test_sees_the_view_that_its_access_names(name):
     assert not isinstance(model, Target)
     with pytest.raises(AttributeError):
         _ = model.params
-    query = Query(jnp.asarray(Images.all[0]), {}, jax.random.key(0), jax.random.key(1))
+    keys = (jax.random.key(0), jax.random.key(1))
+    query = Query(jnp.asarray(Images.all[0]), TOLD.get(name, {}), *keys)
     assert np.isfinite(signal(model, query, ()).values).all()

@@ -1,0 +1,160 @@
+"""CLiD: how much a member's caption helps (Zhai et al. 2024, 2405.14800, NeurIPS).
+
+"Membership Inference on Text-to-Image Diffusion Models via Conditional Likelihood
+Discrepancy". A model that was trained on an image with its caption denoises the image
+better for being told that caption, by more than it does for other pairs. What is
+measured is the loss with less of the caption, less that with all of it.
+
+The paper scores a weighted sum of robustly scaled columns, or a classifier on all of
+them; both are a rule's, fitted on what the attacker knows. Its reduced captions drop
+the most important words first; here a caption is cut from its end, which asks nothing
+further of the model. That the signal is largely the model's memory of captions shows in
+the same attack with `prompt=` (docs/models.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_mia.attacks.draws import chunked, noise_at
+from score_mia.attacks.protocol import (
+    NETWORK_EVALUATIONS,
+    Access,
+    Columns,
+    Product,
+    Query,
+    Reading,
+)
+from score_mia.attacks.times import check_times, chosen_times, column_names
+from score_mia.check import UserError, at_least, require
+from score_mia.conditions import NULL
+from score_mia.sde import SDE
+from score_mia.target import Denoiser
+
+USUAL = (140,)
+"""A level of 1,000 at which the losses are taken where no time is named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clid:
+    """What the condition is worth at each time, and the loss itself.
+
+        clid-k@t = L_t(x, c*_k) - L_t(x, c),  clid-null@t = L_t(x, nothing) - L_t(x, c)
+        loss@t   = -L_t(x, c)
+
+    with the loss L_t in noise form, averaged over noises that all conditions share, and
+    c*_k the caption without a share of its tokens. Of models that are told classes,
+    `cuts` is empty: the label is held against the one that stands for none.
+
+    Attributes:
+      times: a number of times, spread by the process's own clock, or the times
+        themselves; None for level 140 of 1,000.
+      cuts: shares of a caption's tokens that are replaced by padding, from its end,
+        ascending; a column each. Nothing at all is always compared with.
+      draws: noises per time, shared by all conditions.
+      chunk: bound on memory: evaluations made at once for each image.
+    """
+
+    times: int | tuple[float, ...] | None = None
+    cuts: tuple[float, ...] = ()
+    draws: int = 3
+    chunk: int = 10
+
+    access: ClassVar[Access] = "scores"
+    needs: ClassVar[tuple[Product, ...]] = ()
+
+    def __post_init__(self) -> None:
+        check_times(self.times)
+        at_least("draws", self.draws, 1)
+        at_least("chunk", self.chunk, 1)
+        ok = all(0 < cut < 1 for cut in self.cuts)
+        ok = ok and all(a < b for a, b in itertools.pairwise(self.cuts))
+        remedy = "give numbers between 0 and 1, ascending; nothing is compared anyway"
+        require(ok, f"cuts={self.cuts!r}", "are no growing shares of a caption", remedy)
+
+    def at(self, sde: SDE) -> Float[np.ndarray, " k"]:
+        """The times of the losses, float32.
+
+        Raises:
+          UserError: see `attacks.times.chosen_times`.
+        """
+        return chosen_times(sde, self.times, USUAL)
+
+    def columns(self, model: Denoiser) -> Columns:
+        """A column for each reduced condition at each time, then the losses."""
+        times = self.at(model.sde)
+        reduced = (*(f"clid-{k + 1}" for k in range(len(self.cuts))), "clid-null")
+        names = [column_names(what, model.sde, times) for what in (*reduced, "loss")]
+        return Columns(
+            tuple(itertools.chain.from_iterable(names)),
+            np.tile(times, len(names)),
+            (NETWORK_EVALUATIONS,),
+            float(len(times) * self.draws * len(names)),
+            title="CLiD",
+        )
+
+    def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
+        """The discrepancies and minus the losses of one image.
+
+        Raises:
+          UserError: the model is told nothing, knows no condition that says nothing, or
+            is told what has no tokens to be cut.
+        """
+        times, told = self.at(model.sde), self._told(model, query)
+        x = model.codec.encode(query.image)
+
+        def loss(row: tuple[Array, Array, Array]) -> Array:
+            t, draw, which = row
+            noise = noise_at(query.key, draw, t, x.shape)
+            noisy = model.sde.perturb(x, t, noise)
+            condition = jax.tree.map(lambda leaf: leaf[which], told)
+            return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
+
+        shape = (len(self.cuts) + 2, len(times), self.draws)
+        which, time, draw = (a.ravel() for a in np.indices(shape))
+        rows = tuple(map(jnp.asarray, (times[time], draw, which)))
+        losses = chunked(loss, rows, self.chunk).reshape(shape).mean(axis=2)
+        own, reduced = losses[-1], losses[:-1]
+        values = jnp.concatenate([reduced - own[None], -own[None]])
+        cost = jnp.full((1,), float(np.prod(shape)), jnp.float32)
+        return Reading(values.ravel(), cost)
+
+    def _told(self, model: Denoiser, query: Query) -> Any:
+        """The conditions as the network takes them, the image's own last, stacked."""
+        own, nothing = query.condition, query.conditions.get(NULL)
+        if own is None or nothing is None:
+            what = "is told nothing" if own is None else "has no condition for nothing"
+            raise UserError(
+                f"clid: the model {what}, so no condition can be held against none; "
+                "attack it by its loss"
+            )
+        cut = [shortened(own, nothing, share) for share in self.cuts]
+        each = [model.embed(one) for one in (*cut, nothing, own)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+
+def shortened(own: Any, nothing: Any, share: float) -> Any:
+    """Token ids [l] of a caption of which the last share of its tokens is padding.
+
+    A caption's tokens are those that an empty caption does not have: not the padding,
+    with which that one ends, nor what marks a beginning and an end.
+
+    Raises:
+      UserError: a condition that is no row of tokens.
+    """
+    if not isinstance(own, Array | np.ndarray) or own.ndim != 1:
+        raise UserError(
+            f"clid: cuts={share!r}: the model is told no tokens that could be cut off; "
+            "give cuts=()"
+        )
+    caption = ~jnp.isin(own, nothing)
+    count = jnp.sum(caption)
+    kept = count - jnp.ceil(share * count.astype(jnp.float32)).astype(count.dtype)
+    return jnp.where(caption & (jnp.cumsum(caption) > kept), nothing[-1], own)

@@ -1,0 +1,61 @@
+"""Noises at times, and means over them: what signals that draw noise share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_mia.arrays import Key, ScalarLike
+
+
+def noise_at(
+    key: Key, draw: ScalarLike, t: ScalarLike, shape: tuple[int, ...]
+) -> Float[Array, "..."]:
+    """Standard normal noise of one draw at one time.
+
+    Keyed by the time's bits and not by its place: a column is the same whichever other
+    columns are asked for.
+    """
+    bits = jax.lax.bitcast_convert_type(jnp.asarray(t, jnp.float32), jnp.uint32)
+    own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)
+    return jax.random.normal(own, shape, jnp.float32)
+
+
+def over_draws(
+    function: Callable[[Array, Array], Array],
+    times: Float[np.ndarray, " k"],
+    draws: int,
+    chunk: int,
+) -> Float[Array, "k draws ..."]:
+    """`function(t, draw)` at every time and for every draw, so many at once."""
+    pairs = (
+        jnp.asarray(np.repeat(times, draws)),
+        jnp.asarray(np.tile(np.arange(draws), len(times))),
+    )
+    found = chunked(lambda pair: function(*pair), pairs, chunk)
+    return found.reshape(len(times), draws, *found.shape[1:])
+
+
+def chunked(function: Callable[[Any], Array], rows: Any, chunk: int) -> Array:
+    """`lax.map` in equal chunks: a remainder would compile the network twice."""
+    count = len(jax.tree.leaves(rows)[0])
+    size = chunk_size(count, chunk)
+    places = jnp.minimum(jnp.arange(-(-count // size) * size), count - 1)
+    padded = jax.tree.map(lambda leaf: leaf[places], rows)
+    return jax.lax.map(function, padded, batch_size=size)[:count]
+
+
+def chunk_size(count: int, most: int) -> int:
+    """The size in [most/2, most] that wastes least on padding; the largest such."""
+    sizes = range(max(1, min(most, count) // 2), min(most, count) + 1)
+    return min(sizes, key=lambda size: (-count % size, -size))
+
+
+def power(x: Float[Array, "..."], p: float) -> Float[Array, ""]:
+    """sum |x|^p, the p-th power of the p-norm."""
+    return jnp.sum(jnp.abs(x) ** p)

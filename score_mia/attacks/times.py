@@ -1,0 +1,108 @@
+"""At which times a signal looks, and how its columns are called.
+
+Papers count times out of 1,000, as DDPM's steps are. Such a *level* is a place on the
+process's own clock, whatever that is: 0 is nearly clean, 999 the most noise. So a
+published setting has a meaning for every process, and is DDPM's own step for DDPM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_mia.attacks.protocol import NETWORK_EVALUATIONS, Columns
+from score_mia.check import require, within
+from score_mia.sde import SDE
+
+LEVELS = 1000
+"""Levels of noise are counted out of so many."""
+
+Asked = int | tuple[float, ...] | None
+"""A number of times spread by the process's clock, the times themselves, or the
+signal's usual ones."""
+
+
+def check_times(times: Asked) -> None:
+    """Refuse an empty tuple; the times in it are checked where the process is known."""
+    if isinstance(times, tuple):
+        require(len(times) > 0, "times=()", "is empty", "name a time")
+
+
+def check_levels(levels: tuple[int, ...]) -> None:
+    """Refuse levels that are none, or none of the 1,000."""
+    require(len(levels) > 0, "levels=()", "is empty", "name a level")
+    for level in levels:
+        within("levels", level, 0, LEVELS - 1)
+
+
+def at_levels(sde: SDE, levels: Sequence[int]) -> Float[np.ndarray, " n"]:
+    """Levels out of 1,000 as times of the process, float32."""
+    whole = sde.times(min(LEVELS, sde.discrete_steps or LEVELS))
+    places = np.rint(np.asarray(levels) * len(whole) / LEVELS).astype(int)
+    return whole[np.minimum(places, len(whole) - 1)]
+
+
+def chosen_times(
+    sde: SDE, times: Asked, usual: tuple[int, ...] | None = None
+) -> Float[np.ndarray, " k"]:
+    """The times that a signal's field names, float32, ascending as given.
+
+    Args:
+      sde: the process.
+      times: of the field.
+      usual: levels that None stands for; without them it stands for all steps of a
+        discrete model and 1,000 times of a continuous one.
+
+    Raises:
+      UserError: a time lies outside the process, or is no step of a discrete model.
+    """
+    if times is None and usual is not None:
+        return at_levels(sde, usual)
+    if not isinstance(times, tuple):
+        return sde.times(times)
+    found = np.asarray(times, np.float32)
+    # t0 and t1 may be rounded by float32, and so are the times.
+    low, high = float(np.float32(sde.t0)), float(np.float32(sde.t1))
+    for given, t in zip(times, found, strict=True):
+        within("times", float(t) if low <= t <= high else float(given), low, high)
+        ok = sde.discrete_steps is None or float(t).is_integer()
+        remedy = f"give whole numbers from 0 to {high:.0f}"
+        require(ok, f"times={given}", "is no step of this discrete model", remedy)
+    return found
+
+
+def column_names(
+    what: str, sde: SDE, times: Float[np.ndarray, " k"]
+) -> tuple[str, ...]:
+    """ "loss@200" for a step, "loss@0.2100" for a continuous time.
+
+    Four decimals where the process's clock is even in t, else four significant digits
+    ("loss@0.003341", "loss@80").
+
+    Raises:
+      UserError: two times share a name.
+    """
+    digits = ".4g" if sde.discrete_steps is None else ".0f"
+    if sde.discrete_steps is None and sde.clock.even:
+        digits = ".4f"
+    found = tuple(f"{what}@{t:{digits}}" for t in times)
+    problem = "are so close that columns share a name of four digits"
+    asked = f"times={tuple(times.tolist())!r}"
+    require(len(set(found)) == len(found), asked, problem, "give fewer times")
+    return found
+
+
+def columns_at(
+    what: str, sde: SDE, times: Float[np.ndarray, " k"], evaluations: float, title: str
+) -> Columns:
+    """One column for each time, of a signal that costs so many evaluations an image."""
+    names = column_names(what, sde, times)
+    return Columns(names, times, (NETWORK_EVALUATIONS,), evaluations, title=title)
+
+
+def spent(evaluations: float) -> Float[Array, " 1"]:
+    """The diagnostic that goes with `columns_at`."""
+    return jnp.full((1,), evaluations, jnp.float32)
