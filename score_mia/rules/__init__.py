@@ -20,7 +20,10 @@ from score_mia.rules.learned import (
     Svm,
     Tree,
 )
+from score_mia.rules.lira import Lira
 from score_mia.rules.mean import Largest, Mean
+from score_mia.rules.reference import ReferenceRatio
+from score_mia.rules.rmia import Rmia
 
 RULES: dict[str, Callable] = {
     "column": Column,
@@ -35,5 +38,8 @@ RULES: dict[str, Callable] = {
     "bayes": Bayes,
     "neighbours": Neighbours,
     "perceptron": Perceptron,
+    "lira": Lira,
+    "rmia": Rmia,
+    "reference_ratio": ReferenceRatio,
 }
 """Name in a config -> class."""
