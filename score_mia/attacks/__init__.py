@@ -1,5 +1,6 @@
 """Attacks: signals read off a target, one file per paper."""
 
+from score_mia.attacks.covariates import Covariates
 from score_mia.attacks.denoise import Denoise
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
@@ -23,6 +24,7 @@ SIGNALS = {
     "denoise": Denoise,
     "reconstruct": Reconstruct,
     "observe": Observe,
+    "covariates": Covariates,
 }
 """Name in a config -> class."""
 
@@ -32,6 +34,7 @@ __all__ = [
     "Attack",
     "Columns",
     "Counted",
+    "Covariates",
     "Denoise",
     "HostQuery",
     "HostSignal",

@@ -22,6 +22,7 @@ from score_mia.rules.learned import (
 )
 from score_mia.rules.lira import Lira
 from score_mia.rules.mean import Largest, Mean
+from score_mia.rules.quantile import Quantile
 from score_mia.rules.reference import ReferenceRatio
 from score_mia.rules.rmia import Rmia
 
@@ -41,5 +42,6 @@ RULES: dict[str, Callable] = {
     "lira": Lira,
     "rmia": Rmia,
     "reference_ratio": ReferenceRatio,
+    "quantile": Quantile,
 }
 """Name in a config -> class."""

@@ -60,6 +60,7 @@ HOST = {
     "blind": Blind(),
     "reconstruct": SIGNALS["reconstruct"](encoder=Pixels(2)),
     "observe": SIGNALS["observe"](steps=3),
+    "covariates": SIGNALS["covariates"](),
 }
 
 

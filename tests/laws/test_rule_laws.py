@@ -23,6 +23,7 @@ FIELDS = {
     "column": {"column": "t@2"},
     "rmia": {"column": "t@2"},
     "reference_ratio": {"column": "t@2"},
+    "quantile": {"column": "t@2", "bag": 3, "trees": 10},
     "forest": {"trees": (10, 30)},
     "perceptron": {"epochs": 200},
     "mlp": {"epochs": 60, "widths": (64, 32), "learning_rate": 1e-2},
@@ -185,7 +186,7 @@ def test_higher_means_more_member_like(rule):
 def test_what_learns_of_both_classes_turns_with_them(rule):
     """Fitted on swapped labels it says the opposite; the house's other rules cannot."""
     if rule.accepts != frozenset(("split", "shadows")):
-        one_sided = ("column", "best", "mean", *BESIDE)
+        one_sided = ("column", "best", "mean", "quantile", *BESIDE)
         assert isinstance(rule, tuple(RULES[name] for name in one_sided))
         return
     reference, evaluation = record(0), record(2, n=400)
