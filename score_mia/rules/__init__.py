@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from score_mia.rules.best import Best
+from score_mia.rules.cdi import Cdi, SetMean
 from score_mia.rules.column import Column
+from score_mia.rules.duci import Duci
 from score_mia.rules.gaussians import Gaussians
 from score_mia.rules.learned import (
     Bayes,
@@ -45,3 +47,6 @@ RULES: dict[str, Callable] = {
     "quantile": Quantile,
 }
 """Name in a config -> class."""
+
+SETS: dict[str, Callable] = {"cdi": Cdi, "duci": Duci, "set_mean": SetMean}
+"""Tests of whole sets, which stand in a rule's place: name in a config -> class."""
