@@ -19,6 +19,7 @@ from score_mia.rules.learned import (
     Logistic,
     Neighbours,
     Perceptron,
+    Ridge,
     Svm,
     Tree,
 )
@@ -35,6 +36,7 @@ RULES: dict[str, Callable] = {
     "max": Largest,
     "gaussians": Gaussians,
     "logistic": Logistic,
+    "ridge": Ridge,
     "svm": Svm,
     "tree": Tree,
     "forest": Forest,
