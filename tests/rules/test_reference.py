@@ -63,3 +63,5 @@ def test_what_cannot_be_is_refused():
         scores(ReferenceRatio(), shadowed(3, names=("a", "b")))
     with pytest.raises(UserError, match="did you mean 'ratio'"):
         ReferenceRatio(kind="ration")
+    # Before training it is tried on made-up numbers, which are of either sign.
+    assert np.isfinite(scores(ReferenceRatio(kind="ratio").quick(), evidence)).all()

@@ -108,8 +108,10 @@ def test_what_cannot_be_is_refused():
     ):
         with pytest.raises(UserError, match=said):
             Rmia(**fields)
+    paper = Rmia(a=0.3, online=False, temperature=1.0)
     with pytest.raises(UserError, match="exceeds 0"):
-        scores(Rmia(a=0.3, online=False, temperature=1.0), evidence)
+        scores(paper, evidence)
+    assert np.isfinite(scores(paper.quick(), evidence)).all()
     for others in (evidence.others[:1], evidence.others[:2]):
         few = Evidence(evidence.target, others)
         with pytest.raises(UserError, match=r"too few|do not tell"):
