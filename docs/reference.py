@@ -36,7 +36,7 @@ from score_mia.papers import hu_pang
 from score_mia.parameterisation import PARAMETERISATIONS
 from score_mia.registry import parameters
 from score_mia.report.exhibits import EXHIBITS
-from score_mia.rules import RULES
+from score_mia.rules import RULES, SETS
 from score_mia.rules.scheme import SCHEMES
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import SDES
@@ -169,6 +169,7 @@ PARTS = {
         ),
         ("Prompts: `attacks.NAME.signal.prompt`", "prompt", PROMPTS),
         ("Rules: `attacks.NAME.rule`", "rule", {**RULES, **HEADS}),
+        ("Tests of whole sets: `attacks.NAME.rule`", "rule", SETS),
         ("Schemes: `attacks.NAME.scheme`", "scheme", SCHEMES),
     ),
     "train": (("`train.dp`: private training", "dp", Privacy),),

@@ -1,6 +1,7 @@
 """Attacks: signals read off a target, one file per paper."""
 
 from score_mia.attacks.clid import Clid
+from score_mia.attacks.covariates import Covariates
 from score_mia.attacks.denoise import Denoise
 from score_mia.attacks.dispersion import Dispersion
 from score_mia.attacks.flow import StraightPath
@@ -41,6 +42,7 @@ SIGNALS = {
     "rediffuse": Rediffuse,
     "clid": Clid,
     "probe": Probe,
+    "covariates": Covariates,
 }
 """Name in a config -> class."""
 
@@ -51,6 +53,7 @@ __all__ = [
     "Clid",
     "Columns",
     "Counted",
+    "Covariates",
     "Denoise",
     "Dispersion",
     "HostQuery",

@@ -20,7 +20,7 @@ from score_mia.conditions import Conditioner
 from score_mia.fields import check_value
 from score_mia.heads import HEADS
 from score_mia.registry import make, require_has
-from score_mia.rules import RULES
+from score_mia.rules import RULES, SETS
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
 from score_mia.rules.scheme import SCHEMES, CrossFit, Scheme
 
@@ -80,7 +80,8 @@ def chosen(
             known = ("signal", "signals", "rule", "knows", "scheme", "shadows")
             one_of(f"attacks.{name} field", field, known)
         read = _read(name, spec, signals, asked)
-        rule = make("rule", {**RULES, **HEADS}, spec.get("rule", {"name": "column"}))
+        table = {**RULES, **SETS, **HEADS}
+        rule = make("rule", table, spec.get("rule", {"name": "column"}))
         knows = spec.get("knows", "none")
         _check_rule(name, rule, knows)
         scheme = make("scheme", SCHEMES, spec.get("scheme", {"name": "held_out"}))

@@ -108,9 +108,14 @@ class Drawn:
 
 
 def _generated(work: Work, a: Assessment) -> Estimate | None:
-    """The share of the target's own images that the fixed threshold accuses."""
+    """The share of the target's own images that the fixed threshold accuses.
+
+    None of a rule that compares an image with what shadows say of it: they were asked
+    about no such image.
+    """
     fixed, count = a.entry.at_fixed_threshold, work.plan.shown
-    if fixed is None:
+    alone = a.attack.knows == "shadows" and "split" not in a.attack.rule.accepts
+    if fixed is None or alone:
         return None
     source = Drawn(drawn(work, count).array("images"))
     evidence = _read(work, a, np.arange(count), source=source)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from score_mia.rules.best import Best
+from score_mia.rules.cdi import Cdi, SetMean
 from score_mia.rules.column import Column
+from score_mia.rules.duci import Duci
 from score_mia.rules.gaussians import Gaussians
 from score_mia.rules.learned import (
     Bayes,
@@ -17,10 +19,15 @@ from score_mia.rules.learned import (
     Logistic,
     Neighbours,
     Perceptron,
+    Ridge,
     Svm,
     Tree,
 )
+from score_mia.rules.lira import Lira
 from score_mia.rules.mean import Largest, Mean
+from score_mia.rules.quantile import Quantile
+from score_mia.rules.reference import ReferenceRatio
+from score_mia.rules.rmia import Rmia
 
 RULES: dict[str, Callable] = {
     "column": Column,
@@ -29,11 +36,19 @@ RULES: dict[str, Callable] = {
     "max": Largest,
     "gaussians": Gaussians,
     "logistic": Logistic,
+    "ridge": Ridge,
     "svm": Svm,
     "tree": Tree,
     "forest": Forest,
     "bayes": Bayes,
     "neighbours": Neighbours,
     "perceptron": Perceptron,
+    "lira": Lira,
+    "rmia": Rmia,
+    "reference_ratio": ReferenceRatio,
+    "quantile": Quantile,
 }
 """Name in a config -> class."""
+
+SETS: dict[str, Callable] = {"cdi": Cdi, "duci": Duci, "set_mean": SetMean}
+"""Tests of whole sets, which stand in a rule's place: name in a config -> class."""

@@ -130,6 +130,34 @@ class Logistic(Learned):
 
 
 @dataclasses.dataclass(frozen=True)
+class Ridge(Learned):
+    """Ridge regression on the label: as linear as `logistic`, and far faster.
+
+    For hundreds of columns of several signals: one decomposition serves every penalty,
+    and leaving each image out in turn costs nothing (Golub, Heath & Wahba 1979), where
+    a logistic rule is fitted 26 times, and in a cross-fit 26 times 255. Where several
+    shadows were asked about an image, only one of its rows is left out at a time.
+
+    Attributes:
+      penalties: of the weights of standardised columns, in images; the one that
+        predicts best what was left out is taken.
+    """
+
+    penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4)
+
+    title: ClassVar[str] = "ridge regression"
+
+    def __post_init__(self) -> None:
+        _positive("penalties", self.penalties)
+
+    def estimator(self) -> Any:
+        """It chooses its penalty itself."""
+        from sklearn.linear_model import RidgeClassifierCV
+
+        return RidgeClassifierCV(self.penalties)
+
+
+@dataclasses.dataclass(frozen=True)
 class Svm(Learned):
     """A support vector machine with Gaussian kernels as wide as the columns are many.
 

@@ -7,7 +7,7 @@ No JAX: rules are the cold half of an attack.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -71,10 +71,10 @@ class Rule(Protocol):
 
 
 @runtime_checkable
-class Slow(Rule, Protocol):
-    """A rule whose fit takes its time."""
+class Slow(Protocol):
+    """A rule whose fit, or a test of sets whose judgement, takes its time."""
 
-    def quick(self) -> Rule:
+    def quick(self) -> Any:
         """The same, to be tried out: its scores mean nothing."""
         ...
 

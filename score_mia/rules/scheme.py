@@ -93,7 +93,9 @@ class HeldOut:
     are enough for the rate of 10 % and the rule can do with the others; if not, the
     rule gets them all and no threshold is set. A rule that learns nothing wastes none.
     What learns of shadow models gets its threshold of theirs, in the same way: every
-    other of their non-members is held out of the fit.
+    other of their non-members is held out of the fit. A rule that knows nothing else
+    has laws of single images, of which none can be held out: each shadow in turn is
+    attacked with the help of the others, and its non-members set the threshold.
     """
 
     def judged(self, known: Known) -> Bool[np.ndarray, " n"]:
@@ -102,17 +104,16 @@ class HeldOut:
 
     def score(self, rule: Rule, known: Known) -> Scored:
         """Fit, and score the judged images."""
-        if known.knows == "shadows" and "split" in rule.accepts:
-            scorer, strangers = _beside_shadows(rule, known)
+        if known.knows == "shadows" and "split" not in rule.accepts:
+            scorer, theirs = _turn_by_turn(rule, known)
         else:
-            scorer, held_out = _held_out(rule, known)
-            strangers = (known.evidence.select(held_out),)
+            scorer, strangers = _strangers(rule, known)
+            theirs = [scorer(rows) for rows in strangers if len(rows.target)]
         scores = np.asarray(scorer(known.evidence.select(self.judged(known))), float)
-        count = sum(len(rows.target) for rows in strangers)
+        count = sum(map(len, theirs))
         nominal, threshold = _rate(count), None
         if nominal is not None:
-            theirs = np.concatenate([scorer(rows) for rows in strangers])
-            threshold = threshold_at(theirs, nominal)
+            threshold = threshold_at(np.concatenate(theirs), nominal)
         known_members = self.judged(known) & known.reference & known.member
         left = int(known_members.sum())  # by a scheme that counts as others have
         return Scored(scorer, scores, count, threshold, nominal, known_members=left)
@@ -290,6 +291,32 @@ def _held(known: Known) -> Known:
         return known
     target = Readings.of(rows.matrix(), rows.ids, rows.names)
     return known._replace(evidence=known.evidence._replace(target=target))
+
+
+def _strangers(rule: Rule, known: Known) -> tuple[Scorer, tuple[Evidence, ...]]:
+    """The fitted rule, and non-members that it did not see, of whichever model."""
+    if known.knows == "shadows":
+        return _beside_shadows(rule, known)
+    scorer, held_out = _held_out(rule, known)
+    return scorer, (known.evidence.select(held_out),)
+
+
+def _turn_by_turn(rule: Rule, known: Known) -> tuple[Scorer, list[np.ndarray]]:
+    """The rule fitted on all shadows, and its scores of each one's non-members.
+
+    Of each with the help of the others; none where these are too few for the rule.
+    """
+    nobody = known.shown(np.zeros(len(known.member), bool))
+    scorer, theirs = rule.fit(nobody), []
+    for j, other in enumerate(nobody.others):
+        rest = tuple(o for k, o in enumerate(nobody.others) if k != j)
+        outside = Evidence(other.select(~np.asarray(other.member, bool)), rest)
+        try:
+            helped = rule.fit(nobody._replace(others=rest))
+            theirs.append(np.asarray(helped(outside.unlabelled()), float))
+        except UserError:
+            continue
+    return scorer, theirs
 
 
 def _beside_shadows(rule: Rule, known: Known) -> tuple[Scorer, tuple[Evidence, ...]]:

@@ -14,6 +14,7 @@ import pytest
 from score_mia import auditing
 from score_mia.auditing import plan as build
 from score_mia.auditing import stages
+from score_mia.auditing.ready import require_ready
 from score_mia.auditing.shadows import known_to, others, shadow, spent
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
@@ -123,7 +124,7 @@ def test_auxiliary_images_are_kept_with_the_split(tmp_path):
 
 def an_audit(attacks=None, **shadows):
     signal = {"name": "loss", "times": 2}
-    lira = {"name": "tests.beams.parts.lira:Lira", "column": "loss@0"}
+    lira = {"name": "lira", "columns": ("loss@0",)}
     made = {"lira": {"signal": signal, "rule": lira, "knows": "shadows"}}
     return plan(
         split__nonmembers=24,
@@ -236,7 +237,7 @@ def test_weights_may_go_once_they_are_read_and_come_again_when_they_are_missed(c
         np.testing.assert_array_equal(readings.matrix(), kept.matrix())
     digests = [describe(p)["digest"] for p in sorted(copied.glob("shadows/*/target"))]
     wanted = {"signal": {"name": "loss", "times": 3}, "knows": "shadows"}
-    wanted["rule"] = {"name": "tests.beams.parts.lira:Lira", "column": "loss@0"}
+    wanted["rule"] = {"name": "lira", "columns": ("loss@0",)}
     auditing.attack(an_audit({"more": wanted}, weights=False), copied)
     again = [describe(p)["digest"] for p in sorted(copied.glob("shadows/*/target"))]
     assert again == digests
@@ -349,6 +350,18 @@ def test_a_damaged_file_of_a_shadow_is_named_with_its_remedy(copied, spoilt):
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(UserError, match=rf"{path.name}.*(delete|restore|run) "):
         _ = [readings.matrix() for readings in read(an_audit(), copied)]
+
+
+@pytest.mark.parametrize("rule", ["lira", "rmia", "reference_ratio"])
+def test_a_rule_that_asks_shadows_about_judged_images_is_told_before_training(rule):
+    signal = {"name": "loss", "times": (200.0,)}
+    attack = {"signal": signal, "rule": {"name": rule}, "knows": "shadows"}
+    few = {"pool": "auxiliary", "asked": "known", "overlap": 0.5}
+    audit = an_audit({"lira": attack}, **few)
+    source = audit.source()
+    split = audit.split(source)
+    with pytest.raises(UserError, match=r"attacks.lira: .*shadows.asked='all'"):
+        require_ready(audit, source, split, audit.attacks)
 
 
 def test_an_attack_that_knows_shadows_needs_some():

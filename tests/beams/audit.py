@@ -1,4 +1,4 @@
-"""A whole tiny audit whose attacks all come from outside the package."""
+"""A whole tiny audit whose attacks come from outside the package, but for LiRA."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 ),
                 lira=dict(
                     signals="loss",
-                    rule=dict(name=f"{PARTS}.lira:Lira"),
+                    rule=dict(name="lira"),
                     knows="shadows",
                 ),
                 blind=dict(

@@ -15,8 +15,8 @@ from score_mia.engine import collect, row_key
 from score_mia.readings import Evidence
 from score_mia.results import AuditResult
 from tests.beams import audit
-from tests.beams.test_rules import naive
 from tests.helpers import ask
+from tests.rules.test_lira import naive
 
 ACCESS = {
     "secmi": "scores",

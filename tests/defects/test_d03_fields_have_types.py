@@ -31,7 +31,7 @@ from score_mia.parameterisation import PARAMETERISATIONS, Noise
 from score_mia.progress import Progress
 from score_mia.registry import make, parameters
 from score_mia.report.exhibits import EXHIBITS
-from score_mia.rules import RULES
+from score_mia.rules import RULES, SETS
 from score_mia.sampling import SAMPLERS
 from score_mia.sde import DDPM, SDES
 from score_mia.target import Target
@@ -43,7 +43,7 @@ SECTIONS = (
     *(build.ReportConfig, build.QualityConfig),
 )
 FAMILIES = (
-    *(SDES, NETWORKS, PARAMETERISATIONS, SIGNALS, RULES, SAMPLERS),
+    *(SDES, NETWORKS, PARAMETERISATIONS, SIGNALS, RULES, SETS, SAMPLERS),
     *(SOURCES, SPLITS, ENCODERS, EXHIBITS, MODELS),
 )
 PARTS = {p.__name__: p for family in FAMILIES for p in family.values()}

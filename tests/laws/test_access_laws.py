@@ -70,6 +70,7 @@ HOST = {
     "observe": SIGNALS["observe"](steps=3),
     "rediffuse": SIGNALS["rediffuse"](n=2),
     "probe": SIGNALS["probe"](KEPT.name, steps=4),
+    "covariates": SIGNALS["covariates"](),
 }
 
 

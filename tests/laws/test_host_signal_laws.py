@@ -52,10 +52,15 @@ VARIANTS = {
         {"distances": ("l2", "ssim"), "n": 4, "drawn": 6},
     ),
     "probe": ({"base": KEPT.name, "steps": 4},),
+    "covariates": ({},),
 }
 """Fields of every registered host signal: each variant is under every law."""
 
 CASES = [(name, i) for name, fields in VARIANTS.items() for i in range(len(fields))]
+BLIND = ("covariates",)
+"""Those that ask no model: they say what an image is like, and nothing of members."""
+
+ASKING = [case for case in CASES if case[0] not in BLIND]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,12 +105,13 @@ def test_declares_itself(case):
     assert hash(signal) == hash(made(case))
     assert signal.access in get_args(Access)
     columns = signal.columns(SERVICE)
-    assert QUERIES in columns.diagnostics
+    assert (signal.access == "none") == (case[0] in BLIND)
+    assert (QUERIES in columns.diagnostics) == (signal.access != "none")
     assert columns.title
     assert list(columns.names) == sorted(columns.names)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", ASKING, ids=str)
 def test_members_of_a_service_that_memorised_score_higher(case, tmp_path):
     """AUC 1, so 0 with the classes swapped; by a service of others: chance."""
     found = rows(made(case), SERVICE, tmp_path / "own")
@@ -135,7 +141,7 @@ def test_a_row_is_the_images_own(case, tmp_path):
     np.testing.assert_array_equal(again, whole)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", ASKING, ids=str)
 def test_queries_are_those_that_were_made(case, tmp_path):
     """Images that the service was asked for: no other signal's, no calibration's."""
     asked = Reworker(PROMPTS, SHAPE)
@@ -144,6 +150,18 @@ def test_queries_are_those_that_were_made(case, tmp_path):
     told = found.column(QUERIES)
     assert set(told) == {told[0]}
     assert asked.requests == 2 * N * (kept or told[0])
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_what_asks_no_model_says_the_same_of_any(name, tmp_path):
+    asked = Reworker(PROMPTS, SHAPE)
+    found = rows(made((name, 0)), asked, tmp_path / "own").matrix()
+    other = rows(made((name, 0)), STRANGER, tmp_path / "other").matrix()
+    np.testing.assert_array_equal(found, other)
+    assert asked.requests == 0
+    spread = np.sqrt(1 / (6 * N))
+    for column in found.T:
+        assert abs(roc_auc_score(MEMBER, column) - 0.5) < 4 * spread
 
 
 def test_weights_of_an_encoder_are_part_of_what_decides():

@@ -20,9 +20,10 @@ from score_mia.metrics import intervals
 from score_mia.metrics.roc import auc, tpr_at_fpr
 from score_mia.papers.pang_wang import Overlapping
 from score_mia.readings import Evidence, Readings
-from score_mia.rules import Bayes, Best, Column, Mean
+from score_mia.rules import Bayes, Best, Column, Lira, Mean, ReferenceRatio, Rmia
 from score_mia.rules.scheme import CrossFit, HeldOut, Known
 from tests.auditing.tiny import get_config
+from tests.rules.test_lira import shadowed
 
 COLUMNS = 8
 
@@ -282,3 +283,32 @@ def test_what_learns_of_shadows_has_a_threshold_of_rows_that_it_did_not_see():
         np.testing.assert_array_equal(blind.scores, scored.scores)
         assert blind.threshold == scored.threshold
     assert np.mean(rates) == pytest.approx(0.01, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    "rule", [Lira(), Lira(online=False), Rmia(), ReferenceRatio()], ids=repr
+)
+def test_what_compares_an_image_with_itself_has_a_threshold_off_shadows(rule):
+    """Each attacked with the help of the others: the realised FPR is nominal."""
+    rates = []
+    for seed in range(4):
+        evidence = shadowed(seed, n=1000, count=8, noise=1.0)
+        member, nobody = evidence.target.member, np.zeros(1000, bool)
+        one = Known(evidence.unlabelled(), member, nobody, "shadows")
+        scored = HeldOut().score(rule, one)
+        assert scored.nominal == 0.01
+        assert scored.calibration == 8 * 500
+        rates.append(np.mean(scored.scores[~member] > scored.threshold))
+        blind = HeldOut().score(rule, one._replace(member=~member))
+        assert blind.threshold == scored.threshold
+    assert np.mean(rates) == pytest.approx(0.01, abs=0.007)
+
+
+def test_two_shadows_of_which_neither_can_help_the_other_set_no_threshold():
+    evidence = shadowed(0, count=2)
+    nobody = np.zeros(400, bool)
+    known = Known(evidence.unlabelled(), evidence.target.member, nobody, "shadows")
+    scored = HeldOut().score(ReferenceRatio(), known)
+    assert scored.threshold is None
+    assert scored.calibration == 0
+    assert auc(scored.scores, known.member) > 0.9
