@@ -1,6 +1,7 @@
 """Attacks: signals read off a target, one file per paper."""
 
 from score_mia.attacks.denoise import Denoise
+from score_mia.attacks.gsa import Gsa
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
 from score_mia.attacks.observe import Observe
@@ -16,6 +17,7 @@ from score_mia.attacks.protocol import (
     Signal,
 )
 from score_mia.attacks.reconstruct import Reconstruct
+from score_mia.attacks.roots import Roots
 
 SIGNALS = {
     "loss": Loss,
@@ -23,6 +25,8 @@ SIGNALS = {
     "denoise": Denoise,
     "reconstruct": Reconstruct,
     "observe": Observe,
+    "gsa": Gsa,
+    "roots": Roots,
 }
 """Name in a config -> class."""
 
@@ -33,6 +37,7 @@ __all__ = [
     "Columns",
     "Counted",
     "Denoise",
+    "Gsa",
     "HostQuery",
     "HostSignal",
     "Likelihood",
@@ -41,5 +46,6 @@ __all__ = [
     "Query",
     "Reading",
     "Reconstruct",
+    "Roots",
     "Signal",
 ]

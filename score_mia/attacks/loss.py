@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from score_mia.arrays import Scalar
+from score_mia.arrays import Key, Scalar, ScalarLike
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -111,11 +111,7 @@ class Loss:
 
         def error(pair: tuple[Scalar, Array]) -> Scalar:
             t, draw = pair
-            # Keyed by the time's bits and not by its place: a column is the same
-            # whichever other columns are asked for.
-            bits = jax.lax.bitcast_convert_type(t, jnp.uint32)
-            own = jax.random.fold_in(jax.random.fold_in(query.key, draw), bits)
-            noise = jax.random.normal(own, x.shape, jnp.float32)
+            noise = noise_at(query.key, draw, t, x.shape)
             noisy = model.sde.perturb(x, t, noise)
             return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
 
@@ -126,6 +122,25 @@ class Loss:
         errors = _map(error, pairs, self.chunk).reshape(len(times), self.draws)
         cost = jnp.full((1,), errors.size, jnp.float32)
         return Reading(-jnp.mean(errors, axis=1), cost)
+
+
+def noise_at(
+    key: Key, draw: ScalarLike, t: ScalarLike, shape: tuple[int, ...]
+) -> Float[Array, "..."]:
+    """Standard normal noise of one draw at one time of an image's key.
+
+    Keyed by the time's bits and not by its place: a column is the same whichever other
+    columns are asked for, and signals of one key share their noises.
+
+    Args:
+      key: of the image.
+      draw: its number.
+      t: float32, a time.
+      shape: of the noise.
+    """
+    bits = jax.lax.bitcast_convert_type(jnp.float32(t), jnp.uint32)
+    own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)
+    return jax.random.normal(own, shape, jnp.float32)
 
 
 def _map(function: Any, pairs: Any, chunk: int) -> Array:

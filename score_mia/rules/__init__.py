@@ -13,6 +13,7 @@ from score_mia.rules.column import Column
 from score_mia.rules.gaussians import Gaussians
 from score_mia.rules.learned import (
     Bayes,
+    Boosting,
     Forest,
     Logistic,
     Neighbours,
@@ -32,6 +33,7 @@ RULES: dict[str, Callable] = {
     "svm": Svm,
     "tree": Tree,
     "forest": Forest,
+    "boosting": Boosting,
     "bayes": Bayes,
     "neighbours": Neighbours,
     "perceptron": Perceptron,

@@ -1,4 +1,4 @@
-"""A whole tiny audit whose attacks all come from outside the package."""
+"""A whole tiny audit, nearly all of whose attacks come from outside the package."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 pia=dict(signals="pia"),
                 both=dict(signals=["loss", "pia"], rule=LOGISTIC, knows="split"),
                 gsa=dict(
-                    signal=dict(name=f"{PARTS}.gsa:Gsa", count=4),
+                    signal=dict(name="gsa", times=4),
                     rule=LOGISTIC,
                     knows="split",
                 ),

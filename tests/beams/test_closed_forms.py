@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from score_mia.attacks import Gsa
 from score_mia.check import UserError
 from score_mia.engine import Engine, Reader, collect
-from score_mia.parameterisation import Noise
 from score_mia.sde import DDPM, VE, VP
-from score_mia.target import Target
 from tests.beams.parts.flow import Flow, Straight
-from tests.beams.parts.gsa import Gsa
 from tests.beams.parts.pia import Pia
 from tests.beams.parts.secmi import Secmi
 from tests.helpers import ask
@@ -72,32 +70,6 @@ def test_pia_of_a_standard_normal(sde, time, norm, normalise):
     exact = np.sum(np.abs(apart) ** norm) ** (1 / norm)
     found = read(Pia(time, norm, normalise), target)
     np.testing.assert_allclose(found, [-exact, 2.0], rtol=2e-5)
-
-
-def linear(params, x, label, condition=None):
-    """F(x) = gain x + bias, both [h, w, c]."""
-    return params["layer"]["gain"][None] * x + params["layer"]["bias"][None]
-
-
-def test_gradient_norms_of_a_linear_network():
-    """d/dg mean (e - g x_t - b)^2 = -2/d (e - g x_t - b) x_t, averaged over times."""
-    rng = np.random.default_rng(4)
-    gain, bias = rng.normal(size=(2, *SHAPE)).astype(np.float32)
-    params = {"layer": {"gain": jnp.asarray(gain), "bias": jnp.asarray(bias)}}
-    sde, signal = VP(), Gsa(5)
-    target = Target(params, sde, Noise(), linear)
-    abstract = jax.eval_shape(lambda: target)
-    assert signal.columns(abstract).names == ("norm/layer/bias", "norm/layer/gain")
-    x = np.asarray(target.codec.encode(IMAGE), np.float64)
-    by_gain = by_bias = 0.0
-    noise = np.asarray(signal.noise(KEY, SHAPE), np.float64)
-    for t, e in zip(sde.times(5), noise, strict=True):
-        alpha, std = scales(sde, t)
-        noisy = alpha * x + std * e
-        away = -2 / x.size / 5 * (e - gain * noisy - bias)
-        by_gain, by_bias = by_gain + away * noisy, by_bias + away
-    exact = [-np.sqrt(np.sum(g**2)) for g in (by_bias, by_gain)]
-    np.testing.assert_allclose(read(signal, target)[:2], exact, rtol=1e-5)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,6 @@ from score_mia.rules import Column
 from score_mia.sde import DDPM
 from score_mia.target import Denoiser, Target
 from tests.beams.parts.blind import Blind
-from tests.beams.parts.gsa import Gsa
 from tests.beams.parts.pia import Pia
 from tests.beams.parts.recon import Recon
 from tests.beams.parts.secmi import Secmi
@@ -52,7 +51,8 @@ TRACED = {
     "likelihood": SIGNALS["likelihood"](probes=1, evaluations=6),
     "secmi": Secmi(100.0, 20.0),
     "pia": Pia(100.0),
-    "gsa": Gsa(3),
+    "gsa": SIGNALS["gsa"](times=3),
+    "roots": SIGNALS["roots"](times=3),
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
 }
 HOST = {

@@ -21,6 +21,7 @@ NAMES = ("t@1", "t@2", "t@3")
 FIELDS = {
     "column": {"column": "t@2"},
     "forest": {"trees": (10, 30)},
+    "boosting": {"trees": 20, "least": 5},
     "perceptron": {"epochs": 200},
     "mlp": {"epochs": 60, "widths": (64, 32), "learning_rate": 1e-2},
     "tree": {"depths": (2, 4), "splits": (8,)},

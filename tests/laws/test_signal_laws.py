@@ -33,6 +33,8 @@ SDES = {"vp": VP(), "ve": VE(sigma_max=5.0), "ddpm": DDPM(), "smld": SMLD()}
 CHEAP = {
     "loss": {"times": 6, "draws": 2},
     "likelihood": {"probes": 2, "evaluations": 12},
+    "gsa": {"times": 4},
+    "roots": {"times": 6},
     "denoise": {
         "guidance": 0.0,
         "start": 50,
