@@ -202,6 +202,12 @@ def _expected(folder: Path, spec: Facts, allow: Collection[str]) -> tuple[Parts,
         ) from error
 
 
+def place(start: str) -> Path:
+    """The folder of a target: that of a workdir, or the one given."""
+    inner = Path(start) / "target"
+    return inner if inner.is_dir() else Path(start)
+
+
 def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:
     """The contents of `target.json`: "spec", "provenance", "digest" and "files".
 

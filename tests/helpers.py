@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import tempfile
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from score_mia.attacks.protocol import OWN, Query
+from score_mia.attacks.protocol import OWN, Elsewhere, HostQuery, Query, Reading
+from score_mia.checkpoint import save_target
 from score_mia.engine import view
 from score_mia.rows import tiled
 from score_mia.sampling.draw import draw_rows, require_finite
+from score_mia.sde import SDES
+from score_mia.spec import parts
 
 
 def ask(signal, target, image, key, condition=None):
     """Values and diagnostics [K + D] of one image, read off the view it may have."""
     conditions = {} if condition is None else {OWN: condition}
     query = Query(image, conditions, key, key)
-    return signal(view(target, signal.access), query, ()).flat()
+    made = products_of(signal, image, key, condition)
+    return Reading(*signal(view(target, signal.access), query, made)).flat()
+
+
+def products_of(signal, image, key, condition=None):
+    """One image's row of each product that a signal needs, if none asks the target."""
+    return tuple(_product(p, image, key, condition) for p in signal.needs)
+
+
+def _product(product, image, key, condition):
+    if isinstance(product, Elsewhere):
+        other = product.model()
+        row = ask(product.signal, other, image, key, condition)
+        seen = view(other, product.signal.access)
+        count = len(product.signal.columns(seen).names)
+        return {"values": row[:count], "diagnostics": row[count:]}
+    assert product.access == "none"
+    query = HostQuery(np.asarray(image)[None], None, np.zeros(1, int), np.zeros(1, int))
+    return {name: a[0] for name, a in product.batch(None, query).items()}
+
+
+@functools.cache
+def kept_model(sde, seed=0, shape=(4, 4, 1)):
+    """The folder of an untrained network of a process, until the tests end."""
+    name = next(name for name, part in SDES.items() if type(sde) is part)
+    fields = {f.name: getattr(sde, f.name) for f in dataclasses.fields(sde)}
+    spec = {
+        "sde": {"name": name, **fields},
+        "network": {"name": "mlp", "features": 8, "blocks": 1},
+        "parameterisation": {"name": "noise"},
+        "codec": {"name": "affine"},
+        "shape": list(shape),
+    }
+    params = parts(spec).network.init(jax.random.key(seed))
+    folder = Path(_KEPT.name) / f"{name}-{seed}-{len(list(Path(_KEPT.name).iterdir()))}"
+    save_target(folder, spec, params, params, {"step": 0, "members": 0})
+    return str(folder)
+
+
+_KEPT = tempfile.TemporaryDirectory(prefix="score-mia-kept-")
 
 
 def signal_folder(workdir: Path, name: str) -> Path:

@@ -1,9 +1,14 @@
 """Attacks: signals read off a target, one file per paper."""
 
+from collections.abc import Callable
+
+from score_mia.attacks.calibration import calibrated
 from score_mia.attacks.denoise import Denoise
+from score_mia.attacks.difference import against
 from score_mia.attacks.gsa import Gsa
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
+from score_mia.attacks.nested import NESTED
 from score_mia.attacks.observe import Observe
 from score_mia.attacks.protocol import (
     Access,
@@ -19,7 +24,7 @@ from score_mia.attacks.protocol import (
 from score_mia.attacks.reconstruct import Reconstruct
 from score_mia.attacks.roots import Roots
 
-SIGNALS = {
+SIGNALS: dict[str, Callable] = {
     "loss": Loss,
     "likelihood": Likelihood,
     "denoise": Denoise,
@@ -27,8 +32,12 @@ SIGNALS = {
     "observe": Observe,
     "gsa": Gsa,
     "roots": Roots,
+    "calibrated": calibrated,
+    "against": against,
 }
-"""Name in a config -> class."""
+"""Name in a config -> class, or what makes one of a class by what it is around."""
+
+NESTED.update(SIGNALS)
 
 __all__ = [
     "SIGNALS",
@@ -48,4 +57,6 @@ __all__ = [
     "Reconstruct",
     "Roots",
     "Signal",
+    "against",
+    "calibrated",
 ]

@@ -102,11 +102,11 @@ def _signals(
     for name in (n for n in plan.signals if n in names):
         signal, own = plan.signals[name], decides(plan.prompts.get(name))
         each = Cost()
+        asked = [p for p in signal.needs if p.access != "none"]  # of the model
         if not isinstance(signal, HostSignal):
             each = Cost(passes(signal))
-        elif not signal.needs:
+        elif not asked:
             each = Cost(None, None)  # it asks as it likes
-        asked = [p for p in signal.needs if p.access != "none"]  # of the model
         askers = []
         for product in asked:
             askers.append(first.setdefault(f"{identity(product)} {own}", name))

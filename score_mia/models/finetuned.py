@@ -10,14 +10,14 @@ from typing import Any
 
 from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
-from score_mia.checkpoint import describe, load_target
+from score_mia.checkpoint import describe, load_target, place
 from score_mia.files import json_digest
 from score_mia.models.folder import Diffusers
 from score_mia.models.kept import told
 from score_mia.models.protocol import Described, Model, Order
 from score_mia.models.pytorch_ddpm import PytorchDdpm
 from score_mia.models.reading import Called, ScoreSde
-from score_mia.models.trained import Trained, place
+from score_mia.models.trained import Trained
 from score_mia.registry import make
 from score_mia.spec import names, parts
 from score_mia.train.adapt import KINDS, Start, adaptation

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from score_mia.check import at_least, require
-from score_mia.checkpoint import describe, load_target
+from score_mia.checkpoint import describe, load_target, place
 from score_mia.interop import Foreign
 from score_mia.models.protocol import Order
 from score_mia.models.reading import adopt
-from score_mia.models.trained import place
 from score_mia.spec import FAMILIES, names
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from score_mia.check import one_of
-from score_mia.checkpoint import describe, load_target
+from score_mia.checkpoint import describe, load_target, place
 from score_mia.models.protocol import Order
 from score_mia.models.reading import origin
 from score_mia.spec import names
@@ -82,9 +82,3 @@ class Trained:
                 start=start,
             )
         return self.train.steps
-
-
-def place(start: str) -> Path:
-    """The folder of a target: that of a workdir, or the one given."""
-    inner = Path(start) / "target"
-    return inner if inner.is_dir() else Path(start)

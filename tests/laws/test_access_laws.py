@@ -25,6 +25,7 @@ from tests.beams.parts.pia import Pia
 from tests.beams.parts.recon import Recon
 from tests.beams.parts.secmi import Secmi
 from tests.beams.service import Reworker
+from tests.helpers import kept_model, products_of
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
@@ -54,6 +55,8 @@ TRACED = {
     "gsa": SIGNALS["gsa"](times=3),
     "roots": SIGNALS["roots"](times=3),
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
+    "calibrated": SIGNALS["calibrated"](SIGNALS["loss"](times=3)),
+    "against": SIGNALS["against"](SIGNALS["loss"](times=3), kept_model(DDPM())),
 }
 HOST = {
     "recon": Recon(2),
@@ -114,9 +117,10 @@ def test_a_traced_signal_looks_at_its_view_alone(name):
     seen = view(model, signal.access)
     watched = Watched(model) if signal.access == "scores" else seen
     key = jax.random.key(0)
+    products = products_of(signal, jnp.asarray(IMAGES[3]), key)
 
     def reading(image):
-        return signal(watched, Query(image, {}, key, key), ()).values
+        return signal(watched, Query(image, {}, key, key), products).values
 
     columns = signal.columns(watched)
     assert columns.names == signal.columns(seen).names

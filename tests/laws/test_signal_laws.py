@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from score_mia.attacks import SIGNALS
+from score_mia.attacks import SIGNALS, Loss
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -23,7 +23,7 @@ from score_mia.readings import Evidence
 from score_mia.rules.best import Best
 from score_mia.sde import DDPM, SMLD, VE, VP
 from score_mia.target import Target
-from tests.helpers import ask
+from tests.helpers import ask, kept_model, products_of
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
@@ -35,6 +35,8 @@ CHEAP = {
     "likelihood": {"probes": 2, "evaluations": 12},
     "gsa": {"times": 4},
     "roots": {"times": 6},
+    "calibrated": {"signal": Loss(times=6, draws=2)},
+    "against": {"signal": Loss(times=6, draws=2)},
     "denoise": {
         "guidance": 0.0,
         "start": 50,
@@ -65,13 +67,15 @@ IDS = np.arange(3 * N)
 MEMBER = IDS < N
 
 
-def made(name):
-    return SIGNALS[name](**CHEAP.get(name, {}))
+def made(name, sde=SDES["vp"]):
+    """The signal; what is held against another model gets a kept one of the process."""
+    other = {"folder": kept_model(sde)} if name == "against" else {}
+    return SIGNALS[name](**CHEAP.get(name, {}), **other)
 
 
 def columns(name, target, folder, ids=IDS, shard=256):
     engine = Engine(tile=8, shard=shard, devices=1)
-    reader = Reader(name, made(name), target, Images(), 0, engine)
+    reader = Reader(name, made(name, target.sde), target, Images(), 0, engine)
     rows = collect(reader, ids, folder)
     return dataclasses.replace(rows, member=np.isin(rows.ids, IDS[MEMBER]))
 
@@ -84,7 +88,7 @@ def test_declares_itself(name):
     assert hash(signal) == hash(made(name))
     assert signal.access in get_args(Access)
     for sde in SDES.values():
-        target = memorising_target(sde, Images.all[:2])
+        signal, target = made(name, sde), memorising_target(sde, Images.all[:2])
         found = signal.columns(view(target, signal.access))
         assert NETWORK_EVALUATIONS in found.diagnostics
         assert len(set(found.names)) == len(found.names) > 0
@@ -121,7 +125,8 @@ def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_reported_evaluations_are_those_made(name):
     """Counts the network's calls, forward or differentiated, in a run without jit."""
-    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    sde = DDPM()
+    signal, target = made(name, sde), memorising_target(sde, Images.all[:4])
     calls = []
 
     def counted(params, x, label, condition=None):
@@ -149,7 +154,8 @@ def test_row_is_the_images_own(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_sees_the_view_that_its_access_names(name):
     """On a denoiser whose parameters cannot be looked at, a grey box works as ever."""
-    signal, target = made(name), memorising_target(DDPM(), Images.all[:4])
+    sde = DDPM()
+    signal, target = made(name, sde), memorising_target(sde, Images.all[:4])
     if signal.access == "gradients":
         assert view(target, "gradients") is target
         return
@@ -157,5 +163,7 @@ def test_sees_the_view_that_its_access_names(name):
     assert not isinstance(model, Target)
     with pytest.raises(AttributeError):
         _ = model.params
-    query = Query(jnp.asarray(Images.all[0]), {}, jax.random.key(0), jax.random.key(1))
-    assert np.isfinite(signal(model, query, ()).values).all()
+    image, key = jnp.asarray(Images.all[0]), jax.random.key(0)
+    query = Query(image, {}, key, jax.random.key(1))
+    products = products_of(signal, image, key)
+    assert np.isfinite(signal(model, query, products).values).all()
