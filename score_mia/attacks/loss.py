@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Key, Scalar, ScalarLike
+from score_mia.attacks.frequency import Filter
 from score_mia.attacks.protocol import (
+    LATER,
     NETWORK_EVALUATIONS,
     Access,
     Columns,
@@ -24,6 +26,7 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
+from score_mia.attacks.pullback import Pullback
 from score_mia.check import at_least, require, within
 from score_mia.sde import SDE
 from score_mia.target import Denoiser
@@ -44,11 +47,17 @@ class Loss:
         continuous one.
       draws: noises per time, averaged.
       chunk: bound on memory: (time, draw) pairs computed at once for each image.
+      filter: which frequencies of the error count (`low`, `high`, `rest`), after FreMIA
+        and FCRE; None for all.
+      pullback: of latents, which dimensions count (`keep`, `probes`): those that the
+        decoder makes most of, after VAE2Diffusion; None for all.
     """
 
     times: int | tuple[float, ...] | None = None
     draws: int = 1
     chunk: int = 10
+    filter: Filter | None = dataclasses.field(default=None, metadata=LATER)
+    pullback: Pullback | None = dataclasses.field(default=None, metadata=LATER)
 
     access: ClassVar[Access] = "scores"
     needs: ClassVar[tuple[Product, ...]] = ()
@@ -79,14 +88,23 @@ class Loss:
         return times
 
     def columns(self, model: Denoiser) -> Columns:
-        """One column per time."""
-        times = self.at(model.sde)
+        """One column per time.
+
+        Raises:
+          UserError: see `at`; or a pullback, and no decoder that was learned.
+        """
+        times, title = self.at(model.sde), "Loss at one time"
+        if self.filter is not None:
+            title += f", {self.filter.words}"
+        if self.pullback is not None:
+            self.pullback.require_learned(model.codec)
+            title += f", {self.pullback.words}"
         return Columns(
             self.names(model.sde),
             times,
             (NETWORK_EVALUATIONS,),
             float(len(times) * self.draws),
-            title="Loss at one time",
+            title=title,
         )
 
     def names(self, sde: SDE) -> tuple[str, ...]:
@@ -108,12 +126,18 @@ class Loss:
         """Minus the losses of one image."""
         times = self.at(model.sde)
         x, condition = model.codec.encode(query.image), query.condition
+        taken = None
+        if self.pullback is not None:
+            taken = self.pullback.taken(model.codec, x, query.common)
 
         def error(pair: tuple[Scalar, Array]) -> Scalar:
             t, draw = pair
             noise = noise_at(query.key, draw, t, x.shape)
             noisy = model.sde.perturb(x, t, noise)
-            return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
+            wrong = noise - model.eps(noisy, t, condition)
+            if self.filter is not None:
+                wrong = self.filter(wrong)
+            return jnp.mean(wrong**2, where=taken)
 
         pairs = (
             jnp.asarray(np.repeat(times, self.draws)),
