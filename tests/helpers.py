@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.protocol import OWN, Elsewhere, HostQuery, Query, Reading
@@ -41,7 +42,7 @@ def _product(product, image, key, condition):
         return {"values": row[:count], "diagnostics": row[count:]}
     assert product.access == "none"
     query = HostQuery(np.asarray(image)[None], None, np.zeros(1, int), np.zeros(1, int))
-    return {name: a[0] for name, a in product.batch(None, query).items()}
+    return {name: jnp.asarray(a[0]) for name, a in product.batch(None, query).items()}
 
 
 @functools.cache
