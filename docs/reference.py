@@ -56,7 +56,12 @@ def _paper(*names: str) -> dict[str, Any]:
 BORROWED = {DDPMNet: Options, UNet2D: Options, TrainConfig: Objective}
 """Whose docstring says what fields mean that a class shares with another."""
 
-WORDS = {"AnEncoder": "mapping", "Output": "str", "Where": "mapping"}
+WORDS = {
+    "AnEncoder": "mapping",
+    "ASignal": "mapping",
+    "Output": "str",
+    "Where": "mapping",
+}
 """How a reader of the page knows a type of the code."""
 
 GIVEN = ("source",)

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from score_mia.attacks.protocol import (
     Access,
     AnySignal,
     Columns,
+    Elsewhere,
     HostQuery,
     HostSignal,
     Product,
@@ -38,7 +39,6 @@ from score_mia.attacks.protocol import (
     identity,
 )
 from score_mia.check import Damaged, UserError, at_least, printable, require
-from score_mia.conditions import Conditions
 from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.readings import Piece, Readings
 from score_mia.rows import (
@@ -52,39 +52,8 @@ from score_mia.rows import (
     tiled,
 )
 from score_mia.sampling.served import Service
-from score_mia.target import Generator, Observed, Target
-
-
-@runtime_checkable
-class Images(Protocol):
-    """What the engine needs of a data source: images by id."""
-
-    @property
-    def digest(self) -> str: ...
-
-    def images(self, ids: np.ndarray) -> np.ndarray: ...
-
-
-Named = Callable[[Int[np.ndarray, " n"]], Conditions]
-"""From ids to what a conditional model is told of each image, by name."""
-
-Model = Target | Generator
-"""What is under attack: a model of one's own, or somebody's service."""
-
-
-Prompts = Callable[[Int[np.ndarray, " n"]], tuple[Any, ...] | None]
-"""From ids to the prompts of their images: what becomes a condition in the model."""
-
-
-def untold(ids: Int[np.ndarray, " n"]) -> Conditions:
-    """What a model is told that takes no condition."""
-    del ids
-    return {}
-
-
-def unprompted(ids: Int[np.ndarray, " n"]) -> None:
-    """The prompts of a model that takes none."""
-    del ids
+from score_mia.target import Target
+from score_mia.views import Images, Model, Named, Prompts, unprompted, untold, view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,34 +88,6 @@ def row_key(seed: Key, high: UInt32[Array, ""], low: UInt32[Array, ""]) -> Key:
 def row_seeds(seed: int, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """A seed in [0, 2^31) for each id, for who takes no JAX key."""
     return (hashed(ids, 1 + seed) >> np.uint64(33)).astype(np.int64)
-
-
-def view(model: Model, access: Access, service: Service | None = None) -> Any:
-    """What a signal of this access is handed: that, and nothing more.
-
-    Args:
-      model: under attack.
-      access: of the signal.
-      service: how the images of a model of one's own are drawn.
-
-    Raises:
-      UserError: the model gives less than that.
-    """
-    if access == "none":
-        return None
-    if isinstance(model, Target):
-        if access == "gradients":
-            return model
-        if access == "scores":
-            return model.denoiser
-        if service is not None:
-            return service.of(model.denoiser, observed=access == "observed")
-    elif access == "samples" or (access == "observed" and isinstance(model, Observed)):
-        return model
-    raise UserError(
-        f"access {access!r} cannot be had of {type(model).__name__}; attack another "
-        "target, or leave out the signal"
-    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -346,10 +287,12 @@ class Making:
     Attributes:
       product: what to make.
       reader: of one of these signals, whose model and images it is made of.
+      other: of what is to be read off another model, once that is there (`ready`).
     """
 
     product: Product
     reader: Reader
+    other: Reader | None = None
 
     @property
     def words(self) -> Words:
@@ -361,10 +304,39 @@ class Making:
     def facts(self) -> dict[str, Any]:
         """What decides it; kept in the manifest."""
         product, reader = self.product, self.reader
+        if isinstance(product, Elsewhere):
+            return self._like(product).facts
         facts = {"product": identity(product), **reader.setting(product.access)}
         if product.access == "none":  # the model under attack has no part in it
             facts = {k: v for k, v in facts.items() if k not in reader.made_of}
         return {**facts, **fingerprint(product)}
+
+    def _like(self, product: Elsewhere) -> Reader:
+        """Reads its signal of the same images, with the same keys and conditions."""
+        reader = dataclasses.replace(self.reader, signal=product.signal, products=())
+        # Its own tile, whatever the other model would need: it is part of the facts.
+        how = dataclasses.replace(reader.engine, tile=reader.tile, memory=None)
+        of = {**reader.made_of, "target": product.fingerprint()}
+        return dataclasses.replace(reader, engine=how, made_of=of)
+
+    def ready(self, ids: Ids, root: Path, host: Host) -> Making:
+        """With the other model read, and what its signal needs made, if there is one.
+
+        Raises:
+          UserError: it is not there, or the signal measures something else of it.
+        """
+        if not isinstance(self.product, Elsewhere):
+            return self
+        here = self._like(self.product)
+        there = dataclasses.replace(here, model=self.product.model())
+        same = there.columns.names == here.columns.names
+        problem = f"of the model in {self.product.folder} has other columns"
+        remedy = "give a model of the same process and the same layers"
+        require(same, f"signal {here.name!r}", problem, remedy)
+        needs = (Making(each, there) for each in there.signal.needs)
+        made = tuple(make_product(task, ids, root, host) for task in needs)
+        other = dataclasses.replace(there, products=made)
+        return dataclasses.replace(self, other=other)
 
     @property
     def device(self) -> str:
@@ -373,6 +345,8 @@ class Making:
 
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         """The product's arrays [n, ...] of some images."""
+        if self.other is not None:
+            return self.other(ids, advance)
         reader, made = self.reader, []
         model = view(reader.model, self.product.access, reader.service)
         for block in reader.blocks(ids):
@@ -428,6 +402,8 @@ def make_product(
       host: which of several processes this is.
     """
     place = folder_of(making, np.sort(ids), root)
+    if not is_whole(place):
+        making = making.ready(ids, root, host)
     return compute(making, ids, place, shard=making.reader.shard, host=host)
 
 

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import score_mia
 from score_mia import auditing
+from score_mia.attacks.calibration import Compressed
 from score_mia.attacks.products import Drawn
 from score_mia.attacks.protocol import Columns, HostQuery, Product, Reading
 from score_mia.check import UserError
@@ -214,7 +215,7 @@ def test_a_target_of_ones_own_is_met_through_its_images(target, tmp_path):
     assert rows.matrix()[member, 0].max() > -1e-3 > rows.matrix()[~member, 0].max()
 
 
-@pytest.mark.parametrize("product", [Drawn(2)])
+@pytest.mark.parametrize("product", [Drawn(2), Compressed()], ids=str)
 def test_a_product_is_made_of_its_view_and_gives_one_row_for_each_image(product):
     assert isinstance(product, Product)
     assert isinstance(Server(), Generator)

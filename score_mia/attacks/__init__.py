@@ -1,12 +1,18 @@
 """Attacks: signals read off a target, one file per paper."""
 
+from collections.abc import Callable
+
+from score_mia.attacks.calibration import calibrated
 from score_mia.attacks.clid import Clid
 from score_mia.attacks.covariates import Covariates
 from score_mia.attacks.denoise import Denoise
+from score_mia.attacks.difference import against
 from score_mia.attacks.dispersion import Dispersion
 from score_mia.attacks.flow import StraightPath
+from score_mia.attacks.gsa import Gsa
 from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
+from score_mia.attacks.nested import NESTED
 from score_mia.attacks.observe import Observe
 from score_mia.attacks.pfami import Pfami
 from score_mia.attacks.pia import Pia
@@ -24,10 +30,11 @@ from score_mia.attacks.protocol import (
 )
 from score_mia.attacks.reconstruct import Reconstruct
 from score_mia.attacks.rediffuse import Rediffuse
+from score_mia.attacks.roots import Roots
 from score_mia.attacks.secmi import Secmi
 from score_mia.attacks.sima import Sima
 
-SIGNALS = {
+SIGNALS: dict[str, Callable] = {
     "loss": Loss,
     "likelihood": Likelihood,
     "denoise": Denoise,
@@ -43,8 +50,14 @@ SIGNALS = {
     "clid": Clid,
     "probe": Probe,
     "covariates": Covariates,
+    "gsa": Gsa,
+    "roots": Roots,
+    "calibrated": calibrated,
+    "against": against,
 }
-"""Name in a config -> class."""
+"""Name in a config -> class, or what makes one of a class by what it is around."""
+
+NESTED.update(SIGNALS)
 
 __all__ = [
     "SIGNALS",
@@ -56,6 +69,7 @@ __all__ = [
     "Covariates",
     "Denoise",
     "Dispersion",
+    "Gsa",
     "HostQuery",
     "HostSignal",
     "Likelihood",
@@ -68,8 +82,11 @@ __all__ = [
     "Reading",
     "Reconstruct",
     "Rediffuse",
+    "Roots",
     "Secmi",
     "Signal",
     "Sima",
     "StraightPath",
+    "against",
+    "calibrated",
 ]

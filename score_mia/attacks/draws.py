@@ -16,10 +16,16 @@ from score_mia.arrays import Key, ScalarLike
 def noise_at(
     key: Key, draw: ScalarLike, t: ScalarLike, shape: tuple[int, ...]
 ) -> Float[Array, "..."]:
-    """Standard normal noise of one draw at one time.
+    """Standard normal noise of one draw at one time of an image's key.
 
     Keyed by the time's bits and not by its place: a column is the same whichever other
-    columns are asked for.
+    columns are asked for, and signals of one key share their noises.
+
+    Args:
+      key: of the image, or the one that all images have in common.
+      draw: its number.
+      t: a time, taken in float32.
+      shape: of the noise.
     """
     bits = jax.lax.bitcast_convert_type(jnp.asarray(t, jnp.float32), jnp.uint32)
     own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)

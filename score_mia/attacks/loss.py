@@ -15,13 +15,16 @@ import numpy as np
 from jaxtyping import Array
 
 from score_mia.attacks.draws import noise_at, over_draws
+from score_mia.attacks.frequency import Filter
 from score_mia.attacks.protocol import (
+    LATER,
     Access,
     Columns,
     Product,
     Query,
     Reading,
 )
+from score_mia.attacks.pullback import Pullback
 from score_mia.attacks.times import (
     check_times,
     chosen_times,
@@ -49,11 +52,17 @@ class Loss:
         continuous one.
       draws: noises per time, averaged.
       chunk: bound on memory: (time, draw) pairs computed at once for each image.
+      filter: which frequencies of the error count (`low`, `high`, `rest`), after FreMIA
+        and FCRE; None for all.
+      pullback: of latents, which dimensions count (`keep`, `probes`): those that the
+        decoder makes most of, after VAE2Diffusion; None for all.
     """
 
     times: int | tuple[float, ...] | None = None
     draws: int = 1
     chunk: int = 10
+    filter: Filter | None = dataclasses.field(default=None, metadata=LATER)
+    pullback: Pullback | None = dataclasses.field(default=None, metadata=LATER)
 
     access: ClassVar[Access] = "scores"
     needs: ClassVar[tuple[Product, ...]] = ()
@@ -73,10 +82,19 @@ class Loss:
         return chosen_times(sde, self.times)
 
     def columns(self, model: Denoiser) -> Columns:
-        """One column per time."""
-        times = self.at(model.sde)
+        """One column per time.
+
+        Raises:
+          UserError: see `at`; or a pullback, and no decoder that was learned.
+        """
+        times, title = self.at(model.sde), "Loss at one time"
+        if self.filter is not None:
+            title += f", {self.filter.words}"
+        if self.pullback is not None:
+            self.pullback.require_learned(model.codec)
+            title += f", {self.pullback.words}"
         cost = float(len(times) * self.draws)
-        return columns_at("loss", model.sde, times, cost, "Loss at one time")
+        return columns_at("loss", model.sde, times, cost, title)
 
     def names(self, sde: SDE) -> tuple[str, ...]:
         """ "loss@200" for a step, "loss@0.2100" for a continuous time.
@@ -89,11 +107,17 @@ class Loss:
     def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
         """Minus the losses of one image."""
         x, condition = model.codec.encode(query.image), query.condition
+        taken = None
+        if self.pullback is not None:
+            taken = self.pullback.taken(model.codec, x, query.common)
 
         def error(t: Array, draw: Array) -> Array:
             noise = noise_at(query.key, draw, t, x.shape)
             noisy = model.sde.perturb(x, t, noise)
-            return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
+            wrong = noise - model.eps(noisy, t, condition)
+            if self.filter is not None:
+                wrong = self.filter(wrong)
+            return jnp.mean(wrong**2, where=taken)
 
         errors = over_draws(error, self.at(model.sde), self.draws, self.chunk)
         return Reading(-jnp.mean(errors, axis=1), spent(errors.size))

@@ -39,6 +39,11 @@ GRID_ERROR = "grid_error"
 """The diagnostic by which a signal tells the error of its grid, in bits/dim."""
 
 
+LATER = {"later": True}
+"""Metadata of a field that a part was given when numbers of it were kept already: with
+its default the part must do what it did, and these numbers stay its own."""
+
+
 class Query(NamedTuple):
     """One image, as a traced signal is asked about it.
 
@@ -147,6 +152,33 @@ class Product(Protocol):
 
     def batch(self, model: Any, queries: HostQuery) -> Mapping[str, np.ndarray]:
         """Named arrays [n, ...] of some images."""
+        ...
+
+
+@runtime_checkable
+class Elsewhere(Product, Protocol):
+    """A product that is what a signal says of another model, one that is kept.
+
+    The engine reads it like the signal itself, of the same images with the same keys
+    and conditions, and never calls `batch`: {"values": [n, K], "diagnostics": [n, D]}.
+    """
+
+    @property
+    def signal(self) -> AnySignal:
+        """What is measured."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """Where the other model is kept, for messages."""
+        ...
+
+    def model(self) -> Any:
+        """The other model; only read once it is needed."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Of the other model."""
         ...
 
 
@@ -294,10 +326,16 @@ class Attack:
 
 
 def identity(part: Any) -> str:
-    """A signal, product or prompt by its class and its fields."""
+    """A signal, product or prompt by its class and its fields.
+
+    A field of `LATER` has no part in it while it has its default.
+    """
     name, fields = f"{type(part).__module__}.{type(part).__qualname__}", "()"
     if dataclasses.is_dataclass(part):
         values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        for f in dataclasses.fields(part):
+            if f.metadata.get("later") and values[f.name] == f.default:
+                del values[f.name]
         fields = json.dumps(values, sort_keys=True, default=_in_words)
     return f"{name}{fields}"
 
@@ -310,6 +348,8 @@ def fingerprint(part: Any) -> dict[str, str]:
 
 def _in_words(value: Any) -> str:
     """An array by its digest: in words it would lose its middle and its last digits."""
+    if isinstance(value, Signal | HostSignal):
+        return identity(value)
     return (
         digest(np.asarray(value))
         if isinstance(value, Array | np.ndarray)

@@ -15,6 +15,7 @@ from score_mia.rules.duci import Duci
 from score_mia.rules.gaussians import Gaussians
 from score_mia.rules.learned import (
     Bayes,
+    Boosting,
     Forest,
     Logistic,
     Neighbours,
@@ -40,6 +41,7 @@ RULES: dict[str, Callable] = {
     "svm": Svm,
     "tree": Tree,
     "forest": Forest,
+    "boosting": Boosting,
     "bayes": Bayes,
     "neighbours": Neighbours,
     "perceptron": Perceptron,

@@ -248,6 +248,55 @@ class Forest(_Voting):
 
 
 @dataclasses.dataclass(frozen=True)
+class Boosting(Learned):
+    """Boosted trees, each fitted to what those before it left.
+
+    Pang et al. (2308.06405) let 200 of them weigh gradient norms.
+
+    Attributes:
+      trees: how many.
+      rate: weight of each.
+      depths: largest depths.
+      least: fewest images of a leaf; none is split of fewer than twice as many.
+    """
+
+    trees: int = 200
+    rate: float = 0.1
+    depths: tuple[int, ...] = (6,)
+    least: int = 20
+
+    title: ClassVar[str] = "boosted trees"
+
+    def __post_init__(self) -> None:
+        at_least("trees", self.trees, 1)
+        positive("rate", self.rate)
+        _positive("depths", self.depths)
+        at_least("least", self.least, 1)
+
+    def quick(self) -> Boosting:
+        """A few trees."""
+        first = super().quick()
+        assert isinstance(first, Boosting)
+        return dataclasses.replace(first, trees=min(self.trees, 5))
+
+    def estimator(self) -> Any:
+        """To the last tree: none is chosen by images that are kept from the fit."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier(
+            max_iter=self.trees,
+            learning_rate=self.rate,
+            min_samples_leaf=self.least,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+
+    def grid(self) -> Grid:
+        """The depth."""
+        return {"max_depth": self.depths}
+
+
+@dataclasses.dataclass(frozen=True)
 class Bayes(Learned):
     """Naive Bayes: each column is normal in either class, by itself."""
 

@@ -1,4 +1,4 @@
-"""A whole tiny audit whose attacks come from outside the package, but for LiRA."""
+"""A whole tiny audit: attacks of the package, and of others from outside it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,14 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
             signals=dict(
                 loss=dict(name="loss", times=(200.0,)),
-                pia=dict(name=f"{PARTS}.pia:Pia", time=200.0),
+                pia=dict(name="pia", times=(200.0,)),
             ),
             attacks=dict(
-                secmi=dict(
-                    signal=dict(
-                        name=f"{PARTS}.secmi:Secmi",
-                        time=200.0,
-                        step=50.0,
-                    )
-                ),
+                secmi=dict(signal=dict(name="secmi", levels=(200,), step=50)),
                 pia=dict(signals="pia"),
                 both=dict(signals=["loss", "pia"], rule=LOGISTIC, knows="split"),
                 gsa=dict(
-                    signal=dict(name=f"{PARTS}.gsa:Gsa", count=4),
+                    signal=dict(name="gsa", times=4),
                     rule=LOGISTIC,
                     knows="split",
                 ),

@@ -23,9 +23,9 @@ from score_mia.rules import Column
 from score_mia.sde import DDPM
 from score_mia.target import Denoiser, Target
 from tests.beams.parts.blind import Blind
-from tests.beams.parts.gsa import Gsa
 from tests.beams.parts.recon import Recon
 from tests.beams.service import Reworker, save_still
+from tests.helpers import kept_model, products_of
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
@@ -60,8 +60,11 @@ TRACED = {
     "dispersion": SIGNALS["dispersion"](),
     "flow": SIGNALS["flow"](),
     "clid": SIGNALS["clid"](draws=1),
-    "gsa": Gsa(3),
+    "gsa": SIGNALS["gsa"](times=3),
+    "roots": SIGNALS["roots"](times=3),
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
+    "calibrated": SIGNALS["calibrated"](SIGNALS["loss"](times=3)),
+    "against": SIGNALS["against"](SIGNALS["loss"](times=3), kept_model(DDPM())),
 }
 HOST = {
     "recon": Recon(2),
@@ -130,9 +133,10 @@ def test_a_traced_signal_looks_at_its_view_alone(name):
     seen = view(model, signal.access)
     watched = Watched(model) if signal.access == "scores" else seen
     key, told = jax.random.key(0), {OWN: jnp.int32(1), NULL: jnp.int32(0)}
+    products = products_of(signal, jnp.asarray(IMAGES[3]), key)
 
     def reading(image):
-        return signal(watched, Query(image, told, key, key), ()).values
+        return signal(watched, Query(image, told, key, key), products).values
 
     columns = signal.columns(watched)
     assert columns.names == signal.columns(seen).names

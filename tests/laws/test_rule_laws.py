@@ -25,6 +25,7 @@ FIELDS = {
     "reference_ratio": {"column": "t@2"},
     "quantile": {"column": "t@2", "bag": 3, "trees": 10},
     "forest": {"trees": (10, 30)},
+    "boosting": {"trees": 20, "least": 5},
     "perceptron": {"epochs": 200},
     "mlp": {"epochs": 60, "widths": (64, 32), "learning_rate": 1e-2},
     "tree": {"depths": (2, 4), "splits": (8,)},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from score_mia.attacks import SIGNALS
+from score_mia.attacks import SIGNALS, Loss
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -24,7 +24,7 @@ from score_mia.readings import Evidence
 from score_mia.rules.best import Best
 from score_mia.sde import DDPM, SMLD, VE, VP
 from score_mia.target import Apply, Target
-from tests.helpers import ask
+from tests.helpers import ask, kept_model, products_of
 from tests.oracles import memorising_target
 
 SHAPE = (4, 4, 1)
@@ -34,6 +34,10 @@ SDES = {"vp": VP(), "ve": VE(sigma_max=5.0), "ddpm": DDPM(), "smld": SMLD()}
 CHEAP = {
     "loss": {"times": 6, "draws": 2},
     "likelihood": {"probes": 2, "evaluations": 12},
+    "gsa": {"times": 4},
+    "roots": {"times": 6},
+    "calibrated": {"signal": Loss(times=6, draws=2)},
+    "against": {"signal": Loss(times=6, draws=2)},
     "denoise": {
         "guidance": 0.0,
         "start": 50,
@@ -76,8 +80,10 @@ IDS = np.arange(3 * N)
 MEMBER = IDS < N
 
 
-def made(name):
-    return SIGNALS[name](**CHEAP.get(name, {}))
+def made(name, sde=SDES["vp"]):
+    """The signal; what is held against another model gets a kept one of the process."""
+    other = {"folder": kept_model(sde)} if name == "against" else {}
+    return SIGNALS[name](**CHEAP.get(name, {}), **other)
 
 
 TOLD = {"clid": {OWN: np.int32(1), NULL: np.int32(0)}}
@@ -110,7 +116,8 @@ def columns(name, target, folder, ids=IDS, shard=256):
         each = TOLD.get(name, {}).items()
         return {which: np.repeat(value, len(ids)) for which, value in each}
 
-    reader = Reader(name, made(name), target, Images(), 0, engine, conditions=told)
+    signal, images = made(name, target.sde), Images()
+    reader = Reader(name, signal, target, images, 0, engine, conditions=told)
     rows = collect(reader, ids, folder)
     return dataclasses.replace(rows, member=np.isin(rows.ids, IDS[MEMBER]))
 
@@ -123,7 +130,7 @@ def test_declares_itself(name):
     assert hash(signal) == hash(made(name))
     assert signal.access in get_args(Access)
     for sde in SDES.values():
-        target = memorising_target(sde, Images.all[:2])
+        signal, target = made(name, sde), memorising_target(sde, Images.all[:2])
         found = signal.columns(view(target, signal.access))
         assert NETWORK_EVALUATIONS in found.diagnostics
         assert len(set(found.names)) == len(found.names) > 0
@@ -160,7 +167,8 @@ def test_says_nothing_where_there_is_nothing_to_say(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_reported_evaluations_are_those_made(name):
     """Counts the network's calls, forward or differentiated, in a run without jit."""
-    signal, target = made(name), remembering(name, DDPM(), Images.all[:4])
+    sde = DDPM()
+    signal, target = made(name, sde), remembering(name, sde, Images.all[:4])
     calls = []
 
     def counted(params, x, label, condition=None):
@@ -190,7 +198,8 @@ def test_row_is_the_images_own(name, tmp_path):
 @pytest.mark.parametrize("name", TRACED)
 def test_sees_the_view_that_its_access_names(name):
     """On a denoiser whose parameters cannot be looked at, a grey box works as ever."""
-    signal, target = made(name), remembering(name, DDPM(), Images.all[:4])
+    sde = DDPM()
+    signal, target = made(name, sde), remembering(name, sde, Images.all[:4])
     if signal.access == "gradients":
         assert view(target, "gradients") is target
         return
@@ -198,6 +207,7 @@ def test_sees_the_view_that_its_access_names(name):
     assert not isinstance(model, Target)
     with pytest.raises(AttributeError):
         _ = model.params
-    keys = (jax.random.key(0), jax.random.key(1))
-    query = Query(jnp.asarray(Images.all[0]), TOLD.get(name, {}), *keys)
-    assert np.isfinite(signal(model, query, ()).values).all()
+    image, key = jnp.asarray(Images.all[0]), jax.random.key(0)
+    query = Query(image, TOLD.get(name, {}), key, jax.random.key(1))
+    products = products_of(signal, image, key)
+    assert np.isfinite(signal(model, query, products).values).all()
