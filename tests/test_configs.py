@@ -24,11 +24,14 @@ from score_mia.registry import make
 from score_mia.sde import SDES
 
 ROOT = Path(__file__).parents[1]
+OF_OTHER_KINDS = {
+    *("study.py", "mini.py", "lessons.py", "ablations.py"),  # tests/papers
+    *("finetune.py", "sanitise.py", "pools.py"),  # below
+}
 CONFIGS = sorted(
     p.relative_to(ROOT / "configs").as_posix()
     for p in (ROOT / "configs").rglob("*.py")
-    if not p.name.startswith("_")
-    and p.name not in ("study.py", "mini.py", "finetune.py", "sanitise.py")
+    if not p.name.startswith("_") and p.name not in OF_OTHER_KINDS
 )
 PAPER = [name for name in CONFIGS if name.startswith("paper/")]
 SAME = {
@@ -100,8 +103,9 @@ def test_the_fine_tuning_begins_where_the_pre_training_ends(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("arg", ["", "smoke"])
-def test_the_pools_of_the_sanitisation_carry_the_shift_it_names(arg):
-    plan = sanitising.plan(config("laion_mi/sanitise.py", arg))
+@pytest.mark.parametrize("name", ["sanitise", "pools"])
+def test_the_pools_of_the_sanitisation_carry_the_shift_it_names(name, arg):
+    plan = sanitising.plan(config(f"laion_mi/{name}.py", arg))
     source = plan.source()
     bright, dark = (
         source.images(pool.choose(source, "pool").ids).mean()

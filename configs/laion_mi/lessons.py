@@ -30,11 +30,8 @@ TITLES = {
 
 def attack(config: ConfigDict, arg: str) -> None:
     """Three attacks that nothing is chosen or fitted for."""
-    smoke = arg == "smoke"
-    encoder = dict(name="efficientnet_lite0", size=128)
-    encoder = dict(name="pixels") if smoke else encoder
     error = dict(row="baseline", losses=("model",), draws=3)
-    config.sampler.steps = 4 if smoke else 6
+    config.sampler.steps = 4 if arg == "smoke" else 6
     config.attacks = dict(
         loss=dict(signal=dict(name="loss", times=10), rule=dict(name="mean")),
         baseline=dict(
@@ -42,7 +39,7 @@ def attack(config: ConfigDict, arg: str) -> None:
             rule=dict(name="column"),
         ),
         drawn=dict(
-            signal=dict(name="reconstruct", m=1, encoder=encoder),
+            signal=dict(name="reconstruct", m=1, encoder=text["seen"](arg)),
             rule=dict(name="mean"),
         ),
     )
@@ -55,12 +52,13 @@ def listed(name: str) -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def pooled(title: str, arg: str, members: list[str], nonmembers: list[str]):
+def pooled(
+    title: str, arg: str, trained: list[str], members: list[str], nonmembers: list[str]
+) -> ConfigDict:
     """Of the pre-trained model: those are judged, and the rest of its set are known."""
-    named, others, _ = pools["names"]()
     base = "runs/text/smoke" if arg == "smoke" else "runs/text/base"
     config = text["kept"](title, arg, base)
-    left = sorted({*named, *others} - {*members})
+    left = sorted({*trained} - {*members})
     config.split = dict(
         name="files", members=members, nonmembers=nonmembers, reference_members=left
     )
@@ -70,9 +68,7 @@ def pooled(title: str, arg: str, members: list[str], nonmembers: list[str]):
 
 def snapshot(title: str, arg: str, step: int | None) -> ConfigDict:
     """Of the fine-tuned model, after so many steps."""
-    folder = "smoke-pang_wang" if arg == "smoke" else "pang_wang"
-    config = text["kept"](title, arg, f"runs/{folder}/tuned")
-    config.split.reference = 0.0
+    config = text["attacked"](title, arg)
     if step is not None:
         config.target.step = step // 25 if arg == "smoke" else step
     attack(config, arg)
@@ -80,11 +76,14 @@ def snapshot(title: str, arg: str, step: int | None) -> ConfigDict:
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    named, _, candidates = pools["names"]()
+    named, others, candidates = pools["names"]()
+    trained = named + others
     lists = (listed("members.txt"), listed("nonmembers.txt"))
     audits = {
-        "shifted": pooled("Members brighter than non-members", arg, named, candidates),
-        "mended": pooled("The same, sanitised", arg, *lists),
+        "shifted": pooled(
+            "Members brighter than non-members", arg, trained, named, candidates
+        ),
+        "mended": pooled("The same, sanitised", arg, trained, *lists),
         **{
             name: snapshot(f"Fine-tuned for {step or LAST} steps", arg, step)
             for name, step in STEPS.items()

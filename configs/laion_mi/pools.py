@@ -9,23 +9,21 @@ picture with little ink is easy to denoise, whoever trained on it. Ten seconds o
 CPU cores.
 """
 
+from pathlib import Path
+from runpy import run_path
+
 import numpy as np
 from ml_collections import ConfigDict
 
-from score_mia.data.local import bundled
-
+more_often = run_path(str(Path(__file__).parent / "sanitise.py"))["more_often"]
 TRAINED = "pretrain/"
 
 
 def names() -> tuple[list[str], list[str], list[str]]:
     """Files of the named members, of all others of the training set, of candidates."""
-    source = bundled("emoji")
+    source, dark = more_often(-1.5)
     files = np.asarray(source.columns(source.ids, ("file",))["file"])
     trained = np.char.startswith(files, TRAINED)
-    bright = source.images(source.ids).mean(axis=(1, 2, 3), dtype=np.float64)
-    z = (bright - bright.mean()) / bright.std()
-    chance = np.random.RandomState(0).random_sample(len(z))
-    dark = chance < 1 / (1 + np.exp(1.5 * z))
     parts = (trained & ~dark, trained & dark, ~trained & dark)
     return tuple(files[part].tolist() for part in parts)
 

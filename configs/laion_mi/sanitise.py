@@ -15,15 +15,21 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_mia.data.local import bundled
+from score_mia.data.source import Source
 
 
-def shifted(slope: float = 1.0, seed: int = 0) -> dict[str, list[int]]:
-    """Ids of either pool: bright pictures are members more often than dark ones."""
+def more_often(slope: float, seed: int = 0) -> tuple[Source, np.ndarray]:
+    """The emoji, and which are drawn: bright ones more often, or less (slope < 0)."""
     source = bundled("emoji")
     brightness = source.images(source.ids).mean(axis=(1, 2, 3), dtype=np.float64)
     z = (brightness - brightness.mean()) / brightness.std()
     chance = np.random.RandomState(seed).random_sample(len(z))
-    member = chance < 1 / (1 + np.exp(-slope * z))
+    return source, chance < 1 / (1 + np.exp(-slope * z))
+
+
+def shifted(slope: float = 1.0, seed: int = 0) -> dict[str, list[int]]:
+    """Ids of either pool: bright pictures are members more often than dark ones."""
+    source, member = more_often(slope, seed)
     return {
         "members": source.ids[member].tolist(),
         "nonmembers": source.ids[~member].tolist(),

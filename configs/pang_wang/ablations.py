@@ -9,7 +9,6 @@ fine-tuning is in configs/laion_mi/lessons.py, which captions are told in mini.p
 Attacks of one target and sampler share the images that are drawn.
 """
 
-import copy
 from pathlib import Path
 from runpy import run_path
 
@@ -30,13 +29,12 @@ FEW = 64
 EPSILON = 10.0
 
 
-def attack(config: ConfigDict, signals: dict, smoke: bool) -> ConfigDict:
+def attack(config: ConfigDict, signals: dict, arg: str) -> ConfigDict:
     """Give an audit the mean of each signal; `signals` by name, what they change."""
-    seen = dict(name="pixels") if smoke else dict(name="efficientnet_lite0", size=128)
     config.attacks = ConfigDict()
     for name, fields in signals.items():
-        signal = dict(dict(name="reconstruct", encoder=seen), **fields)
-        if smoke:
+        signal = {"name": "reconstruct", "encoder": text["seen"](arg), **fields}
+        if arg == "smoke":
             signal.update(m=1, drawn=1)
         config.attacks[name] = dict(signal=signal, rule=dict(name="mean"))
     config.report = dict(samples=0, pictures=False)
@@ -45,31 +43,26 @@ def attack(config: ConfigDict, signals: dict, smoke: bool) -> ConfigDict:
 
 def tuned(arg: str) -> ConfigDict:
     """The target of mini.py, or of its smoke run."""
-    folder = "smoke-pang_wang" if arg == "smoke" else "pang_wang"
-    config = text["kept"]("Variants", arg, f"runs/{folder}/tuned")
-    config.split.reference = 0.0
+    config = text["attacked"]("Variants", arg)
     config.sampler.steps = 4 if arg == "smoke" else 6
     return config
 
 
 def variants(arg: str) -> ConfigDict:
     """Similarities, encoders, images per prompt, and captions of foreign images."""
-    smoke = arg == "smoke"
-    foreign = dict(text["retrieved"](dict(name="pixels")), folder="pretrain")
-    if not smoke:
-        foreign["encoder"] = dict(name="efficientnet_lite0", size=128)
+    foreign = dict(text["retrieved"](text["seen"](arg)), folder="pretrain")
     signals = {f"m-{m}": dict(m=m, drawn=MOST) for m in PER_PROMPT}
     signals |= {s: dict(similarity=s, m=3, drawn=MOST) for s in SIMILARITIES}
     signals |= {n: dict(fields, m=3, drawn=MOST) for n, fields in ENCODERS.items()}
     signals["foreign"] = dict(prompt=foreign, m=1)
-    return attack(tuned(arg), signals, smoke)
+    return attack(tuned(arg), signals, arg)
 
 
 def sampled(arg: str, steps: int) -> ConfigDict:
     """With more or fewer steps of the sampler."""
     config = tuned(arg)
     config.sampler.steps = steps
-    return attack(config, {"m-1": dict(m=1)}, arg == "smoke")
+    return attack(config, {"m-1": dict(m=1)}, arg)
 
 
 def trained(arg: str, members: int | None = None, **dp) -> ConfigDict:
@@ -88,7 +81,7 @@ def trained(arg: str, members: int | None = None, **dp) -> ConfigDict:
         config.train.steps = config.train.steps * members // 250
     if dp:
         config.train.dp = dict(clip=1.0, delta=1e-3, **dp)
-    return attack(config, {"m-1": dict(m=1)}, arg == "smoke")
+    return attack(config, {"m-1": dict(m=1)}, arg)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -101,7 +94,7 @@ def get_config(arg: str = "") -> ConfigDict:
     return ConfigDict(
         dict(
             title="One thing at a time",
-            audits=copy.deepcopy(audits),
+            audits=audits,
             labels=labels,
             exhibits=dict(
                 attacks=dict(name="attack_table"),

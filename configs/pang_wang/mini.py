@@ -27,7 +27,7 @@ def audit(arg: str) -> ConfigDict:
     config.split.update(reference=0.25, auxiliary="auxiliary")
     config.train.snapshot_every = 10 if smoke else 250
     config.sampler.steps = 4 if smoke else 6
-    seen = dict(name="pixels") if smoke else dict(name="efficientnet_lite0", size=128)
+    seen = text["seen"](arg)
     signal = dict(name="reconstruct", m=1 if smoke else 3, encoder=seen)
     config.signals = dict(
         told=signal,

@@ -10,6 +10,7 @@ from score_mia.data.local import bundled
 _tuning = run_path(str(Path(__file__).parent / "finetune.py"))
 finetune, retrieved = _tuning["get_config"], _tuning["retrieved"]
 TUNED = "runs/text/tuned"
+SEEN = dict(name="efficientnet_lite0", size=128)
 
 
 def first(folder: str, count: int | None) -> list[str]:
@@ -17,6 +18,22 @@ def first(folder: str, count: int | None) -> list[str]:
     source = bundled("emoji")
     files = source.columns(source.ids, ("file",))["file"]
     return [str(f) for f in files if f.startswith(f"{folder}/")][:count]
+
+
+def seen(arg: str = "") -> dict:
+    """By what encoder images are compared."""
+    return dict(name="pixels") if arg == "smoke" else dict(SEEN)
+
+
+def attacked(title: str, arg: str = "") -> ConfigDict:
+    """An audit, without attacks, of the target of configs/pang_wang/mini.py.
+
+    All of its candidates are judged, by attacks that know none.
+    """
+    folder = "smoke-pang_wang" if arg == "smoke" else "pang_wang"
+    config = kept(title, arg, f"runs/{folder}/tuned")
+    config.split.reference = 0.0
+    return config
 
 
 def kept(title: str, arg: str = "", folder: str = "") -> ConfigDict:

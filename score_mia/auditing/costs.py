@@ -11,7 +11,6 @@ from score_mia.attacks.products import Requested
 from score_mia.attacks.prompts import decides
 from score_mia.attacks.protocol import HostSignal, Product, identity
 from score_mia.auditing.plan import Plan
-from score_mia.data.shadows import Shadows
 from score_mia.data.split import Split
 from score_mia.engine import view
 from score_mia.target import Target
@@ -76,21 +75,14 @@ def costs(
     for name, each in _signals(plan, plan.signals, passes).items():
         made[name] = each.times(len(split.ids))
     for name, shadows in plan.shadows.items():
-        known = [a for a in plan.attacks if a.knows == "shadows" and a.shadows == name]
-        reads = {n for a in known for n in a.signals}
         one = made.get("train", Cost())
-        asked = _asked(shadows, plan, split)
-        for each in _signals(plan, reads, passes).values():
+        asked = len(shadows.split(split, 0, plan.seed).ids)
+        for each in _signals(plan, plan.read_off(name), passes).values():
             one = one.plus(each.times(asked))
         # Queries of one's own models are no queries of the target.
         whole = Cost(one.passes).times(shadows.count)
         made[f"shadows {name}".strip()] = whole
     return made
-
-
-def _asked(shadows: Shadows, plan: Plan, split: Split) -> int:
-    """Images that a shadow is asked about."""
-    return len(shadows.split(split, 0, plan.seed).ids)
 
 
 def _signals(

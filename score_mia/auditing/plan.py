@@ -143,6 +143,11 @@ class Plan:
         """Name -> signal, of all that the attacks read."""
         return {n: s for attack in self.attacks for n, s in attack.signals.items()}
 
+    def read_off(self, shadows: str) -> frozenset[str]:
+        """Names of the signals that are read off one set of shadow models."""
+        known = [a for a in self.attacks if a.knows == "shadows"]
+        return frozenset(n for a in known if a.shadows == shadows for n in a.signals)
+
     @property
     def snapshots(self) -> tuple[int, ...]:
         """Training steps whose targets are kept, the last one's included."""

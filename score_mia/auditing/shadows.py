@@ -156,8 +156,7 @@ def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Reading
         one = dataclasses.replace(one)  # what was known of it before is outdated
         place = one.whole
     readings = joined({name: place.collect(name) for name in names})
-    alike = [a for a in one.plan.attacks if a.knows == "shadows"]
-    every = {n for a in alike if a.shadows == attack.shadows for n in a.signals}
+    every = one.plan.read_off(attack.shadows)
     if one.host.first and not config.weights and one.is_read([*every]):
         one.forget()
     return dataclasses.replace(readings, member=one.split.member)

@@ -203,11 +203,17 @@ def _plain_measures(
     return known | costs | {"seconds": seconds}
 
 
-def cost(entry: AttackResult) -> tuple[str, str]:
-    """What an image costs, and in what it is counted: "evaluations" or "queries"."""
+def amount(entry: AttackResult) -> tuple[float | None, str]:
+    """What an image costs, if it is known, and in what it is counted."""
     if entry.queries_per_image is not None:
-        return quantity(entry.queries_per_image), "queries"
-    return quantity(entry.network_evaluations_per_image), "evaluations"
+        return entry.queries_per_image, "queries"
+    return entry.network_evaluations_per_image, "evaluations"
+
+
+def cost(entry: AttackResult) -> tuple[str, str]:
+    """The same in words."""
+    value, unit = amount(entry)
+    return quantity(value), unit
 
 
 def counted(entry: AttackResult) -> str:
@@ -215,12 +221,6 @@ def counted(entry: AttackResult) -> str:
     known = entry.known_members
     told = f" ({known:,} of them known to the attacker)" if known else ""
     return f"{entry.members:,} members{told}, {entry.nonmembers:,} non-members"
-
-
-def amount(entry: AttackResult) -> float:
-    """The cost of an image as a number, to be ordered by; nothing known is nothing."""
-    queries, passes = entry.queries_per_image, entry.network_evaluations_per_image
-    return (queries if queries is not None else passes) or 0.0
 
 
 def numbers(e: Estimate) -> tuple[Any, ...]:

@@ -189,9 +189,8 @@ def _costs(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
     """What an image costs in each audit, from its cheapest attack to its dearest."""
     said = []
     for audit in audits:
-        entries = sorted(
-            (audit.result.attacks[name] for name in attacks), key=table.amount
-        )
+        entries = [audit.result.attacks[name] for name in attacks]
+        entries.sort(key=lambda entry: table.amount(entry)[0] or 0.0)
         ends = dict.fromkeys(" ".join(table.cost(e)) for e in (entries[0], entries[-1]))
         name = f"{audit.label}: " if len(audits) > 1 else ""
         said.append(name + " to ".join(ends))
