@@ -41,6 +41,7 @@ SAME = {
     "paper/drd1k_smld.py": "paper/ffhq1k_smld.py",
 }
 SIDE = {f"score_mia.papers.hu_pang:{name}": 64 for name in ("ffhq", "drd")}
+SIDE["arrays"] = 32  # CIFAR's
 
 
 def config(name, arg=""):

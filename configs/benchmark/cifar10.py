@@ -2,12 +2,11 @@
 
     score-mia audit --config=configs/benchmark/cifar10.py:FILE --workdir=runs/cifar10
 
-FILE: an npz file with `images` [50000, 32, 32, 3] uint8, the official training images in
-their official order (`scripts/cifar10.py` makes it of the official archive); by default
-cifar10.npz. Members are the first 5,000, non-members 1,500 of the second half: 1,000
-members and 1,000 non-members are judged, the others are reference. 77 passes over the
-members, two hours on two idle CPU cores; snapshots after a quarter, a half and
-three quarters.
+FILE: an npz file with `images` [N, 32, 32, 3], uint8, in the official order, as
+`python -m score_mia.data.cifar` makes it; by default cifar10.npz. Members are the first
+5,000 images; of the second half of the training set 1,500 are non-members. 1,000 and
+1,000 are judged, the others are reference. 77 passes over the members, two hours on two
+idle CPU cores; snapshots after a quarter, a half and three quarters.
 """
 
 from ml_collections import ConfigDict
