@@ -83,7 +83,8 @@ def suspects() -> str:
         for fpr in (0.1, 0.01):
             right = prior * (tprs[fpr].value or 0)
             cells.append(per_cent(right / (right + (1 - prior) * fpr)))
-        rows.append((f"{100 * prior:g} of 100", *cells))
+        shown = f"{100 * prior:g} of 100" if prior >= 0.01 else "1 of 1,000"
+        rows.append((shown, *cells))
     head = [
         f"{per_cent(tprs[f].value)} found at {100 * f:g} % FPR" for f in (0.1, 0.01)
     ]

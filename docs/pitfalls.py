@@ -150,9 +150,9 @@ def orientation(shuffles: int = 500) -> Size:
         f"times have a mean AUC of {null.mean():.3f}; that of max(AUC, 1 - AUC) is "
         f"{turned.mean():.3f}, and one in twenty is above "
         f"{np.quantile(turned, 0.95):.3f}. The loss attack on the private target "
-        f"`mini/ddpm-dp` has an AUC of {unit(private)}: turned round, its "
-        f"{1 - (private.value or 0):.3f} would pass for a leak through differential "
-        "privacy."
+        f"`mini/ddpm-dp` has an AUC of {unit(private)}: turned round, "
+        f"and without its interval, {1 - (private.value or 0):.3f} would pass for a "
+        "leak through differential privacy."
     )
     wrong, right = f"{turned.mean():.3f}", f"{null.mean():.3f}"
     return Size("mean AUC of shuffled labels", wrong, right, text)
@@ -170,6 +170,7 @@ def nearest() -> Size:
     """The ROC point nearest to an FPR, beside the last that does not exceed it."""
     names = list(every())
     over = [n for n in names if nearest_point(n, 0.01)[0] > 0.01 * (1 + 1e-9)]
+    tied = sum(n.endswith(("-tree", "-neighbours")) for n in over)
     shown = (
         ("laion_mi/tuned/full_300_unguided-tree", 0.01),
         ("cilloni/black/one_shot-psnr-blur-neighbours", 0.01),
@@ -186,8 +187,8 @@ def nearest() -> Size:
     head = ("attack", "FPR asked for", "TPR, nearest", "its FPR", "TPR, not exceeding")
     text = (
         f"The nearest point to 1 % exceeds it in {len(over)} of {len(names)} attacks. "
-        "Most of these have scores with many ties, as trees and nearest neighbours "
-        f"make them.\n\n{table(head, rows)}\n\nIn the last row the limit is below what "
+        f"{tied} of these are trees and nearest neighbours, whose scores have many "
+        f"ties.\n\n{table(head, rows)}\n\nIn the last row the limit is below what "
         "600 non-members resolve: the nearest point has one false positive, and the "
         "honest number is that at none."
     )
@@ -288,7 +289,7 @@ def known_members() -> Size:
     last = rows[-1]
     text = (
         f"{table(head, rows)}\n\nIn attack II the classifier goes from an interval "
-        "that leaves out 0.5 to chance: all that it had found were images that it knew."
+        "that leaves out 0.5 to chance: nothing is left of what it seemed to find."
     )
     return Size("AUC, attack II, classifier", last[1], last[3], text)
 
@@ -306,7 +307,7 @@ def shifted() -> Size:
         "The black-box attack of `lessons`, one drawn image a candidate, on members "
         "that are brighter than the non-members, and on the same pools after "
         f"`score-mia sanitise`.\n\n{table(head, rows)}\n\nThe two AUCs are alike. "
-        "The first says nothing of the model; the second does."
+        "The first shows nothing of the model; the second does."
     )
     return Size("AUC, and what of it is the model's", rows[0][2], rows[0][4], text)
 
@@ -330,8 +331,8 @@ def duplicates() -> Size:
         rows.append((f"`{name}`", *cells))
     head = ("TPR at 1 % FPR", "no copies", "1 % copies", "2 %", "5 %")
     text = (
-        "No audit in docs/results has near-duplicates across its split, so this is a "
-        "simulation on their scores: a share of the non-members gets the scores of "
+        "No audit in docs/results reports near-duplicates across its split, so this is "
+        "a simulation on its scores: a share of the non-members gets the scores of "
         f"members, drawn 50 times.\n\n{table(head, rows)}"
     )
     return Size("TPR at 1 % FPR, 2 % copies", rows[0][3], rows[0][1], text)
@@ -451,7 +452,8 @@ def area() -> Size:
         (f"`{n}`", unit(attacks[n].auc), rate(attacks[n].tpr_at_fpr[0.01]))
         for n in pair
     ]
-    text = table(("attack", "AUC", "TPR at 1 % FPR"), rows)
+    text = "Two of the attacks of `cilloni/grey`, looked for among all pairs:\n\n"
+    text += table(("attack", "AUC", "TPR at 1 % FPR"), rows)
     same = " and ".join(f"{attacks[n].auc.value:.3f}" for n in pair)
     same = f"AUC {same}"
     low, high = (per_cent(attacks[n].tpr_at_fpr[0.01].value) for n in pair)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def kept(name: str) -> str:
 def test_the_numbers_of_the_pages_are_current():
     # In a process of its own, where no annotation is checked at every call.
     command = [sys.executable, str(DOCS / "pitfalls.py"), "--check"]
-    ran = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
