@@ -16,19 +16,28 @@ SCENARIOS = {
     "IV": ("made", "none"),
 }
 """Attack -> the signal it reads, and which shadow model it knows."""
+OTHER = {"III-other": ("told", "other")}
+"""Attack III by whoever does not know what the target was tuned from."""
+TITLES = {
+    **{scenario: f"Attack {scenario}" for scenario in SCENARIOS},
+    "III-other": "Attack III, shadow of another family",
+}
 _SHADOW = dict(count=1, pool="auxiliary", asked="known")
 SHADOWS = dict(half=dict(_SHADOW, overlap=0.5), none=dict(_SHADOW, overlap=0.0))
 
 
-def attack(config: ConfigDict, epochs: int = 1000) -> None:
+def attack(config: ConfigDict, epochs: int = 1000, base: str | dict = "") -> None:
     """Give an audit all scenarios by all rules, as we count and as published.
 
     Args:
       config: of the audit, with the signals "told", "made" and "untold".
       epochs: of the classifier.
+      base: of a third shadow, of another family; "" for none.
     """
-    config.shadows, config.attacks = SHADOWS, ConfigDict()
-    for scenario, (read, shadow) in SCENARIOS.items():
+    config.shadows, config.attacks = dict(SHADOWS), ConfigDict()
+    if base:
+        config.shadows.other = dict(SHADOWS["none"], base=base)
+    for scenario, (read, shadow) in scenarios(base).items():
         for rule, (entry, _) in RULES.items():
             if rule == "mlp":
                 entry = dict(entry, epochs=epochs)
@@ -41,14 +50,19 @@ def attack(config: ConfigDict, epochs: int = 1000) -> None:
     config.attacks["untold"] = dict(signals="untold", rule=dict(name="mean"))
 
 
-def exhibits() -> dict:
+def scenarios(base: str | dict = "") -> dict[str, tuple[str, str]]:
+    """The scenarios, with that of another family if there is one."""
+    return {**SCENARIOS, **(OTHER if base else {})}
+
+
+def exhibits(base: str | dict = "") -> dict:
     """Rules by scenario, and every attack with what FPR it came to."""
     cells = {
-        f"Attack {s}": {title: f"{s}-{rule}" for rule, (_, title) in RULES.items()}
-        for s in SCENARIOS
+        TITLES[s]: {title: f"{s}-{rule}" for rule, (_, title) in RULES.items()}
+        for s in scenarios(base)
     }
     counted = {
-        f"Attack {s}, known members left in, as published": {
+        f"{TITLES[s]}, known members left in, as published": {
             title: f"{s}-{rule}-published" for rule, (_, title) in RULES.items()
         }
         for s, (_, shadow) in SCENARIOS.items()

@@ -1,10 +1,12 @@
 """Pang & Wang 2023 (2312.08207) on the small text model: Attacks I to IV, all rules.
 
     python launch.py train --config=configs/text/pretrain.py --workdir=runs/text/base
+    python launch.py train --config=configs/text/other.py --workdir=runs/text/other
     python launch.py study --config=configs/pang_wang/mini.py --workdir=runs/pang_wang
 
 The target is fine-tuned as configs/text/finetune.py does it; beside it two shadows, one
-of whose training set half are members of the target, the other's none. Each is asked
+of whose training set half are members of the target, the other's none, and a third
+that was fine-tuned from a model of another family. Each is asked
 for three images with the own caption of each image, and three with a retrieved one.
 Snapshots are kept for configs/pang_wang/ablations.py.
 """
@@ -17,6 +19,11 @@ from ml_collections import ConfigDict
 HERE = Path(__file__).parent
 text = run_path(str(HERE.parent / "text" / "_tuned.py"))
 scenarios = run_path(str(HERE / "_scenarios.py"))
+
+
+def other(arg: str) -> str:
+    """The base of a shadow of another family."""
+    return "runs/text/smoke-other" if arg == "smoke" else "runs/text/other"
 
 
 def audit(arg: str) -> ConfigDict:
@@ -34,7 +41,7 @@ def audit(arg: str) -> ConfigDict:
         made=dict(signal, prompt=text["retrieved"](dict(seen))),
         untold=dict(signal, prompt="null", m=1),
     )
-    scenarios["attack"](config, epochs=5 if smoke else 1000)
+    scenarios["attack"](config, epochs=5 if smoke else 1000, base=other(arg))
     config.report = dict(samples=0, pictures=False)
     return config
 
@@ -45,6 +52,6 @@ def get_config(arg: str = "") -> ConfigDict:
             title="Black-box attacks on a fine-tuned small text model",
             audits=dict(tuned=audit(arg)),
             labels=dict(tuned="fine-tuned"),
-            exhibits=scenarios["exhibits"](),
+            exhibits=scenarios["exhibits"](other(arg)),
         )
     )

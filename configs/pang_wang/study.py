@@ -4,7 +4,9 @@
     score-mia study --config=configs/pang_wang/study.py:DIR,SD15,DEIT --workdir=runs/pw
 
 DIR: what `prepare` made. SD15, DEIT: folders of Stable Diffusion 1.5 as diffusers has
-it, and of DeiT-base-distilled-384 as transformers does. 100 members and 500 epochs are
+it, and of DeiT-base-distilled-384 as transformers does. After a third comma, the folder
+of a model of another family (Stable Diffusion 2.1; theirs is Kandinsky 2.2, which is
+not read here), which one more shadow is fine-tuned from. 100 members and 500 epochs are
 theirs; how long they trained is unknown, so snapshots are kept of every fifth. DP-SGD
 with their numbers beside it. No one has yet run it at full size with this code.
 """
@@ -19,7 +21,9 @@ DP = {"dp-1": 1.0, "dp-10": 10.0}
 STEPS = 3125  # 500 epochs of 100 images in batches of 16
 
 
-def audit(title: str, images: str, model: str, encoder: str, **dp) -> ConfigDict:
+def audit(
+    title: str, images: str, model: str, encoder: str, other: str, **dp
+) -> ConfigDict:
     """All attacks on one fine-tuned model."""
     config = ConfigDict(
         dict(
@@ -64,13 +68,18 @@ def audit(title: str, images: str, model: str, encoder: str, **dp) -> ConfigDict
         made=dict(signal, prompt=similar),
         untold=dict(signal, prompt="null"),
     )
-    scenarios["attack"](config)
+    scenarios["attack"](config, base=another(other))
     return config
 
 
+def another(folder: str) -> str | dict:
+    """The base of a shadow of another family, if a folder is given."""
+    return dict(name="diffusers", folder=folder) if folder else ""
+
+
 def get_config(arg: str = "") -> ConfigDict:
-    given = (*arg.split(","), "", "")[:3]
-    usual = ("coco", "stable-diffusion-v1-5", "deit-base-distilled-patch16-384")
+    given = (*arg.split(","), "", "", "")[:4]
+    usual = ("coco", "stable-diffusion-v1-5", "deit-base-distilled-patch16-384", "")
     where = [one or other for one, other in zip(given, usual, strict=True)]
     audits = dict(tuned=audit("Fine-tuned on 100 images", *where))
     for name, epsilon in DP.items():
@@ -81,6 +90,6 @@ def get_config(arg: str = "") -> ConfigDict:
             title="Black-box attacks on fine-tuned diffusion models",
             audits=audits,
             labels=dict(tuned="fine-tuned", **{n: f"ε = {e:g}" for n, e in DP.items()}),
-            exhibits=scenarios["exhibits"](),
+            exhibits=scenarios["exhibits"](another(where[-1])),
         )
     )

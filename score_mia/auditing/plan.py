@@ -20,7 +20,7 @@ from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.fields import check_value
-from score_mia.models import MODELS, Client, Model, Trained
+from score_mia.models import MODELS, Client, Finetuned, Model, Trained
 from score_mia.registry import make, require_has, section
 from score_mia.sampling import SAMPLERS, Service
 from score_mia.spec import FAMILIES, Kind, build, names
@@ -314,7 +314,11 @@ def _check_shadows(plan: Plan) -> None:
         remedy = "say knows='shadows', or leave it out"
         require(needed or not attack.shadows, f"{where}.shadows", problem, remedy)
     for one in plan.shadows.values():
-        for field in one.base if isinstance(one.base, Mapping) else ():
+        fields = {*one.base} if isinstance(one.base, Mapping) else set()
+        if isinstance(plan.target, Finetuned) and not fields <= {*FAMILIES}:
+            dataclasses.replace(plan.target, base=one.base)  # tells what is wrong
+            continue
+        for field in sorted(fields):
             one_of("shadows.base field", field, FAMILIES)
 
 

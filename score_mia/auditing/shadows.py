@@ -24,8 +24,12 @@ from score_mia.auditing.work import Work
 from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
 from score_mia.data.shadows import Shadows
 from score_mia.files import json_digest
+from score_mia.models import Finetuned
+from score_mia.models.kept import told
+from score_mia.models.trained import place
 from score_mia.readings import Readings, joined
 from score_mia.rows import is_whole
+from score_mia.spec import FAMILIES
 from score_mia.target import Target
 
 
@@ -110,15 +114,14 @@ def known_to(work: Work, attack: Attack) -> tuple[Shadow, ...]:
 
 def shadow(work: Work, number: int, config: Shadows) -> Shadow:
     """One of the models of a set, trained or not."""
-    trained = work.plan.trained
-    assert trained is not None
+    own, train = _kind(work.plan, config.base), work.plan.train
+    assert own.trained is not None
+    assert train is not None
     split = config.split(work.split, number, work.plan.seed)
-    seed = (trained.train.seed + 1 + number) % (1 + SEEDS[1])
-    settings = dataclasses.replace(trained.train, seed=seed, snapshot_every=None)
-    model = dataclasses.replace(trained, train=settings, snapshot="last")
-    if isinstance(config.base, str):
-        model = model.based_on(config.base)
-    own = dataclasses.replace(_kind(work.plan, config.base), target=model)
+    seed = (train.seed + 1 + number) % (1 + SEEDS[1])
+    settings = dataclasses.replace(train, seed=seed, snapshot_every=None)
+    model = dataclasses.replace(own.trained, train=settings, snapshot="last")
+    own = dataclasses.replace(own, target=model)
     made = {
         "spec": own.spec(work.source.shape),
         "train": settings.science(own.known.sde.clock),
@@ -131,13 +134,21 @@ def shadow(work: Work, number: int, config: Shadows) -> Shadow:
 
 
 def _kind(target: Plan, base: str | Mapping[str, Any] | None) -> Plan:
-    """The plan with the shadows' own family of models."""
-    if not isinstance(base, Mapping):
+    """The plan with the shadows' own family of models, or their own base."""
+    if base is None:
         return target
-    # Conventions are the process's, unless they are given.
-    left = ("parameterisation", "codec") if "sde" in base else ()
-    config = {k: v for k, v in target.config.items() if k not in left}
-    return plan({**config, **base})
+    entry, tuned = target.config["target"], isinstance(target.trained, Finetuned)
+    if isinstance(base, Mapping) and base.keys() <= {*FAMILIES}:
+        # Conventions are the process's, unless they are given.
+        left = ("parameterisation", "codec") if "sde" in base else ()
+        config = {k: v for k, v in target.config.items() if k not in left}
+        fresh = {} if tuned else entry
+        return plan({**config, **base, "target": fresh})
+    config = {k: v for k, v in target.config.items() if k not in FAMILIES}
+    if tuned:
+        return plan({**config, "target": {**entry, "base": base}})
+    own = told(place(str(base)))
+    return plan({**config, **own, "target": {**entry, "start": base}})
 
 
 def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Readings:

@@ -37,9 +37,11 @@ class Shadows:
         auxiliary ones, or of an "auxiliary" pool only the "known" ones, as Pang & Wang
         do: the reference and auxiliary images, trained on or not. It costs less, and
         a classifier is fitted on no image that it judges.
-      base: where a shadow's training begins: None for fresh parameters, a workdir or a
-        target's folder to fine-tune that target, or other sections (`sde`, `network`,
-        `parameterisation`, `codec`, `conditioner`) for models of another family.
+      base: where a shadow's training begins: None for where the target's does; a
+        workdir or a target's folder to fine-tune that target, of whatever family it is
+        (or, for a fine-tuned target, another entry of its `base`); or other sections
+        (`sde`, `network`, `parameterisation`, `codec`, `conditioner`) for models of
+        another family that are trained from fresh parameters.
       weights: whether their parameters are kept once their signals are read.
     """
 

@@ -79,10 +79,6 @@ class Finetuned(Trained):
             return dict(base.sections()) if isinstance(base, Described) else {}
         return told(place(str(self.base)))
 
-    def based_on(self, base: str) -> Finetuned:
-        """The same fine-tuning of another base."""
-        return dataclasses.replace(self, base=base)
-
     @property
     def begins_with(self) -> str:
         """Digest of the base, or of what names it, and what of it is trained.

@@ -44,10 +44,6 @@ class Trained:
             return None
         return describe(place(self.start))["digest"]["ema"]
 
-    def based_on(self, base: str) -> Trained:
-        """The same training, beginning with the target of another folder."""
-        return dataclasses.replace(self, start=base)
-
     @property
     def metric(self) -> str | None:
         """The distance by which a snapshot is chosen, if one is."""

@@ -24,6 +24,7 @@ from score_mia.data.source import ArraySource
 from score_mia.data.split import Split, coin, files, shuffled
 from score_mia.hosts import Host
 from score_mia.lease import lease
+from score_mia.spec import FAMILIES
 from score_mia.train import log
 from tests.defects.tiny_work import plan
 
@@ -289,16 +290,41 @@ def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied)
     stages._train(one.whole)
     base = load_target(whole / "target")
     jax.tree.map(np.testing.assert_array_equal, one.whole.target.params, base.params)
-    other = an_audit(count=1, base=str(whole))
-    spec = {**other.config["network"], "features": 16}
-    wrong = dataclasses.replace(other, config={**other.config, "network": spec})
-    one = shadow(
-        dataclasses.replace(open_work(an_audit(), copied), plan=wrong),
-        0,
-        wrong.shadows[""],
+
+
+def tuned_audit(whole, base):
+    """An audit of the target, fine-tuned, with two shadows of a base of their own."""
+    config = {k: v for k, v in an_audit().config.items() if k not in FAMILIES}
+    target = {"name": "finetuned", "base": str(whole)}
+    shadows = {"count": 2, "overlap": 0.5, "base": base}
+    return build.plan({**config, "target": target, "shadows": shadows})
+
+
+def test_a_fine_tuned_target_s_shadows_may_be_tuned_from_a_base_of_another_kind(
+    whole, tmp_path
+):
+    vp = {"sde": {"name": "vp"}, "network": {"name": "mlp", "features": 16}}
+    other = plan(**vp)
+    auditing.train(other, tmp_path / "other")
+    audit = tuned_audit(whole, str(tmp_path / "other"))
+    readings, _ = read(audit, tmp_path / "audit")
+    work = open_work(audit, tmp_path / "audit")
+    one = shadow(work, 0, audit.shadows[""])
+    assert one.target.sde == other.model.sde != audit.model.sde
+    about = describe(one.target_folder)
+    assert about["provenance"]["start"].startswith(
+        describe(tmp_path / "other" / "target")["digest"]["ema"]
     )
-    with pytest.raises(UserError, match="parameters of another network"):
-        stages._train(one.whole)
+    np.testing.assert_array_equal(readings.ids[readings.member], one.split.members)
+    # Sections instead of a base: from fresh parameters.
+    fresh = shadow(work, 0, dataclasses.replace(audit.shadows[""], base=vp))
+    assert fresh.plan.trained.begins_with is None
+    assert fresh.target.sde == other.model.sde
+
+
+def test_a_base_that_cannot_be_is_told_before_anything_is_trained(whole):
+    with pytest.raises(UserError, match=r"target\.base.*'foldr'"):
+        tuned_audit(whole, {"name": "diffusers", "foldr": "x"})
 
 
 def test_a_target_that_was_fine_tuned_is_not_taken_for_a_fresh_one(whole, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import shutil
 
 import pytest
 
@@ -18,6 +19,8 @@ STUDIES = {
     "cilloni": "cilloni/mini.py",
     "laion_mi": "laion_mi/mini.py",
     "pang_wang": "pang_wang/mini.py",
+    "lessons": "laion_mi/lessons.py",
+    "varied": "pang_wang/ablations.py",
 }
 """Folder of results -> the config that made it."""
 
@@ -26,8 +29,9 @@ STUDIES = {
 def planned(tmp_path_factory):
     """Every study, planned where the targets that it reads are."""
     folder = tmp_path_factory.mktemp("mini")
-    for name in ("text/base", "text/tuned"):
+    for name in ("text/base", "text/tuned", "text/other", "pang_wang/tuned"):
         stand_in(folder / "runs" / name, size="")
+    shutil.copytree(RESULTS / "pools", folder / "runs" / "pools")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return {
@@ -36,13 +40,13 @@ def planned(tmp_path_factory):
 
 
 @functools.cache
-def auc(name):
-    """(audit, attack) -> its AUC, low and high, of all exhibits of a study."""
+def measured(name, *measures):
+    """(audit, attack) -> a measure, low and high, of all exhibits of a study."""
     found = {}
     for path in sorted((RESULTS / name / "exhibits").glob("*.csv")):
         with path.open() as file:
             for row in csv.DictReader(file):
-                if row["measure"] in ("auc", "AUC") and row.get("source") != "theirs":
+                if row["measure"] in measures and row.get("source") != "theirs":
                     numbers = [float(row[k]) for k in ("value", "low", "high")]
                     found[row["audit"], row["attack"]] = numbers
     return found
@@ -70,7 +74,8 @@ def test_each_was_made_by_its_config(name, planned):
 
 def shown(study, audit, attack):
     """An AUC as the page has it."""
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*auc(study)[audit, attack])
+    found = measured(study, "auc", "AUC")[audit, attack]
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*found)
 
 
 def cilloni_rows():
@@ -104,7 +109,25 @@ def pang_rows():
         yield [f"{scenario}, as published", *cells]
 
 
-@pytest.mark.parametrize("rows", [cilloni_rows, laion_rows, pang_rows])
+LESSONS = {
+    "shifted": "pre-trained, shifted split",
+    "mended": "the same, sanitised",
+    "brief": "fine-tuned for 250 steps",
+    "half": "500 steps",
+    "long": "1,000 steps",
+}
+
+
+def lesson_rows():
+    """AUC of three attacks, and by what the black one exceeds a blind classifier."""
+    for audit, label in LESSONS.items():
+        attacks = ("loss", "baseline", "drawn")
+        cells = [shown("lessons", audit, attack) for attack in attacks]
+        margin = measured("lessons", "margin")[audit, "drawn"]
+        yield [label, *cells, "{:+.2f} [{:+.2f}, {:+.2f}]".format(*margin)]
+
+
+@pytest.mark.parametrize("rows", [cilloni_rows, laion_rows, pang_rows, lesson_rows])
 def test_the_page_says_what_the_files_say(rows):
     page = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
     for row in rows():

@@ -77,13 +77,15 @@ def of_32_pixels(audit):
             attack.scheme.permutations = 2
 
 
-def test_pang_and_wang_s_four_attacks_by_all_rules(images):
-    where = f"{images},{MODELS / 'sd1'},{MODELS / 'vit' / 'deit'}"
+@pytest.mark.parametrize("other", ["", MODELS / "sd2"])
+def test_pang_and_wang_s_four_attacks_by_all_rules(images, other):
+    where = f"{images},{MODELS / 'sd1'},{MODELS / 'vit' / 'deit'},{other}"
     planned = ready("pang_wang/study.py", where, of_32_pixels, 11)
     assert planned.audits.keys() == {"tuned", "dp-1", "dp-10"}
     for one in planned.audits.values():
-        assert len(one.attacks) == 4 * 5 + 2 * 5 + 1
-        assert {a.shadows for a in one.attacks} == {"half", "none", ""}
+        assert len(one.attacks) == (5 if other else 4) * 5 + 2 * 5 + 1
+        known = {"half", "none", ""} | ({"other"} if other else set())
+        assert {a.shadows for a in one.attacks} == known
         assert one.prompts.keys() == {"made", "untold"}
     private = [one.train.dp for one in planned.audits.values()]
     assert [dp and dp.epsilon for dp in private] == [None, 1.0, 10.0]
@@ -119,7 +121,7 @@ def test_cilloni_s_whole_table(images):
 
 # --- at mini size ---------------------------------------------------------------------
 
-MINI = {"pang_wang": 31, "laion_mi": 57, "cilloni": 120}
+MINI = {"pang_wang": 36, "laion_mi": 57, "cilloni": 120}
 """Study -> attacks of each of its audits."""
 
 
@@ -136,7 +138,7 @@ def stand_in(folder, size="smoke"):
 @pytest.mark.parametrize("paper", MINI)
 def test_a_mini_study_builds(paper, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("base", "tuned"):
+    for name in ("base", "tuned", "other"):
         stand_in(tmp_path / "runs" / "text" / name)
     planned = study.plan(get_config(f"{paper}/mini.py"))
     for one in planned.audits.values():
@@ -184,6 +186,7 @@ def test_the_mini_studies_run(tmp_path, monkeypatch):
         assert cli.main(["score-mia", command, *flags]) == 0
 
     run("train", "text/pretrain.py", "text/smoke")
+    run("train", "text/other.py", "text/smoke-other")
     run("audit", "text/finetune.py", "text/smoke-tuned")
     for paper in MINI:
         run("study", f"{paper}/mini.py", f"smoke-{paper}")
