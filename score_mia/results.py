@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from score_mia.check import require
+from score_mia.earlier import from_version_1
 from score_mia.files import AGAIN, load_json, load_sealed, save_sealed
 from score_mia.typed import from_json, to_json
 
@@ -89,6 +90,17 @@ class FixedThreshold:
     tpr: Estimate
     fpr: Estimate
     nominal_fpr: float | None = None
+
+    @property
+    def above_nominal(self) -> bool:
+        """Whether the FPR's exact lower limit exceeds what the threshold was set for.
+
+        The limit is Clopper & Pearson's at the report's level, of the false positives
+        among the non-members judged (wider for cross-fitted scores). A threshold whose
+        true FPR is the nominal one is above it in (1 - level) / 2 of audits at most.
+        """
+        low, nominal = self.fpr.low, self.nominal_fpr
+        return low is not None and nominal is not None and low > nominal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -467,7 +479,7 @@ class AuditResult:
         problem = f"is of version {record['schema']}, this one reads 1 to {SCHEMA}"
         require(known, f"{path}", problem, "read it with the version that wrote it")
         if record["schema"] == 1:
-            record = _from_version_1(record)
+            record = from_version_1(record)
         attacks = record.get("attacks", {})
         order = [n for n in record.pop("order", ()) if n in attacks]
         record["attacks"] = {n: attacks[n] for n in dict.fromkeys([*order, *attacks])}
@@ -475,26 +487,3 @@ class AuditResult:
         if beside.exists():
             record["timings"] = load_sealed(beside, remedy=remedy)
         return from_json(AuditResult, record, str(path), remedy=remedy)
-
-
-def _from_version_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as version 2 would have it."""
-    attacks = record.get("attacks", {})
-    target = dict(record.get("target", {}))
-    timings = {
-        "seconds": {n: e["cost"]["seconds"] for n, e in attacks.items() if "cost" in e},
-        "training_seconds": target.pop("training_seconds", None),
-        "devices": [record["device"]] if "device" in record else [],
-    }
-    entries = {n: _entry_of_version_1(e) for n, e in attacks.items()}
-    return {**record, "target": target, "attacks": entries, "timings": timings}
-
-
-_RENAMED = {"reference": "knows", "n_members": "members", "n_nonmembers": "nonmembers"}
-
-
-def _entry_of_version_1(entry: Mapping[str, Any]) -> dict[str, Any]:
-    made = {_RENAMED.get(k, k): v for k, v in entry.items() if k != "cost"}
-    if "mirrored" in made:
-        made["mirrored"] = made["mirrored"]["tpr_at_fpr"]
-    return {**made, **entry.get("cost", {})}
