@@ -18,6 +18,8 @@ from typing import Any, Literal
 from score_mia.check import require
 from score_mia.earlier import from_version_1
 from score_mia.files import AGAIN, load_json, load_sealed, save_sealed
+from score_mia.guarantee import Privacy
+from score_mia.guarantee import Profile as Profile
 from score_mia.typed import from_json, to_json
 
 SCHEMA = 2
@@ -203,41 +205,6 @@ class AttackResult:
 
 
 @dataclasses.dataclass(frozen=True)
-class Profile:
-    """Guarantees of one mechanism: delta at each epsilon."""
-
-    epsilon: tuple[float, ...]
-    delta: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Privacy:
-    """How training was made private, and what that guarantees.
-
-    Attributes:
-      control: "clip_only" or "noise_only" for a control without guarantee, else "".
-      epsilon_pld, epsilon_rdp: accounted, at `delta`; None where there is none.
-      adjacency: how two neighbouring training sets differ.
-      profile: the guarantee at many epsilons.
-    """
-
-    control: str
-    epsilon_pld: float | None
-    epsilon_rdp: float | None
-    delta: float
-    adjacency: str
-    noise_multiplier: float
-    clip: float
-    rate: float = 0.0
-    rows: int = 0
-    capacity: int = 0
-    expected_batch: float = 0.0
-    steps: int = 0
-    draws: int = 1
-    profile: Profile = Profile((), ())
-
-
-@dataclasses.dataclass(frozen=True)
 class Imported:
     """Whence a target came that was not trained here."""
 
@@ -344,7 +311,14 @@ class SplitCounts:
 
 @dataclasses.dataclass(frozen=True)
 class Blind:
-    """A classifier that never saw the model."""
+    """What tells the groups apart that never saw the model.
+
+    Attributes:
+      auc: of a classifier.
+      members, nonmembers: how many it looked at.
+      p_value: of equal groups, by the means of the classifier's features
+        (`metrics.means.differ`); up to version 0.4 by the AUC.
+    """
 
     auc: Estimate
     members: int
@@ -369,6 +343,26 @@ class NearDuplicates:
 
 
 @dataclasses.dataclass(frozen=True)
+class Repeats:
+    """Members that nearly repeat each other, up to an RMSE of `threshold`.
+
+    Attributes:
+      images: members that have such a copy among the members, of `members`.
+      exact: of these, such as have an identical one.
+      groups, largest: of images that pairs link; how many images the largest has.
+      complete: whether all pairs were looked at; if not, there may be more.
+    """
+
+    images: int
+    exact: int
+    groups: int
+    largest: int
+    members: int
+    threshold: float
+    complete: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Shift:
     """How far apart the two groups are, without any model."""
 
@@ -383,6 +377,7 @@ class Controls:
     blind: Blind | None = None
     near_duplicates: NearDuplicates | None = None
     shift: Shift | None = None
+    repeats: Repeats | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,9 @@ def test_the_bound_is_the_closed_form_at_every_edge(k, n, level):
     low, high = clopper_pearson(k, n, level)
     error = (1 - level) / 2
     assert low == pytest.approx(stats.beta.ppf(error, k, n - k + 1) if k else 0.0)
-    assert high == pytest.approx(stats.beta.ppf(1 - error, k + 1, n - k) if k < n else 1)
+    assert high == pytest.approx(
+        stats.beta.ppf(1 - error, k + 1, n - k) if k < n else 1
+    )
     if k == n:
         assert low == pytest.approx(error ** (1 / n))
     # What it says, by the binomial law itself: k or more of n have just this chance.
@@ -56,7 +58,9 @@ def test_nothing_is_above_what_was_not_promised():
     assert not fixed(500, 500, None).above_nominal
     assert not fixed(0, 500, 0.0).above_nominal
     assert not fixed(500, 500, 1.0).above_nominal
-    unknown = FixedThreshold(0.0, Estimate(0.5, 0.4, 0.6), Estimate(0.5, None, None), 0.1)
+    unknown = FixedThreshold(
+        0.0, Estimate(0.5, 0.4, 0.6), Estimate(0.5, None, None), 0.1
+    )
     assert not unknown.above_nominal
     assert AttackResult().at_fixed_threshold is None
 
