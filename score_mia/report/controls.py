@@ -2,7 +2,8 @@
 
 A classifier that never saw the model, images that stand on both sides of the split or
 more than once among the members, how far the two groups are apart in an encoder's eyes,
-and what attacks say where there is nothing to find. Tests of whole sets stand here as well: they have no AUC.
+and what attacks say where there is nothing to find. Tests of whole sets stand here as
+well: they have no AUC.
 """
 
 from __future__ import annotations
@@ -202,10 +203,9 @@ def _blind_warnings(blind: Blind) -> list[str]:
     if blind.p_value is not None and blind.p_value <= ALARM:
         return [
             "Simple features of the images differ between members and non-members more "
-            f"than chance allows{p}, though a classifier of so few images that never "
-            f"saw the model does not show it (AUC {value:.2f} [{low:.2f}, {high:.2f}]): "
-            "the two groups differ by themselves, and attacks may in part be showing "
-            "that."
+            f"than chance allows{p}, though a classifier that never saw the model does "
+            f"not show it with so few (AUC {value:.2f} [{low:.2f}, {high:.2f}]): the "
+            "two groups differ by themselves, and attacks may in part be showing that."
         ]
     return []
 
@@ -216,26 +216,26 @@ ALARM = 0.05
 
 def _repeats_warning(again: Repeats) -> str:
     """What repeated members do to the numbers, none of which leaves them out."""
-    least = "" if again.complete else "at least "
     return (
-        f"{least.capitalize()}{again.images:,} of {again.members:,} members have a copy "
-        f"among the members ({again.exact:,} an identical one), the largest of "
-        f"{again.groups:,} group{'' if again.groups == 1 else 's'} {again.largest:,} "
-        f"images, RMSE below {again.threshold:.3f}: repeated images are memorised more; "
-        "their members count more than once. No number leaves them out, and intervals "
-        "take them for independent images."
+        f"{'' if again.complete else 'At least '}{again.images:,} of "
+        f"{again.members:,} members have a copy among the members ({_groups(again)}): "
+        "repeated images are memorised more; their members count more than once. No "
+        "number leaves them out, and intervals take them for independent images."
     )
 
 
 def _repeats(again: Repeats) -> tuple[str, str]:
-    threshold = f"RMSE below {again.threshold:.3f}"
     if not again.images:
-        return "none", threshold
+        return "none", f"RMSE below {again.threshold:.3f}"
     least = "" if again.complete else "at least "
+    return f"{least}{again.images:,} of {again.members:,} members", _groups(again)
+
+
+def _groups(again: Repeats) -> str:
+    groups = f"{again.groups:,} group{'' if again.groups == 1 else 's'}"
     return (
-        f"{least}{again.images:,} of {again.members:,} members",
-        f"{again.exact:,} identical, the largest of {again.groups:,} "
-        f"group{'' if again.groups == 1 else 's'} {again.largest:,} images, {threshold}",
+        f"{again.exact:,} identical, the largest of {groups} {again.largest:,} images, "
+        f"RMSE below {again.threshold:.3f}"
     )
 
 
