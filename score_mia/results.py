@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from score_mia.check import require
+from score_mia.earlier import from_version_1
 from score_mia.files import AGAIN, load_json, load_sealed, save_sealed
+from score_mia.guarantee import Privacy
+from score_mia.guarantee import Profile as Profile
 from score_mia.typed import from_json, to_json
 
 SCHEMA = 2
@@ -89,6 +92,17 @@ class FixedThreshold:
     tpr: Estimate
     fpr: Estimate
     nominal_fpr: float | None = None
+
+    @property
+    def above_nominal(self) -> bool:
+        """Whether the FPR's exact lower limit exceeds what the threshold was set for.
+
+        The limit is Clopper & Pearson's at the report's level, of the false positives
+        among the non-members judged (wider for cross-fitted scores). A threshold whose
+        true FPR is the nominal one is above it in (1 - level) / 2 of audits at most.
+        """
+        low, nominal = self.fpr.low, self.nominal_fpr
+        return low is not None and nominal is not None and low > nominal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,41 +202,6 @@ class AttackResult:
     def rates(self) -> tuple[float, ...]:
         """The false-positive rates it has a TPR at, highest first."""
         return tuple(sorted(self.tpr_at_fpr, reverse=True))
-
-
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """Guarantees of one mechanism: delta at each epsilon."""
-
-    epsilon: tuple[float, ...]
-    delta: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Privacy:
-    """How training was made private, and what that guarantees.
-
-    Attributes:
-      control: "clip_only" or "noise_only" for a control without guarantee, else "".
-      epsilon_pld, epsilon_rdp: accounted, at `delta`; None where there is none.
-      adjacency: how two neighbouring training sets differ.
-      profile: the guarantee at many epsilons.
-    """
-
-    control: str
-    epsilon_pld: float | None
-    epsilon_rdp: float | None
-    delta: float
-    adjacency: str
-    noise_multiplier: float
-    clip: float
-    rate: float = 0.0
-    rows: int = 0
-    capacity: int = 0
-    expected_batch: float = 0.0
-    steps: int = 0
-    draws: int = 1
-    profile: Profile = Profile((), ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,7 +311,14 @@ class SplitCounts:
 
 @dataclasses.dataclass(frozen=True)
 class Blind:
-    """A classifier that never saw the model."""
+    """What tells the groups apart that never saw the model.
+
+    Attributes:
+      auc: of a classifier.
+      members, nonmembers: how many it looked at.
+      p_value: of equal groups, by the means of the classifier's features
+        (`metrics.means.differ`); up to version 0.4 by the AUC.
+    """
 
     auc: Estimate
     members: int
@@ -357,6 +343,26 @@ class NearDuplicates:
 
 
 @dataclasses.dataclass(frozen=True)
+class Repeats:
+    """Members that nearly repeat each other, up to an RMSE of `threshold`.
+
+    Attributes:
+      images: members that have such a copy among the members, of `members`.
+      exact: of these, such as have an identical one.
+      groups, largest: of images that pairs link; how many images the largest has.
+      complete: whether all pairs were looked at; if not, there may be more.
+    """
+
+    images: int
+    exact: int
+    groups: int
+    largest: int
+    members: int
+    threshold: float
+    complete: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Shift:
     """How far apart the two groups are, without any model."""
 
@@ -371,6 +377,7 @@ class Controls:
     blind: Blind | None = None
     near_duplicates: NearDuplicates | None = None
     shift: Shift | None = None
+    repeats: Repeats | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -467,7 +474,7 @@ class AuditResult:
         problem = f"is of version {record['schema']}, this one reads 1 to {SCHEMA}"
         require(known, f"{path}", problem, "read it with the version that wrote it")
         if record["schema"] == 1:
-            record = _from_version_1(record)
+            record = from_version_1(record)
         attacks = record.get("attacks", {})
         order = [n for n in record.pop("order", ()) if n in attacks]
         record["attacks"] = {n: attacks[n] for n in dict.fromkeys([*order, *attacks])}
@@ -475,26 +482,3 @@ class AuditResult:
         if beside.exists():
             record["timings"] = load_sealed(beside, remedy=remedy)
         return from_json(AuditResult, record, str(path), remedy=remedy)
-
-
-def _from_version_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as version 2 would have it."""
-    attacks = record.get("attacks", {})
-    target = dict(record.get("target", {}))
-    timings = {
-        "seconds": {n: e["cost"]["seconds"] for n, e in attacks.items() if "cost" in e},
-        "training_seconds": target.pop("training_seconds", None),
-        "devices": [record["device"]] if "device" in record else [],
-    }
-    entries = {n: _entry_of_version_1(e) for n, e in attacks.items()}
-    return {**record, "target": target, "attacks": entries, "timings": timings}
-
-
-_RENAMED = {"reference": "knows", "n_members": "members", "n_nonmembers": "nonmembers"}
-
-
-def _entry_of_version_1(entry: Mapping[str, Any]) -> dict[str, Any]:
-    made = {_RENAMED.get(k, k): v for k, v in entry.items() if k != "cost"}
-    if "mirrored" in made:
-        made["mirrored"] = made["mirrored"]["tpr_at_fpr"]
-    return {**made, **entry.get("cost", {})}

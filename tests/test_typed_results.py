@@ -158,7 +158,7 @@ def whole_schema() -> dict:
         for kind in vars(results).values()
         if isinstance(kind, type)
         and dataclasses.is_dataclass(kind)
-        and kind.__module__ == results.__name__
+        and kind.__module__.startswith("score_mia.")
     ]
     parts = {}
     for kind in kinds:

@@ -1,9 +1,9 @@
 """What could make an audit's numbers mean less than they seem: checked and reported.
 
-Near-duplicates across the split, a classifier that never saw the model, how far apart
-the two groups are by themselves, and the error of the likelihood's grid. Results are
-kept in checks.json, sealed, with what they were made from: a changed digit is refused,
-and the checks of another split, target or setting are made anew.
+Near-duplicates across the split and among the members, a classifier that never saw the
+model, how far apart the two groups are by themselves, and the error of the likelihood's
+grid. Results are kept in checks.json, sealed, with what they were made from: a changed
+digit is refused, and the checks of another split, target or setting are made anew.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import numpy as np
 
 from score_mia.attacks.protocol import SelfChecking
 from score_mia.auditing.work import Work
-from score_mia.data.sanitise import blind_features, near_duplicates
+from score_mia.data.sanitise import blind_features, near_duplicates, repeats
 from score_mia.encoders import ENCODERS, encode
 from score_mia.engine import view
 from score_mia.files import load_sealed, save_sealed
 from score_mia.metrics.crossfit import cross_fitted
 from score_mia.metrics.image import kid
+from score_mia.metrics.means import differ
 from score_mia.registry import make
 from score_mia.results import Controls, GridError
 from score_mia.typed import from_json, to_json
 
-VERSION = 4
+VERSION = 5
 """Of the checks themselves: those of an older version are made anew."""
 
 _SHIFT_IMAGES = 2000
@@ -103,12 +104,12 @@ def _facts(work: Work) -> dict[str, Any]:
 
 
 def _run(work: Work) -> dict[str, Any]:
-    duplicates = near_duplicates(
-        work.source, work.split, work.plan.report.near_duplicates
-    )
-    listed = duplicates.listed(work.source)
+    source, threshold = work.source, work.plan.report.near_duplicates
+    across = near_duplicates(source, work.split, threshold)
+    inside = repeats(source, work.split.members, threshold)
     return {
-        "near_duplicates": {**duplicates.summary(), "listed": listed},
+        "near_duplicates": {**across.summary(), "listed": across.listed(source)},
+        "repeats": {**inside.summary(), "listed": inside.listed(source)},
         "blind": _blind(work),
         "shift": _shift(work),
         "grid": _grid(work),
@@ -123,15 +124,11 @@ def _blind(work: Work) -> dict[str, Any] | None:
     features = blind_features(work.source, work.split, seed=work.plan.seed)
     member = features.member
     assert member is not None
-    result = cross_fitted(
-        features.matrix(),
-        member,
-        level=work.plan.report.level,
-        seed=work.plan.seed,
-    )
+    seed, values = work.plan.seed, features.matrix()
+    result = cross_fitted(values, member, level=work.plan.report.level, seed=seed)
     return {
         "auc": to_json(result.auc),
-        "p_value": result.p_value,
+        "p_value": differ(values, member, seed=seed),
         "members": int(member.sum()),
         "nonmembers": int((~member).sum()),
         "ids": features.ids.tolist(),

@@ -24,7 +24,7 @@ from score_mia.report import files, privacy
 from score_mia.report.content import AttackContent, PerturbedContent, Stepped
 from score_mia.report.curves import measure
 from score_mia.report.picture import SHOWN, held_against
-from score_mia.report.text import distance_text
+from score_mia.report.text import distance_text, thresholds
 from score_mia.results import AuditResult, TargetFacts
 from score_mia.sde import SDE
 
@@ -61,7 +61,7 @@ def leave(
         files.save_attack(work.folder, content, ids, places, digest)
     exposures = exposed.of(assessments, work.source)
     exposed.save(work.folder, exposures)
-    facts = _facts(work, result)
+    facts = _facts(work, result) | thresholds(result)
     if work.plan.report.names:
         facts |= exposed.named(exposures)
     files.save_facts(work.folder, result, facts, _selected(result.target))

@@ -10,10 +10,18 @@ from score_mia.auditing import exposed
 from score_mia.auditing.guard import Change, differences
 from score_mia.check import existing
 from score_mia.data.split import Split
-from score_mia.files import load_json
+from score_mia.files import load_json, load_sealed
 from score_mia.metrics.epsilon import epsilon_bound
-from score_mia.metrics.intervals import evaluate
-from score_mia.results import AttackResult, AuditResult
+from score_mia.metrics.intervals import evaluate, proportion, widened
+from score_mia.report.files import FACTS
+from score_mia.report.text import PROMISES, SPACE, above_nominal, thresholds
+from score_mia.results import (
+    METRICS,
+    AttackResult,
+    AuditResult,
+    Estimate,
+    FixedThreshold,
+)
 from score_mia.typed import to_json
 
 
@@ -24,19 +32,23 @@ class Verdict(NamedTuple):
       numbers: how many were recomputed.
       differing: those that differ from metrics.json, with both values.
       unchecked: parts of it that cannot be recomputed from what is kept.
+      above: attacks whose fixed threshold accuses more than it was set for, in words.
     """
 
     numbers: int
     differing: list[Change]
     unchecked: list[str]
+    above: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """One line for each number that differs, and one for the sum."""
         lines = [
-            f"{c.name}: metrics.json says {c.before!r}, the scores {c.now!r}"
+            f"{c.name}: {FACTS if c.name.startswith(PROMISES) else METRICS} says "
+            f"{c.before!r}, the scores {c.now!r}"
             for c in self.differing
         ]
+        lines += self.above
         recorded = f"; taken as recorded: {', '.join(self.unchecked)}"
         rest = recorded if self.unchecked else ""
         sum_ = f"{len(self.differing)} of {self.numbers} numbers differ{rest}"
@@ -73,7 +85,24 @@ def verify(workdir: str | Path) -> Verdict:
         unchecked.append("split")
     unchecked.append("controls")
     before, now = _part(result), _part(again)
-    return Verdict(_count(now), differences(before, now), unchecked)
+    changes = differences(before, now) + _facts(folder, again)
+    above = tuple(
+        f"{name}: {words.replace(SPACE, ' ')}"
+        for name, entry in again.scored.items()
+        if (words := above_nominal(entry))
+    )
+    return Verdict(_count(now), changes, unchecked, above)
+
+
+def _facts(folder: Path, again: AuditResult) -> list[Change]:
+    """What facts.json tells of fixed thresholds, against the numbers made again."""
+    if not (folder / FACTS).exists():
+        return []
+    kept = dict(load_sealed(folder / FACTS, {"facts": list})["facts"])
+    if PROMISES not in kept:
+        return []  # of an earlier version
+    now = thresholds(again).get(PROMISES, {})
+    return differences(dict(kept[PROMISES]), now, PROMISES)
 
 
 def _again(
@@ -92,8 +121,8 @@ def _again(
         excess=attack.excess or 1.0,
     )
     if attack.excess is not None:
-        # Each fold has a threshold of its own, which is not kept.
-        return dataclasses.replace(numbers, at_fixed_threshold=fixed)
+        again = None if fixed is None else _limited(fixed, numbers, attack.excess)
+        return dataclasses.replace(numbers, at_fixed_threshold=again)
     if fixed is not None and numbers.at_fixed_threshold is not None:
         again = dataclasses.replace(
             numbers.at_fixed_threshold, nominal_fpr=fixed.nominal_fpr
@@ -103,6 +132,23 @@ def _again(
         bound = epsilon_bound(scores, member, proven.delta, proven.level)
         numbers = dataclasses.replace(numbers, epsilon_lower_bound=bound)
     return numbers
+
+
+def _limited(
+    fixed: FixedThreshold, numbers: AttackResult, excess: float
+) -> FixedThreshold:
+    """Rates with the limits that their counts have.
+
+    The counts are taken as recorded: each fold has a threshold of its own, which is not
+    kept.
+    """
+
+    def made(rate: Estimate, n: int) -> Estimate:
+        found = round((rate.value or 0.0) * n)
+        return widened(proportion(found, n, numbers.level), excess)
+
+    tpr, fpr = made(fixed.tpr, numbers.members), made(fixed.fpr, numbers.nonmembers)
+    return dataclasses.replace(fixed, tpr=tpr, fpr=fpr)
 
 
 def _part(result: AuditResult) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What could tell members from non-members without the model, and must not.
 
-Two checks on a split: near-duplicates across its border (a non-member that nearly is a
-member is one, for the model), and a classifier that never sees the model (a "blind"
-baseline; if it beats chance the classes differ by distribution and every attack's
-figure is inflated), whose features are made here.
+Three checks on a split: near-duplicates across its border (a non-member that nearly is
+a member is one, for the model); members that repeat each other, which are memorised
+more; and a classifier that never sees the model (a "blind" baseline; if it beats chance
+the classes differ by distribution and every attack's figure is inflated), whose
+features are made here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from score_mia.check import UserError, at_least
 from score_mia.data.source import Source
@@ -89,26 +90,122 @@ def near_duplicates(
     inside = _pooled(source, split.members)
     outside = _pooled(source, split.nonmembers)
     centre = inside.mean(axis=0)
-    inside, outside = inside - centre, outside - centre
     limit = threshold**2 * float(np.prod(source.shape))
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    left, complete = MOST_PAIRS, True
-    for a, b in _candidates(inside, outside, limit):
-        pairs.append((a[:left], b[:left]))
-        complete = len(a) <= left
-        left -= len(pairs[-1][0])
-        if not complete:
-            break
-    a = split.members[np.concatenate([p for p, _ in pairs])]
-    b = split.nonmembers[np.concatenate([q for _, q in pairs])]
+    near = _candidates(inside - centre, outside - centre, limit)
+    a, b, complete = _first(near)
+    a, b = split.members[a], split.nonmembers[b]
     rmse = _rmse(source, a, b)
     keep = (rmse < threshold) | (rmse == 0)
     return Duplicates(a[keep], b[keep], rmse[keep], float(threshold), complete)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Repeated:
+    """Images that are (nearly) the same as another of the same group.
+
+    Attributes:
+      ids: [R] int64, ascending: each has at least one such copy.
+      exact: [R] whether one of its copies is identical.
+      group: [R] from 0 on; the same for images that pairs link, be it by way of others.
+      among: how many images were looked at.
+      threshold, complete: as of `Duplicates`.
+    """
+
+    ids: Int[np.ndarray, " r"]
+    exact: Bool[np.ndarray, " r"]
+    group: Int[np.ndarray, " r"]
+    among: int
+    threshold: float
+    complete: bool = True
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for the report."""
+        sizes = np.bincount(self.group)
+        return {
+            "threshold": self.threshold,
+            "images": len(self.ids),
+            "exact": int(self.exact.sum()),
+            "groups": len(sizes),
+            "largest": int(sizes.max(initial=0)),
+            "members": self.among,
+            **({} if self.complete else {"complete": False}),
+        }
+
+    def listed(self, source: Source, most: int = 1000) -> list[dict[str, Any]]:
+        """The largest groups as JSON, so many images of them: ids, and file names."""
+        size = np.bincount(self.group)[self.group]
+        order = np.lexsort((self.ids, self.group, -size))[:most]
+        made = []
+        for group in dict.fromkeys(self.group[order].tolist()):
+            ids = self.ids[order[self.group[order] == group]]
+            one: dict[str, Any] = {"members": ids.tolist()}
+            if "file" in (known := source.columns(ids, ("file",))):
+                one["files"] = np.asarray(known["file"], str).tolist()
+            made.append(one)
+        return made
+
+
+def repeats(
+    source: Source, ids: Int[np.ndarray, " n"], threshold: float = 10 / 255
+) -> Repeated:
+    """The images that nearly repeat another of the same ids, and their groups.
+
+    No pair is missed, as in `near_duplicates`, up to `MOST_PAIRS`.
+
+    Args:
+      source: the images.
+      ids: of the group, ascending: a training set.
+      threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    at_least("threshold", threshold, 0.0)
+    pooled = _pooled(source, ids)
+    limit = threshold**2 * float(np.prod(source.shape))
+    a, b, complete = _first(_within(pooled - pooled.mean(axis=0), limit))
+    rmse = _rmse(source, ids[a], ids[b])
+    keep = (rmse < threshold) | (rmse == 0)
+    a, b, same = a[keep], b[keep], rmse[keep] == 0
+    links = coo_array((np.ones(len(a)), (a, b)), shape=(len(ids), len(ids)))
+    group = connected_components(links, directed=False)[1]
+    rows = np.union1d(a, b)
+    exact = np.isin(rows, np.union1d(a[same], b[same]))
+    _, group = np.unique(group[rows], return_inverse=True)
+    return Repeated(ids[rows], exact, group, len(ids), float(threshold), complete)
+
+
+Rows = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]
+
+
+def _first(
+    found: Iterator[Rows],
+) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], bool]:
+    """The first `MOST_PAIRS` pairs, and whether these are all."""
+    pairs: list[Rows] = []
+    left, complete = MOST_PAIRS, True
+    for a, b in found:
+        pairs.append((a[:left], b[:left]))
+        complete = len(a) <= left
+        left -= len(pairs[-1][0])
+        if not complete:
+            break
+    a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return a, b, complete
+
+
+def _within(rows: np.ndarray, limit: float) -> Iterator[Rows]:
+    """Rows that are near a later one, block by block; each pair once."""
+    for i in range(0, len(rows), _BLOCK):
+        for j in range(i, len(rows), _BLOCK):
+            a, b = _close(rows[i : i + _BLOCK], rows[j : j + _BLOCK], limit)
+            later = a + i < b + j
+            yield a[later] + i, b[later] + j
+
+
 def _candidates(
     inside: np.ndarray, outside: np.ndarray, limit: float
-) -> Iterator[tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]]:
+) -> Iterator[Rows]:
     """Rows of either side that are near each other, block by block."""
     for i in range(0, len(inside), _BLOCK):
         for j in range(0, len(outside), _BLOCK):
@@ -169,7 +266,8 @@ def blind_features(
     brightness, colour and content, the latter of contrast, sharpness and noise, which
     leave every mean as it was. They are found on all images at once and see no label.
     `score_mia.metrics.crossfit.cross_fitted` fits the classifier and judges it; an AUC
-    interval above 0.5 means that the classes differ by distribution.
+    interval above 0.5 means that the classes differ by distribution. So does a small
+    p-value of `score_mia.metrics.means.differ`, which sees smaller shifts.
 
     Args:
       source: the images.

@@ -104,7 +104,7 @@ def cross_fitted(
     # on busy cores.
     with threadpool_limits(1):
         fold = _folds(member, min(folds, smaller), rng)
-        values = _standardised(np.asarray(features, np.float64))
+        values = standardised(np.asarray(features, np.float64))
         parts = [_fold(values, fold, j) for j in range(int(fold.max()) + 1)]
         null = _null(parts, member, fold, permutations, rng)
         labels = member[:, None].astype(np.float64)
@@ -159,7 +159,7 @@ def _folds(member: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
     return fold
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def standardised(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n m"]:
     """Columns of mean 0 and variance 1, without those that do not vary."""
     values = values - values.mean(axis=0)
     spread = values.std(axis=0)

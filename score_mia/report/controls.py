@@ -1,8 +1,9 @@
 """What stands beside the attacks in every report: is it the model that tells them?
 
-A classifier that never saw the model, images that stand on both sides of the split, how
-far the two groups are apart in an encoder's eyes, and what attacks say where there is
-nothing to find. Tests of whole sets stand here as well: they have no AUC.
+A classifier that never saw the model, images that stand on both sides of the split or
+more than once among the members, how far the two groups are apart in an encoder's eyes,
+and what attacks say where there is nothing to find. Tests of whole sets stand here as
+well: they have no AUC.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from score_mia.results import (
     Controls,
     Estimate,
     NearDuplicates,
+    Repeats,
     Shift,
 )
 
@@ -48,18 +50,21 @@ class Control:
 
 BLIND = "Blind classifier"
 DUPLICATES = "Near-duplicates"
+REPEATS = "Repeated members"
 SHIFT = "Shift of the groups"
-OF_SPLIT = (BLIND, DUPLICATES, SHIFT)
+OF_SPLIT = (BLIND, DUPLICATES, REPEATS, SHIFT)
 """Controls of the two groups, whatever attacks them."""
 
 
 def rows(result: AuditResult) -> tuple[Control, ...]:
-    """The three controls of a split, which may be "not measured"; then the attacks'."""
+    """The four controls of a split, which may be "not measured"; then the attacks'."""
     nothing, controls = ("not measured", ""), result.controls
     blind, near, shift = controls.blind, controls.near_duplicates, controls.shift
+    again = controls.repeats
     made = [
         (BLIND, nothing if blind is None else _blind(blind)),
         (DUPLICATES, nothing if near is None else _duplicates(near)),
+        (REPEATS, nothing if again is None else _repeats(again)),
         (SHIFT, nothing if shift is None else _shift(shift)),
     ]
     for name, words in _OF_ATTACKS.items():
@@ -144,6 +149,10 @@ def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:
         for measure, number in dataclasses.asdict(near).items():
             if measure != "complete":
                 yield (f"control: {DUPLICATES}", measure, "", number)
+    if controls.repeats is not None:
+        for measure, number in dataclasses.asdict(controls.repeats).items():
+            if measure != "complete":
+                yield (f"control: {REPEATS}", measure, "", number)
     if shift is not None:
         kid = shift.kid
         numbers = (kid.value, kid.low, kid.high, True, *kid.n)
@@ -160,6 +169,8 @@ def warnings(controls: Controls) -> list[str]:
             f"({near.exact_pairs} pairs are identical, RMSE below "
             f"{near.threshold:.3f}): they pull every attack towards chance."
         )
+    if controls.repeats is not None and controls.repeats.images:
+        lines.append(_repeats_warning(controls.repeats))
     if blind is not None and blind.auc.known:
         lines += _blind_warnings(blind)
     if shift is not None and shift.kid.low is not None and shift.kid.low > 0:
@@ -189,7 +200,43 @@ def _blind_warnings(blind: Blind) -> list[str]:
             "do that: look for images that come in pairs, one in either group, or for "
             "a mistake in the split or the data."
         ]
+    if blind.p_value is not None and blind.p_value <= ALARM:
+        return [
+            "Simple features of the images differ between members and non-members more "
+            f"than chance allows{p}, though a classifier that never saw the model does "
+            f"not show it with so few (AUC {value:.2f} [{low:.2f}, {high:.2f}]): the "
+            "two groups differ by themselves, and attacks may in part be showing that."
+        ]
     return []
+
+
+ALARM = 0.05
+"""Of the blind control's p-value: the share of audits of equal groups that are told."""
+
+
+def _repeats_warning(again: Repeats) -> str:
+    """What repeated members do to the numbers, none of which leaves them out."""
+    return (
+        f"{'' if again.complete else 'At least '}{again.images:,} of "
+        f"{again.members:,} members have a copy among the members ({_groups(again)}): "
+        "repeated images are memorised more; their members count more than once. No "
+        "number leaves them out, and intervals take them for independent images."
+    )
+
+
+def _repeats(again: Repeats) -> tuple[str, str]:
+    if not again.images:
+        return "none", f"RMSE below {again.threshold:.3f}"
+    least = "" if again.complete else "at least "
+    return f"{least}{again.images:,} of {again.members:,} members", _groups(again)
+
+
+def _groups(again: Repeats) -> str:
+    groups = f"{again.groups:,} group{'' if again.groups == 1 else 's'}"
+    return (
+        f"{again.exact:,} identical, the largest of {groups} {again.largest:,} images, "
+        f"RMSE below {again.threshold:.3f}"
+    )
 
 
 def _blind(blind: Blind) -> tuple[str, str]:

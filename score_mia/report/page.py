@@ -17,7 +17,10 @@ from score_mia.report.content import AttackContent, ReportContent
 from score_mia.report.curves import finite_roc
 from score_mia.report.files import load
 from score_mia.report.text import (
+    ABOVE,
+    SECTION,
     SPACE,
+    above_nominal,
     estimate,
     grid_error,
     mark_lines,
@@ -223,6 +226,7 @@ def _attack(content: ReportContent, attack: AttackContent) -> dict[str, Any]:
     error = grid_error(result)
     return row | {
         "error": f"grid error {error}" if error else "",
+        "above": f"FPR {ABOVE}{SPACE}{SECTION}" if above_nominal(result) else "",
         "rows": table.counted(result),
         "cells": table.rows(result),
         "cost": table.cost(result),

@@ -16,6 +16,7 @@ from score_mia.report import controls, privacy
 from score_mia.report.content import AttackContent, Stepped
 from score_mia.report.curves import RATES, RocCurve
 from score_mia.report.text import (
+    SECTION,
     SPACE,
     aside,
     estimate,
@@ -58,9 +59,11 @@ def threshold_rows(entry: AttackResult) -> list[Line]:
     fixed = entry.at_fixed_threshold
     if fixed is None:
         return []
+    fpr = _line(entry, "FPR, fixed threshold", fixed.fpr)
+    above = SECTION if fixed.above_nominal else ""
     return [
         _line(entry, "TPR, fixed threshold", fixed.tpr),
-        _line(entry, "FPR, fixed threshold", fixed.fpr),
+        fpr._replace(value=fpr.value + above),
     ]
 
 
@@ -172,10 +175,12 @@ def attacks_csv(result: AuditResult) -> str:
             table.append((name, "failed", *blank, without_folders(entry.failed)))
             continue
         counts = (entry.members, entry.nonmembers)
-        remark = "; ".join(marks(entry).values()).replace(SPACE, " ")
+        said = {m: words.replace(SPACE, " ") for m, words in marks(entry).items()}
+        remarks = {"fpr_at_fixed_threshold": said.pop(SECTION, "")}
+        remarks["auc"] = "; ".join(said.values())
         for measure, rate, e in measures(entry):
-            remarked = remark if measure == "auc" else ""
-            table.append((name, measure, rate, *numbers(e), *counts, remarked))
+            remark = remarks.get(measure, "")
+            table.append((name, measure, rate, *numbers(e), *counts, remark))
         seconds = result.timings.seconds.get(name)
         for measure, value in _plain_measures(entry, seconds).items():
             table.append((name, measure, "", value, "", "", "", *counts))
@@ -338,6 +343,7 @@ _GREEK = {
     "≤": r"\leq",
     "\N{DAGGER}": r"^\dagger",
     "\N{DOUBLE DAGGER}": r"^\ddagger",
+    "\N{SECTION SIGN}": r"^\S",
 }
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -121,6 +121,7 @@ WIDE = 0.02
 """Bits/dim of mean grid error above which a likelihood's numbers are marked."""
 DAGGER = "\N{DAGGER}"
 DOUBLE = "\N{DOUBLE DAGGER}"
+SECTION = "\N{SECTION SIGN}"
 
 
 def marks(entry: AttackResult) -> dict[str, str]:
@@ -137,7 +138,55 @@ def marks(entry: AttackResult) -> dict[str, str]:
             "the AUC's whole interval lies below 0.5: non-members score higher than "
             "members, which is no sign of safety"
         )
+    if above := above_nominal(entry):
+        made[SECTION] = above
     return made
+
+
+def above_nominal(entry: AttackResult) -> str:
+    """That the fixed threshold accuses more than it was set for, with the numbers.
+
+    Empty where it does not for certain (`FixedThreshold.above_nominal`).
+    """
+    fixed = entry.at_fixed_threshold
+    if fixed is None or not fixed.above_nominal:
+        return ""
+    set_on = entry.calibration_nonmembers
+    others = f", set on {set_on:,} others" if set_on else ""
+    return (
+        f"{ABOVE}: {nominal(entry)}. The fixed threshold{others} accuses more than it "
+        "promised"
+    )
+
+
+ABOVE = "above nominal"
+
+
+def nominal(entry: AttackResult) -> str:
+    """The FPR asked of the fixed threshold and what came of it; empty without one."""
+    fixed = entry.at_fixed_threshold
+    if fixed is None or fixed.nominal_fpr is None or not fixed.fpr.known:
+        return ""
+    value, low, high = fixed.fpr.interval
+    accused, n = round(value * entry.nonmembers), entry.nonmembers
+    return (
+        f"a nominal FPR of {level(fixed.nominal_fpr)} became {share(value)} "
+        f"{span(low, high, True)} ({accused:,} of {n:,} non-members)"
+    )
+
+
+PROMISES = "Fixed thresholds"
+"""The group of facts that tells of each attack's nominal FPR what came of it."""
+
+
+def thresholds(result: AuditResult) -> dict[str, dict[str, str]]:
+    """The group, of attacks with a nominal FPR; empty without."""
+    lines = {
+        name: said + (f": {ABOVE}" if above_nominal(entry) else "")
+        for name, entry in result.scored.items()
+        if (said := nominal(entry))
+    }
+    return {PROMISES: lines} if lines else {}
 
 
 def reversed_sign(entry: AttackResult) -> bool:
@@ -146,8 +195,8 @@ def reversed_sign(entry: AttackResult) -> bool:
 
 
 def symbols(entry: AttackResult) -> str:
-    """The marks alone, to be set behind the AUC."""
-    return "".join(marks(entry))
+    """The marks that concern the AUC, to be set behind it."""
+    return "".join(mark for mark in marks(entry) if mark != SECTION)
 
 
 def mark_lines(

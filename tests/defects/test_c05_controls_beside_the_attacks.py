@@ -34,6 +34,7 @@ def page_of(folder, report):
 SAID = (
     *("AUC 0.507", "[0.431, 0.583], p = 0.43, 40 members, 150 non-members"),
     *("3 pairs", "1 identical, of 3 members and 2 non-members, RMSE below 0.039"),
+    *("5 of 80 members", "3 identical, the largest of 2 groups 3 images"),
     *("KID -0.0012", "[-0.004, 0.002], n = 40 and 150, seen by random_conv"),
 )
 
@@ -74,9 +75,13 @@ def test_the_csv_has_the_controls_in_full_precision():
     ]
     pairs = rows["control: Near-duplicates", "pairs"]
     assert float(pairs["value"]) == 3
+    repeated = rows["control: Repeated members", "largest"]
+    assert float(repeated["value"]) == 3
 
 
-@pytest.mark.parametrize("missing", ["blind", "near_duplicates", "shift", "p_value"])
+@pytest.mark.parametrize(
+    "missing", ["blind", "near_duplicates", "repeats", "shift", "p_value"]
+)
 def test_older_files_without_a_control_say_so(tmp_path, missing):
     entries = json.loads(json.dumps(CONTROLS))
     (entries["blind"] if missing == "p_value" else entries).pop(missing)
@@ -97,8 +102,8 @@ def test_no_near_duplicates_are_none():
 
 def test_no_controls_at_all_is_told(tmp_path):
     report = bare(attack(n=(20, 60)))
-    assert page_of(tmp_path, report).count("not measured") == 3
-    assert table_text(report.result).count("not measured") == 3
+    assert page_of(tmp_path, report).count("not measured") == 4
+    assert table_text(report.result).count("not measured") == 4
 
 
 def test_a_study_tells_the_controls_of_each_audit(tmp_path):

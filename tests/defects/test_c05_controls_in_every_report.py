@@ -34,9 +34,9 @@ def work(finished, folder, pixels, members=200, reference=0):
     return made
 
 
-def test_an_audit_without_a_warning_has_all_three(finished):
+def test_an_audit_without_a_warning_has_all_four(finished):
     controls = json.loads((finished / "metrics.json").read_text())["controls"]
-    assert set(controls) == {"blind", "near_duplicates", "shift"}
+    assert set(controls) == {"blind", "near_duplicates", "repeats", "shift"}
     blind, shift = controls["blind"], controls["shift"]
     assert set(blind) == {"auc", "p_value", "members", "nonmembers"}
     assert set(blind["auc"]) == ESTIMATE

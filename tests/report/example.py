@@ -95,6 +95,14 @@ CONTROLS = {
         "nonmembers": 2,
         "threshold": 0.0392,
     },
+    "repeats": {
+        "images": 5,
+        "exact": 3,
+        "groups": 2,
+        "largest": 3,
+        "members": 80,
+        "threshold": 0.0392,
+    },
     "shift": {
         "encoder": "random_conv",
         "kid": {"value": -0.0012, "low": -0.004, "high": 0.002, "n": [40, 150]},

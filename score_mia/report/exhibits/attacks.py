@@ -18,7 +18,7 @@ from score_mia.report.exhibits.tables import (
     RateRow,
     given_beside,
 )
-from score_mia.report.text import SPACE, level
+from score_mia.report.text import ABOVE, SPACE, above_nominal, level, nominal
 from score_mia.results import AttackResult, Estimate
 
 _FPRS = (0.1, 0.01)
@@ -28,8 +28,8 @@ MEASURES = {
     "tpr@0.01": (f"TPR at 1{SPACE}% FPR", True),
 }
 """Measure of a grid -> its name, and whether it is shown in per cent."""
-CSV = (*RATE_CSV, "cost_per_image", "cost_in")
-"""Columns of the csv of both tables."""
+CSV = (*RATE_CSV, "cost_per_image", "cost_in", "nominal_fpr", "above_nominal")
+"""Columns of the csv of both tables; the last two of the FPR at a fixed threshold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,8 @@ def _realised(entry: AttackResult) -> Cell:
     if fixed is None or fixed.nominal_fpr is None:
         return Cell(base.NONE, known=False)
     found = base.number(fixed.fpr, entry.nonmembers)
-    return Cell(f"{level(fixed.nominal_fpr)} to {found.value}", found.below)
+    below = f"{found.below}, {ABOVE}" if fixed.above_nominal else found.below
+    return Cell(f"{level(fixed.nominal_fpr)} to {found.value}", below)
 
 
 def _csv(audit: Audit, attack: str, entry: AttackResult) -> Iterator[Sequence[Any]]:
@@ -182,7 +183,16 @@ def _csv(audit: Audit, attack: str, entry: AttackResult) -> Iterator[Sequence[An
     counts = (entry.members, entry.nonmembers, entry.level)
     for measure, rate, e in table.measures(entry):
         about = RateRow(audit, attack).about
-        yield (OURS, *about, measure, rate, *table.numbers(e), *counts, each, unit)
+        line = (OURS, *about, measure, rate, *table.numbers(e), *counts, each, unit)
+        yield (*line, *(_promise(entry) if measure == "fpr_at_fixed_threshold" else ()))
+
+
+def _promise(entry: AttackResult) -> tuple[Any, ...]:
+    """The nominal FPR, and whether the one that came of it is above."""
+    fixed = entry.at_fixed_threshold
+    if fixed is None or fixed.nominal_fpr is None:
+        return ()
+    return fixed.nominal_fpr, fixed.above_nominal
 
 
 def _costs(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
@@ -202,8 +212,27 @@ def _caption(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
     most = max(counts)
     each = f"{most[0]:,} members and {most[1]:,} non-members"
     same = "" if len(counts) == 1 else " at most"
+    above = _above(audits, attacks)
     return (
         f"Evaluated on{same} {each}; in brackets {base.levels(audits)} intervals; "
         "members are the positive class. “Below resolution”: too few non-members to "
-        "show the rate."
+        f"show the rate.{above}"
+    )
+
+
+def _above(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
+    """Which fixed thresholds accuse more than they were set for, and how much more."""
+    said = []
+    for audit in audits:
+        titles = titles_of(audit.result)
+        where = f"{audit.label}, " if len(audits) > 1 else ""
+        for name in dict.fromkeys(attacks):
+            entry = audit.result.attacks.get(name)
+            if entry is not None and above_nominal(entry):
+                said.append(f"{where}{titles[name]}: {nominal(entry)}")
+    if not said:
+        return ""
+    return (
+        f" “{ABOVE.capitalize()}”: the realised FPR's lower limit exceeds the nominal "
+        f"rate ({'; '.join(said)})."
     )
