@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from score_mia.auditing import exposed
+from score_mia.auditing import copies, exposed
 from score_mia.auditing.guard import Change, differences
 from score_mia.check import existing
 from score_mia.data.split import Split
@@ -22,7 +22,8 @@ class Verdict(NamedTuple):
 
     Attributes:
       numbers: how many were recomputed.
-      differing: those that differ from metrics.json, with both values.
+      differing: those that differ from metrics.json, with both values; those of
+        copies.json under "copies".
       unchecked: parts of it that cannot be recomputed from what is kept.
     """
 
@@ -33,10 +34,7 @@ class Verdict(NamedTuple):
     @property
     def text(self) -> str:
         """One line for each number that differs, and one for the sum."""
-        lines = [
-            f"{c.name}: metrics.json says {c.before!r}, the scores {c.now!r}"
-            for c in self.differing
-        ]
+        lines = [_line(change) for change in self.differing]
         recorded = f"; taken as recorded: {', '.join(self.unchecked)}"
         rest = recorded if self.unchecked else ""
         sum_ = f"{len(self.differing)} of {self.numbers} numbers differ{rest}"
@@ -48,7 +46,8 @@ def verify(workdir: str | Path) -> Verdict:
 
     Args:
       workdir: of a finished audit, or a copy of its metrics.json, config.json and
-        scores/; with split.npz the counts of the split are recomputed too.
+        scores/; with split.npz the counts of the split are recomputed too, and with
+        copies.npz the statements of copies.json.
 
     Raises:
       UserError: a file is missing, damaged, or changed since it was written.
@@ -73,7 +72,22 @@ def verify(workdir: str | Path) -> Verdict:
         unchecked.append("split")
     unchecked.append("controls")
     before, now = _part(result), _part(again)
+    if (folder / copies.RECORD).exists():
+        both = copies.again(folder)
+        if both is None:
+            unchecked.append("copies")
+        else:
+            before["copies"], now["copies"] = both
     return Verdict(_count(now), differences(before, now), unchecked)
+
+
+def _line(change: Change) -> str:
+    """A number that differs, in words."""
+    where = ("metrics.json", "the scores")
+    if change.name.startswith("copies."):
+        where = (copies.RECORD, "the distances")
+    said, now = where
+    return f"{change.name}: {said} says {change.before!r}, {now} {change.now!r}"
 
 
 def _again(
