@@ -29,6 +29,7 @@ from score_mia.data.shadows import Shadows
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.heads import HEADS
+from score_mia.metrics.copies import Copying
 from score_mia.models import MODELS
 from score_mia.networks import NETWORKS, DDPMNet, UNet2D
 from score_mia.networks.options import Options
@@ -154,6 +155,7 @@ SECTIONS: dict[str, tuple[str, Any]] = {
         "how the quality of samples is measured; without it, it is not.",
         plan.QualityConfig,
     ),
+    "copies": ("what counts as a copy among the samples.", Copying),
     "shadows": (
         "models trained beside the target, for attacks that know them; without it, "
         "there are none. Several sets stand in it by name, each a mapping of these "

@@ -21,15 +21,17 @@ from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
 from score_mia.codecs import Codec, LearnedCodec
 from score_mia.report import files, privacy
-from score_mia.report.content import AttackContent, PerturbedContent, Stepped
+from score_mia.report.content import (
+    AttackContent,
+    NearestContent,
+    PerturbedContent,
+    Stepped,
+)
 from score_mia.report.curves import measure
-from score_mia.report.picture import SHOWN, held_against
+from score_mia.report.picture import SHOWN
 from score_mia.report.text import distance_text, thresholds
 from score_mia.results import AuditResult, TargetFacts
 from score_mia.sde import SDE
-
-_SEARCHED = 400
-"""Most members that are searched for the one nearest to a sample."""
 
 _UNITS = {
     "half_width_95": "half width of the 95 % interval over probes (bits/dim)",
@@ -43,10 +45,18 @@ def leave(
     work: Work,
     assessments: Sequence[Assessment],
     result: AuditResult,
-    samples: np.ndarray | None,
+    nearest: NearestContent | None,
     checked: Checks,
 ) -> None:
-    """Write scores/, facts.json and pictures.npz: with metrics.json, all of a page."""
+    """Write scores/, facts.json and pictures.npz: with metrics.json, all of a page.
+
+    Args:
+      work: the run.
+      assessments: of the attacks that gave numbers.
+      result: the audit's numbers.
+      nearest: the samples, held against members; without pictures if none are shown.
+      checked: what the checks found.
+    """
     stepped = {}
     for a in assessments:
         name = a.attack.name
@@ -65,17 +75,14 @@ def leave(
     if work.plan.report.names:
         facts |= exposed.named(exposures)
     files.save_facts(work.folder, result, facts, _selected(result.target))
-    members = work.pictures(work.split.members, _SEARCHED)
-    shown = work.plan.report.pictures
-    nearest = held_against(samples, members, shown=shown)
-    if not shown:
+    if not work.plan.report.pictures:
         # A sample is no exception: a model that memorises makes training images.
         files.save_pictures(work.folder, nearest)
         return
     files.save_pictures(
         work.folder,
         nearest,
-        members[:SHOWN],
+        work.pictures(work.split.members, SHOWN),
         work.pictures(work.split.nonmembers, SHOWN),
         None
         if work.plan.model is None

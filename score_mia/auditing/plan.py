@@ -20,6 +20,7 @@ from score_mia.data.split import Split
 from score_mia.encoders import ENCODERS, Encoder
 from score_mia.engine import Engine
 from score_mia.fields import check_value
+from score_mia.metrics.copies import Copying
 from score_mia.models import MODELS, Client, Finetuned, Model, Trained
 from score_mia.registry import make, require_has, section
 from score_mia.sampling import SAMPLERS, Service
@@ -109,6 +110,7 @@ class Plan:
         no entry for those that are told that.
       guidance: weight of classifier-free guidance wherever images are drawn, the
         config's `sampler.guidance`; None for none. Scores are never guided by it.
+      copies: what counts as a copy among the samples.
     """
 
     config: Mapping[str, Any]
@@ -127,6 +129,7 @@ class Plan:
     controls: tuple[str, ...] = CONTROLS[:2]
     guidance: float | None = None
     prompts: Mapping[str, Prompt] = dataclasses.field(default_factory=dict)
+    copies: Copying = dataclasses.field(default_factory=Copying)
 
     @property
     def trained(self) -> Trained | None:
@@ -233,6 +236,7 @@ def plan(config: Any) -> Plan:
         controls=tuple(config.get("controls", CONTROLS[:2])),
         guidance=guidance,
         prompts=made.prompts,
+        copies=_section(Copying, "copies", config.get("copies", {})),
     )
     _check_shadows(result)
     _check_controls(result)

@@ -100,9 +100,8 @@ def choose(work: Work) -> Facts | None:
     found: list[dict[str, Any]] = []
     for step in plan.snapshots:
         target = work.load(step)
-        other = samples(
-            work, step, target, config.samples, first=config.samples, seed=_seed(work)
-        )
+        count, seed = config.samples, quality_seed(work)
+        other = samples(work, step, target, count, first=count, seed=seed)
         made = _of_samples(work, other, f"step-{step:06d}")
         found.append({"step": step, **_distances(made, members, plan.report.level)})
     if not work.host.first:
@@ -131,7 +130,7 @@ def measure(work: Work) -> Facts | None:
     facts = {**_decided(work), "target": work.digest}
     if (kept := _kept(path, _QUALITY, facts)) is not None:
         return kept
-    own = drawn(work, config.samples, _seed(work))
+    own = drawn(work, config.samples, quality_seed(work))
     inside, outside = _reference(work)
     made = _of_samples(work, own, "samples")
     members = _of_images(work, inside, "members")
@@ -174,7 +173,7 @@ def _decided(work: Work) -> dict[str, Any]:
         "fingerprint": encoder.fingerprint,
         "frechet_name": frechet_name(encoder),
         "split": work.split.fingerprint,
-        "seed": _seed(work),
+        "seed": quality_seed(work),
         "audit_seed": work.plan.seed,
         "samples": config.samples,
         "reference": config.reference,
@@ -193,7 +192,8 @@ def _kept(path: Path, shape: Facts, facts: Facts) -> dict[str, Any] | None:
     return kept if same else None
 
 
-def _seed(work: Work) -> int:
+def quality_seed(work: Work) -> int:
+    """Of the samples that quality is measured on."""
     config = work.plan.quality
     own = None if config is None else config.seed
     return work.plan.seed if own is None else own

@@ -23,8 +23,7 @@ OF_TARGET = ("sde", "network", "train", "parameterisation", "codec", "conditione
 """Sections that belong to the target: within it, or beside it as a shorthand."""
 OPTIONAL = (
     *("title", "seed", "sampler", "engine", "report", "quality", "target", "signals"),
-    "shadows",
-    "controls",
+    *("shadows", "controls", "copies"),
     *OF_TARGET,
 )
 
@@ -66,7 +65,7 @@ def resolve(config: Any) -> dict[str, Any]:
 _SECTIONS = {
     "trained": (("sde", "network", "train"), ()),
     "finetuned": (("sde", "network", "train"), ()),
-    "client": ((), (*OF_TARGET, "quality", "sampler")),
+    "client": ((), (*OF_TARGET, "quality", "copies", "sampler")),
 }
 """Sections that a kind of target needs, and those that mean nothing to it."""
 

@@ -26,6 +26,7 @@ from score_mia.auditing.assess import (
 from score_mia.auditing.checks import Checks, checks
 from score_mia.auditing.content import attack_title, leave
 from score_mia.auditing.controls import controlled
+from score_mia.auditing.copies import find
 from score_mia.auditing.guard import members_digest
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.quality import choose, drawn, measure
@@ -203,7 +204,8 @@ def _attack(work: Work) -> AuditResult:
         (work.folder / "report" / "index.html").unlink(missing_ok=True)
     result.save(work.folder)
     judged = [r for r in results.values() if isinstance(r, Assessment)]
-    leave(work, judged, result, _shown_samples(work), checked)
+    _keep_shown(work)
+    leave(work, judged, result, find(work), checked)
     return result
 
 
@@ -259,12 +261,10 @@ def _require_some(results: Mapping[str, Judged]) -> None:
         raise UserError("; ".join(f"attack {n!r}: {r}" for n, r in failures.items()))
 
 
-def _shown_samples(work: Work) -> np.ndarray | None:
-    """The samples that the page speaks of, if it is to."""
-    count = work.plan.shown
-    if not count:
-        return None
-    return _samples(work, count, work.folder / "target" / "samples.npz")
+def _keep_shown(work: Work) -> None:
+    """The samples that the page speaks of as a file, if it is to speak of any."""
+    if count := work.plan.shown:
+        _samples(work, count, work.folder / "target" / "samples.npz")
 
 
 def _samples(work: Work, count: int, path: Path) -> np.ndarray:

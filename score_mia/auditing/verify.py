@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from score_mia.auditing import exposed
+from score_mia.auditing import copies, exposed
 from score_mia.auditing.guard import Change, differences
 from score_mia.check import existing
 from score_mia.data.split import Split
@@ -30,7 +30,8 @@ class Verdict(NamedTuple):
 
     Attributes:
       numbers: how many were recomputed.
-      differing: those that differ from metrics.json, with both values.
+      differing: those that differ from metrics.json, with both values; those of
+        copies.json under "copies".
       unchecked: parts of it that cannot be recomputed from what is kept.
       above: attacks whose fixed threshold accuses more than it was set for, in words.
     """
@@ -43,11 +44,7 @@ class Verdict(NamedTuple):
     @property
     def text(self) -> str:
         """One line for each number that differs, and one for the sum."""
-        lines = [
-            f"{c.name}: {FACTS if c.name.startswith(PROMISES) else METRICS} says "
-            f"{c.before!r}, the scores {c.now!r}"
-            for c in self.differing
-        ]
+        lines = [_line(change) for change in self.differing]
         lines += self.above
         recorded = f"; taken as recorded: {', '.join(self.unchecked)}"
         rest = recorded if self.unchecked else ""
@@ -60,7 +57,8 @@ def verify(workdir: str | Path) -> Verdict:
 
     Args:
       workdir: of a finished audit, or a copy of its metrics.json, config.json and
-        scores/; with split.npz the counts of the split are recomputed too.
+        scores/; with split.npz the counts of the split are recomputed too, and with
+        copies.npz the statements of copies.json.
 
     Raises:
       UserError: a file is missing, damaged, or changed since it was written.
@@ -85,6 +83,12 @@ def verify(workdir: str | Path) -> Verdict:
         unchecked.append("split")
     unchecked.append("controls")
     before, now = _part(result), _part(again)
+    if (folder / copies.RECORD).exists():
+        both = copies.again(folder)
+        if both is None:
+            unchecked.append("copies")
+        else:
+            before["copies"], now["copies"] = both
     changes = differences(before, now) + _facts(folder, again)
     above = tuple(
         f"{name}: {words.replace(SPACE, ' ')}"
@@ -103,6 +107,26 @@ def _facts(folder: Path, again: AuditResult) -> list[Change]:
         return []  # of an earlier version
     now = thresholds(again).get(PROMISES, {})
     return differences(dict(kept[PROMISES]), now, PROMISES)
+
+
+def _line(change: Change) -> str:
+    """A number that differs, in words."""
+    where = (METRICS, "the scores")
+    if change.name.startswith("copies."):
+        where = (copies.RECORD, "the distances")
+    elif change.name.startswith(PROMISES):
+        where = (FACTS, "the scores")
+    said, now = where
+    return f"{change.name}: {said} says {change.before!r}, {now} {change.now!r}"
+
+
+def _line(change: Change) -> str:
+    """A number that differs, in words."""
+    where = (METRICS, "the scores")
+    if change.name.startswith("copies."):
+        where = (copies.RECORD, "the distances")
+    said, now = where
+    return f"{change.name}: {said} says {change.before!r}, {now} {change.now!r}"
 
 
 def _again(

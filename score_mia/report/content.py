@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from score_mia.check import require
+from score_mia.metrics.copies import Copies
 from score_mia.report.curves import ColumnCurves
 from score_mia.report.text import distinct, without_folders
 from score_mia.results import AttackResult, AuditResult
@@ -151,16 +152,19 @@ class NearestContent:
 
     Attributes:
       distances: [s] root-mean-square difference of each sample's pixels, in the unit of
-        [0, 1], to those of the nearest training image, ascending.
+        [0, 1], to those of the nearest training image, in the order of `relative`.
       among: how many training images were searched; 0 if they could not be.
       samples: [p, h, w, c] the nearest samples, or None where they are not shown.
       members: [p, h, w, c] the training image nearest to each of these.
+      relative: [s] the relative distances (`metrics.copies`), ascending; None in
+        reports of audits that measured none.
     """
 
     distances: Float[np.ndarray, " s"]
     among: int
     samples: Pictures | None = None
     members: Pictures | None = None
+    relative: Float[np.ndarray, " s"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,6 +179,7 @@ class ReportContent:
       members, nonmembers: pictures of either group; a few are shown.
       perturbed: noised pictures at chosen steps.
       nearest: the samples' distances to training images, and the nearest of them.
+      copies: what was found of copies among the samples.
       training: records of the training run with "step" and "loss".
       facts: sections of key/value pairs: split, seeds, versions, device, ...
       warnings: what makes the numbers less trustworthy, besides what they tell.
@@ -186,6 +191,7 @@ class ReportContent:
     nonmembers: Pictures | None = None
     perturbed: PerturbedContent | None = None
     nearest: NearestContent | None = None
+    copies: Copies | None = None
     training: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
     scores/ATTACK.npz   ids, scores and roles of the images judged; what the attack
                         measured step by step: times, log-SNR, AUC and TPR curves
     facts.json          split, training, versions, device: in words; notes of attacks
+    copies.json         what was found of copies among the samples (auditing.copies)
     pictures.npz        distances of samples to members; and the pictures themselves,
                         only where the config asks for them
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from score_mia.check import require
 from score_mia.files import load_npz, load_sealed, parse_json, save_npz, save_sealed
+from score_mia.metrics.copies import Copies
 from score_mia.metrics.roc import auc
 from score_mia.report.content import (
     AttackContent,
@@ -32,9 +34,11 @@ from score_mia.report.content import (
 from score_mia.report.curves import ColumnCurves
 from score_mia.results import METRICS, AuditResult
 from score_mia.train import log
+from score_mia.typed import from_json
 
 AGAIN = "run 'attack' or 'audit' with this workdir: it is written anew"
 FACTS, PICTURES, SCORES = "facts.json", "pictures.npz", "scores"
+COPIES = "copies.json"
 _META = {"signals": [list], "target": str, "notes": [str], "diagnostics": {str: float}}
 
 
@@ -206,6 +210,7 @@ def save_pictures(
         parts["distances"] = nearest.distances
         parts["among"] = np.asarray(nearest.among)
         parts |= {"samples": nearest.samples, "pairs": nearest.members}
+        parts["relative"] = nearest.relative
     if perturbed is not None:
         parts["perturbed"] = perturbed.images
         parts["labels"] = np.asarray(perturbed.labels)
@@ -226,6 +231,7 @@ def _pictures(folder: Path) -> dict[str, Any]:
             int(parts["among"]),
             parts.get("samples"),
             parts.get("pairs"),
+            parts.get("relative"),
         )
     if "perturbed" in parts:
         labels = tuple(parts["labels"].tolist())
@@ -262,5 +268,17 @@ def load(folder: str | Path) -> ReportContent:
         training=log.read(folder / "target" / "train.jsonl"),
         facts={name: dict(items) for name, items in kept["facts"]},
         warnings=tuple(kept["warnings"]),
+        copies=_copies(folder, result),
         **_pictures(folder),
     )
+
+
+def _copies(folder: Path, result: AuditResult) -> Copies | None:
+    """What copies.json says; None of an audit that looked at no samples."""
+    path = folder / COPIES
+    if not path.exists():
+        return None
+    kept = load_sealed(path, {"target": str, "copies": dict}, remedy=AGAIN)
+    same = kept["target"] == result.target.digest
+    require(same, f"{path}", "belongs to other numbers than metrics.json", AGAIN)
+    return from_json(Copies, kept["copies"], str(path), remedy=AGAIN)

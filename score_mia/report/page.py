@@ -12,7 +12,16 @@ from score_mia.check import Incomplete
 from score_mia.check import workdir as check_workdir
 from score_mia.files import write_atomic
 from score_mia.lease import lease
-from score_mia.report import controls, draw, picture, plates, privacy, style, table
+from score_mia.report import (
+    controls,
+    copies,
+    draw,
+    picture,
+    plates,
+    privacy,
+    style,
+    table,
+)
 from score_mia.report.content import AttackContent, ReportContent
 from score_mia.report.curves import finite_roc
 from score_mia.report.files import load
@@ -164,6 +173,7 @@ def _render(content: ReportContent, drawn: dict[str, plates.Plate]) -> str:
         "attacks": attacks,
         "remarks": [r for a in content.attacks if (r := _remarks(content, a))],
         "separation": shown("separation"),
+        "copies": _copies(content),
         "steps": [steps[i : i + 2] for i in range(0, len(steps), 2)],
         "training": next(iter(shown("training")), None),
         "facts": content.facts,
@@ -203,6 +213,7 @@ def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
             ("attacks", "Attacks", True),
             ("separation", "How members stand out", values["separation"]),
             ("steps", "Diffusion steps", values["steps"]),
+            ("copies", "Copies", values["copies"]),
             ("pictures", "Pictures", True),
             ("made", "How this was made", values["training"] or values["facts"]),
             ("words", "How to read", True),
@@ -262,6 +273,17 @@ def _remarks(content: ReportContent, attack: AttackContent) -> dict[str, Any] | 
     return {"title": content.titles[attack.name], "lines": lines} if lines else None
 
 
+def _copies(content: ReportContent) -> dict[str, Any] | None:
+    """The section about copies among the samples, if any were looked at."""
+    if (c := content.copies) is None:
+        return None
+    return {
+        "finding": copies.finding(c),
+        "rows": copies.rows(c),
+        "notes": copies.notes(c),
+    }
+
+
 def _pictures(content: ReportContent) -> dict[str, Any]:
     """Everything on the page that is a picture, as `data:` addresses."""
 
@@ -274,6 +296,8 @@ def _pictures(content: ReportContent) -> dict[str, Any]:
         samples = uris(near.samples)
         members = [None] * len(samples) if near.members is None else uris(near.members)
         far = [f"{d:.3f}" for d in near.distances]
+        if near.relative is not None:
+            far = [f"{d} ({r:.2f})" for d, r in zip(far, near.relative, strict=True)]
         pairs = [*zip(samples, members, far, strict=False)]
     rows = () if noised is None else noised.images
     return {

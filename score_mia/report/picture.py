@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped, UInt8
 
 from score_mia.check import require
+from score_mia.metrics.copies import Copying, Neighbours
 from score_mia.report.content import NearestContent, ReportContent
 from score_mia.report.text import SPACE
 
@@ -65,53 +66,36 @@ def tiles(
     return [*zip(map(data_uri, unit_pictures(pictures)), lines, strict=True)]
 
 
-def nearest(
-    samples: Float[np.ndarray, "n h w c"], others: Float[np.ndarray, "m h w c"]
-) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """For each sample the index of the nearest other and the distance to it.
-
-    The distance is the root mean square over pixels, in the unit of [0, 1].
-    """
-    flat = others.reshape(len(others), -1)
-    norms = np.einsum("md,md->m", flat, flat)
-    index = np.empty(len(samples), np.int64)
-    far = np.empty(len(samples), np.float32)
-    for i, sample in enumerate(samples.reshape(len(samples), -1)):
-        # |a - b|² = |a|² - 2 a·b + |b|² finds the nearest without a copy of all.
-        index[i] = np.argmin(norms - 2 * (flat @ sample))
-        far[i] = np.sqrt(np.mean((flat[index[i]] - sample) ** 2))
-    return index, far
-
-
 PAIRS = 16
 """Samples shown with their nearest members at most."""
 
 
 def held_against(
-    samples: Shaped[np.ndarray, "n h w c"] | None,
-    members: Shaped[np.ndarray, "m _ _ _"],
+    samples: UInt8[np.ndarray, "n h w c"],
+    near: Neighbours,
+    images: Callable[[np.ndarray], np.ndarray],
+    setting: Copying,
     *,
     shown: bool,
-) -> NearestContent | None:
+) -> NearestContent:
     """The samples' distances to members, and the nearest pairs if they may be shown.
 
-    Samples of another shape than the members are shown alone.
+    Args:
+      samples: the target's.
+      near: the members nearest to each.
+      images: from ids of members to their pictures.
+      setting: what counts as a copy.
+      shown: whether there are to be pictures.
     """
-    if samples is None or not len(samples):
-        return None
-    made = unit_pictures(samples)
-    if members.shape[1:] != samples.shape[1:] or not len(members):
-        nothing = np.full(len(made), np.nan)
-        return NearestContent(nothing, 0, made[:PAIRS] if shown else None)
-    others = unit_pictures(members)
-    index, far = nearest(made, others)
-    order = np.argsort(far, kind="stable")
-    near = order[:PAIRS]
+    relative = near.relative(setting.alpha)
+    order = np.lexsort((near.nearest, relative))
+    first = order[:PAIRS]
     return NearestContent(
-        far[order],
-        len(members),
-        made[near] if shown else None,
-        others[index[near]] if shown else None,
+        near.nearest[order],
+        near.among,
+        unit_pictures(samples[first]) if shown else None,
+        unit_pictures(images(near.index[first])) if shown else None,
+        relative[order],
     )
 
 
@@ -149,8 +133,8 @@ def held(content: ReportContent) -> list[str]:
         lines.append(
             f"Each of {len(far):,} samples was held against {near.among:,} training "
             "images: the root-mean-square difference of pixels to the nearest is "
-            f"{far[0]:.3f} at the least and {far[len(far) // 2]:.3f} in the median (0 "
-            "is a copy, pixels range from 0 to 1)."
+            f"{np.min(far):.3f} at the least and {np.median(far):.3f} in the median "
+            "(0 is a copy, pixels range from 0 to 1)."
         )
     return lines
 
@@ -160,10 +144,13 @@ def pairs_caption(near: NearestContent) -> str:
     shown = 0 if near.samples is None else len(near.samples)
     if near.members is None:
         return f"{shown} of {len(near.distances):,} pictures the model generated."
+    how = ""
+    if near.relative is not None:
+        how = ", and in brackets that distance over the scale of a near-copy"
     return (
         f"Above: pictures the model generated; below: the nearest of {near.among:,} "
         f"training images, with the root-mean-square difference of their pixels (0 is "
-        f"a copy, pixels range from 0 to 1). The {shown} closest of "
+        f"a copy, pixels range from 0 to 1){how}. The {shown} closest of "
         f"{len(near.distances):,} samples, closest first."
     )
 

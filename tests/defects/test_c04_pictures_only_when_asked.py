@@ -139,7 +139,7 @@ def test_files_of_an_audit_that_does_not_ask_hold_no_picture(audits):
     assert made.nearest.samples is made.nearest.members is None
     assert load(audits["on"].folder).members is not None
     with np.load(folder / "pictures.npz") as kept:
-        assert set(kept) == {"distances", "among", "has", "seal"}
+        assert set(kept) == {"distances", "relative", "among", "has", "seal"}
 
 
 @pytest.mark.parametrize("kind", ["perturbed", "samples"])

@@ -49,6 +49,8 @@ KINDS = {
     "scores": "scores/*.npz",
     "facts": "facts.json",
     "pictures": "pictures.npz",
+    "copies": "copies.json",
+    "copies arrays": "copies.npz",
 }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from score_mia.metrics.copies import Copying, neighbours, summary
 from score_mia.metrics.intervals import evaluate
 from score_mia.readings import Readings
 from score_mia.report import (
@@ -142,12 +143,14 @@ def full(size=8, channels=3):
     second = AttackContent("likelihood", result, scores, member)
     shape = (size, size, channels)
     members = rng.integers(0, 256, (30, *shape), dtype=np.uint8)
-    samples = (members[:18] / 255).astype(np.float32)
+    samples, every = members[:18], np.arange(len(members))
+    near = neighbours(samples, every, members.__getitem__, 50)
     return dataclasses.replace(
         bare(first, second),
         members=members,
         nonmembers=rng.integers(0, 256, (12, *shape), dtype=np.uint8),
-        nearest=held_against(samples, members, shown=True),
+        nearest=held_against(samples, near, members.__getitem__, Copying(), shown=True),
+        copies=summary(near, near, Copying()),
         perturbed=PerturbedContent(
             rng.random((2, 5, *shape)).astype(np.float32),
             tuple(f"t = {t}\nlog-SNR 1.0" for t in STEPS),

@@ -106,18 +106,6 @@ def test_style_leaves_no_trace():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_nearest_is_the_nearest():
-    rng = np.random.default_rng(0)
-    samples = rng.random((4, 3, 3, 2)).astype(np.float32)
-    others = rng.random((9, 3, 3, 2)).astype(np.float32)
-    others[6] = samples[1]
-    index, far = picture.nearest(samples, others)
-    every = np.sqrt(((samples[:, None] - others[None]) ** 2).mean((2, 3, 4)))
-    assert np.array_equal(index, every.argmin(1))
-    assert far == pytest.approx(every.min(1), abs=1e-6)
-    assert (index[1], far[1]) == (6, 0)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_small_pictures_survive_to_the_bit(channels):
     from PIL import Image

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.report import PerturbedContent, write
+from score_mia.report import NearestContent, PerturbedContent, write
 from score_mia.report.content import AttackContent
 from score_mia.report.page import TEMPLATES
-from score_mia.report.picture import held_against
 from score_mia.results import AttackResult, AuditResult, Estimate
 
 from .example import attack, bare, changed, drawn, entry, full, metrics_of, stepped
@@ -232,8 +231,7 @@ def test_a_group_that_is_missing_draws_no_curve(tmp_path):
 
 
 def test_samples_without_members_are_shown_alone(tmp_path):
-    samples, other = np.zeros((18, 4, 4, 1)), np.zeros((3, 8, 8, 1))
-    near = held_against(samples, other, shown=True)
+    near = NearestContent(np.full(18, np.nan), 0, np.zeros((16, 4, 4, 1)))
     report = dataclasses.replace(full(), nearest=near)
     page = Page(write(tmp_path, report).read_text(encoding="utf-8"))
     assert "16 of 18 pictures the model generated." in page.text
