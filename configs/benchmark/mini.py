@@ -1,0 +1,39 @@
+"""Every attack on targets that two CPU cores train: the leaderboard.
+
+    python launch.py study --config=configs/benchmark/targets.py \
+        --workdir=runs/benchmark/targets
+    python launch.py study --config=configs/benchmark/mini.py \
+        --workdir=runs/benchmark/mini
+
+Its argument picks processes, seeds and size: `mini.py:ddpm,flow`, `mini.py:ddpm,0`,
+`mini.py:digits`, `mini.py:smoke`. Parts go into one workdir, in any order; the page of
+the whole is made by the command without an argument. Needs what `targets.py` trained
+with the same argument, and of `ddpm` seed 1 for an attack on seed 0.
+"""
+
+from pathlib import Path
+from runpy import run_path
+
+from ml_collections import ConfigDict
+
+HERE = Path(__file__).parent
+base = run_path(str(HERE / "_base.py"))
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    names, seeds, smoke = base["chosen"](arg)
+    audits, labels = {}, {}
+    for name in names:
+        if name not in base["PROCESSES"]:
+            continue
+        for seed in seeds:
+            for level in base["levels"](name, smoke):
+                key = f"{name}-{seed}-{level}"
+                audits[key] = base["attacked"](name, seed, level, smoke)
+                label = base["PROCESSES"][name]["label"]
+                labels[key] = f"{label}, seed {seed}, {level}"
+    if "digits" in names:
+        audits["digits"], labels["digits"] = base["digits"](smoke), "Digits"
+    return ConfigDict(
+        dict(title="The benchmark, mini size", audits=audits, labels=labels)
+    )
