@@ -5,14 +5,18 @@ wholly memorised. `audits(arg)` are those of one study, by its argument: a list 
 processes, seeds and "smoke" ("ddpm,flow,0,1"; nothing for all).
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from runpy import run_path
+
 from ml_collections import ConfigDict
+
+text = run_path(str(Path(__file__).with_name("_text.py")))
 
 SEEDS = (0, 1, 2)
 STEPS = 5000
 LEVELS = {"barely": STEPS // 4, "half": STEPS // 2, "memorised": STEPS}
 """Name -> training steps: 200, 400 and 800 passes over the members."""
-TEXT_LEVELS = {"barely": 250, "half": 500, "memorised": 1000}
-"""The same of the fine-tuned text model: 16, 32 and 64 passes."""
 
 # Half the usual width at full size, where convolutions cost most.
 UNET = dict(
@@ -83,8 +87,14 @@ def chosen(arg: str) -> tuple[list[str], list[int], bool]:
 def levels(name: str, smoke: bool) -> dict[str, int]:
     """Name of a level -> training step of its snapshot."""
     if smoke:
-        return {"barely": 4, "half": 8, "memorised": 16}
-    return TEXT_LEVELS if name == "text" else LEVELS
+        four = (5, 10, 20) if name == "text" else (4, 8, 16)
+        return dict(zip(LEVELS, four, strict=True))
+    return text["LEVELS"] if name == "text" else LEVELS
+
+
+def label(name: str) -> str:
+    """How exhibits call a process."""
+    return "Text" if name == "text" else PROCESSES[name]["label"]
 
 
 def folder(name: str, seed: int, smoke: bool) -> str:
@@ -128,6 +138,8 @@ COMMON = dict(
 
 def trained(name: str, seed: int, smoke: bool) -> ConfigDict:
     """A target's training, with one attack that tells what it came to."""
+    if name == "text":
+        return text["trained"](seed, smoke)
     parts = PROCESSES[name]
     steps = levels(name, smoke)["memorised"]
     loss = dict(name="loss", times=2 if smoke else 10)
@@ -145,7 +157,7 @@ def trained(name: str, seed: int, smoke: bool) -> ConfigDict:
     )
 
 
-# --- attacks ---------------------------------------------------------------------------
+# --- attacks --------------------------------------------------------------------------
 
 TITLES = {
     "loss": "Loss, best time",
@@ -170,11 +182,26 @@ TITLES = {
     "known": "Grey box combined, known images",
     "together": "Grey box combined, cross-fitted",
     "everything": "All combined, cross-fitted",
-    "clid": "CLiD",
     "calibrated": "Loss by compressed size",
     "against": "Loss against another model",
 }
 """Attack -> how the leaderboard calls it."""
+ONCE = ("calibrated", "against")
+"""Those that are run on one target, DDPM of seed 0, only."""
+
+PUBLISHED = {
+    "loss": ".847 / 6.9 % (PIA's paper)",
+    "secmi": ".881 / 9.1 %",
+    "pia": ".885 / 13.7 %",
+    "pian": ".878 / 31.2 %",
+    "sima": ".905 / 35.9 % (other class positive)",
+    "pfami": ".803 / 8.2 % (SimA's paper, other class positive)",
+    "rediffuse": ".96 / 40.7 %",
+    "flow": ".751 / 3.1 % (a rectified flow)",
+    "gsa": ".999 / 99.7 % (8,000 members, shadow models)",
+    "roots": ".833 / 16.8 % (against CIFAR-10.1)",
+}
+"""AUC and TPR at 1 % FPR of each paper on CIFAR-10, which are no numbers of ours."""
 
 GREY = ("loss", "secmi", "pia", "pian", "sima", "pfami", "dispersion", "flow")
 """Signals whose columns the combined grey box weighs."""
@@ -242,9 +269,7 @@ def attacks(smoke: bool) -> dict:
         made[name] = dict(signals=name, **fitted)
     every = [*GREY, *BLACK, *WHITE]
     quantile = dict(name="quantile", bag=3)
-    made["quantile"] = dict(
-        signals=["low", "looks"], rule=quantile, knows="population"
-    )
+    made["quantile"] = dict(signals=["low", "looks"], rule=quantile, knows="population")
     made["known"] = dict(signals=[*GREY], **fitted)
     made["together"] = dict(signals=[*GREY], rule=logistic, **cross_fit(smoke))
     made["everything"] = dict(
@@ -265,16 +290,18 @@ def wrappers(name: str, seed: int, smoke: bool) -> dict:
 
 def attacked(name: str, seed: int, level: str, smoke: bool) -> ConfigDict:
     """All attacks on one snapshot."""
-    target = dict(name="kept", folder=folder(name, seed, smoke))
-    target["step"] = levels(name, smoke)[level]
-    label = PROCESSES[name]["label"]
+    step, where = levels(name, smoke)[level], folder(name, seed, smoke)
+    if name == "text":
+        made = text["attacked"](seed, step, where, smoke, report=COMMON["report"])
+        made.title = f"Benchmark: text, {level}, seed {seed}"
+        return made
     made = ConfigDict(
         dict(
             COMMON,
             **images(seed, smoke),
-            title=f"Benchmark: {label}, {level}, seed {seed}",
+            title=f"Benchmark: {label(name)}, {level}, seed {seed}",
             seed=seed,
-            target=target,
+            target=dict(name="kept", folder=where, step=step),
             signals=signals(smoke),
             attacks=attacks(smoke),
         )
@@ -284,7 +311,7 @@ def attacked(name: str, seed: int, level: str, smoke: bool) -> ConfigDict:
     return made
 
 
-# --- the digits: shadow models ----------------------------------------------------------
+# --- the digits: shadow models --------------------------------------------------------
 
 SHADOWED = {
     "loss": "Loss at one time",
@@ -338,3 +365,29 @@ def digits(smoke: bool) -> ConfigDict:
             ),
         )
     )
+
+
+# --- exhibits -------------------------------------------------------------------------
+
+
+def exhibits(boards: Mapping[str, Mapping[str, list[str]]]) -> dict:
+    """Leaderboards: name of the board -> level -> audits.
+
+    "leaderboard" is over all pixel models; those of one process have its name.
+    """
+    made = {}
+    for name, of in boards.items():
+        own = dict(name="leaderboard", levels=of)
+        if name == "digits":
+            own.update(title="Digits: with shadow models", attacks=SHADOWED)
+        elif name == "text":
+            own.update(title="Text: fine-tuned on captions", attacks=text["TITLES"])
+        else:
+            called = "all processes" if name == "leaderboard" else label(name)
+            titles = {
+                k: v for k, v in TITLES.items() if name == "ddpm" or k not in ONCE
+            }
+            own.update(title=f"Leaderboard: {called}", attacks=titles)
+            own.update(published=PUBLISHED)
+        made[name] = own
+    return made

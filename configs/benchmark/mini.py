@@ -22,18 +22,31 @@ base = run_path(str(HERE / "_base.py"))
 
 def get_config(arg: str = "") -> ConfigDict:
     names, seeds, smoke = base["chosen"](arg)
-    audits, labels = {}, {}
+    audits, labels, boards = {}, {}, {}
     for name in names:
-        if name not in base["PROCESSES"]:
+        if name == "digits":
             continue
         for seed in seeds:
             for level in base["levels"](name, smoke):
                 key = f"{name}-{seed}-{level}"
                 audits[key] = base["attacked"](name, seed, level, smoke)
-                label = base["PROCESSES"][name]["label"]
-                labels[key] = f"{label}, seed {seed}, {level}"
+                labels[key] = f"{base['label'](name)}, seed {seed}, {level}"
+                for board in (name, "leaderboard") if name != "text" else (name,):
+                    boards.setdefault(board, {}).setdefault(level, []).append(key)
+    boards = {name: boards[name] for name in sorted(boards, key=_place)}
     if "digits" in names:
         audits["digits"], labels["digits"] = base["digits"](smoke), "Digits"
+        boards["digits"] = {"with shadows": ["digits"]}
     return ConfigDict(
-        dict(title="The benchmark, mini size", audits=audits, labels=labels)
+        dict(
+            title="The benchmark, mini size",
+            audits=audits,
+            labels=labels,
+            exhibits=base["exhibits"](boards),
+        )
     )
+
+
+def _place(board: str) -> bool:
+    """The board of all processes first; the others stay in their order."""
+    return board != "leaderboard"
