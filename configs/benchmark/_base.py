@@ -2,7 +2,8 @@
 
 One training run a process and a seed; its snapshots are three targets: barely, half and
 wholly memorised. `audits(arg)` are those of one study, by its argument: a list of
-processes, seeds and "smoke" ("ddpm,flow,0,1"; nothing for all).
+processes, seeds and "smoke" ("ddpm,flow,0,1"; nothing for all), and of further rows
+("mine=my_package.mine:MySignal").
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def chosen(arg: str) -> tuple[list[str], list[int], bool]:
     Raises:
       ValueError: a word of the argument is none of these.
     """
-    words = [word for word in arg.split(",") if word]
+    words = [word for word in arg.split(",") if word and "=" not in word]
     smoke = "smoke" in words
     seeds = [int(word) for word in words if word.isdigit()]
     names = [word for word in words if word != "smoke" and not word.isdigit()]
@@ -82,6 +83,26 @@ def chosen(arg: str) -> tuple[list[str], list[int], bool]:
         if seed not in SEEDS:
             raise ValueError(f"seed {seed} is unknown; known: 0, 1, 2")
     return names or [*PROCESSES, "digits"], seeds or [*SEEDS], smoke
+
+
+def rows(arg: str) -> dict[str, str]:
+    """Further rows of the leaderboard: name -> the signal that is judged.
+
+    Raises:
+      ValueError: a name is taken.
+    """
+    made = dict(word.split("=", 1) for word in arg.split(",") if "=" in word)
+    for name in made:
+        if name in TITLES or name in text["TITLES"]:
+            raise ValueError(f"row {name!r} is there already; give another name")
+    return made
+
+
+def with_rows(audit: ConfigDict, more: Mapping[str, str]) -> ConfigDict:
+    """The audit, with these signals by their best column on the known images."""
+    for name, signal in more.items():
+        audit.attacks[name] = ConfigDict(dict(signal=dict(name=signal), **BEST))
+    return audit
 
 
 def levels(name: str, smoke: bool) -> dict[str, int]:
@@ -370,18 +391,27 @@ def digits(smoke: bool) -> ConfigDict:
 # --- exhibits -------------------------------------------------------------------------
 
 
-def exhibits(boards: Mapping[str, Mapping[str, list[str]]]) -> dict:
-    """Leaderboards: name of the board -> level -> audits.
+def exhibits(
+    boards: Mapping[str, Mapping[str, list[str]]], more: Mapping[str, str]
+) -> dict:
+    """Leaderboards, of the pixel models and the text model with further rows.
 
     "leaderboard" is over all pixel models; those of one process have its name.
+
+    Args:
+      boards: name of the board -> level -> audits.
+      more: of `rows`.
     """
-    made = {}
+    made, own_rows = {}, dict(zip(more, more, strict=True))
     for name, of in boards.items():
         own = dict(name="leaderboard", levels=of)
         if name == "digits":
             own.update(title="Digits: with shadow models", attacks=SHADOWED)
         elif name == "text":
-            own.update(title="Text: fine-tuned on captions", attacks=text["TITLES"])
+            own.update(
+                title="Text: fine-tuned on captions",
+                attacks={**text["TITLES"], **own_rows},
+            )
         else:
             called = "all processes" if name == "leaderboard" else label(name)
             titles = {

@@ -6,9 +6,10 @@
         --workdir=runs/benchmark/mini
 
 Its argument picks processes, seeds and size: `mini.py:ddpm,flow`, `mini.py:ddpm,0`,
-`mini.py:digits`, `mini.py:smoke`. Parts go into one workdir, in any order; the page of
-the whole is made by the command without an argument. Needs what `targets.py` trained
-with the same argument, and of `ddpm` seed 1 for an attack on seed 0.
+`mini.py:digits`, `mini.py:smoke`; `mini.py:mine=my_package.mine:MySignal` adds a row
+(docs/benchmark.md). Parts go into one workdir, in any order; the page of the whole is
+made by the command without processes and seeds. Needs what `targets.py` trained with
+the same argument, and of `ddpm` seed 1 for an attack on seed 0.
 """
 
 from pathlib import Path
@@ -22,6 +23,7 @@ base = run_path(str(HERE / "_base.py"))
 
 def get_config(arg: str = "") -> ConfigDict:
     names, seeds, smoke = base["chosen"](arg)
+    more = base["rows"](arg)
     audits, labels, boards = {}, {}, {}
     for name in names:
         if name == "digits":
@@ -29,7 +31,8 @@ def get_config(arg: str = "") -> ConfigDict:
         for seed in seeds:
             for level in base["levels"](name, smoke):
                 key = f"{name}-{seed}-{level}"
-                audits[key] = base["attacked"](name, seed, level, smoke)
+                made = base["attacked"](name, seed, level, smoke)
+                audits[key] = base["with_rows"](made, more)
                 labels[key] = f"{base['label'](name)}, seed {seed}, {level}"
                 for board in (name, "leaderboard") if name != "text" else (name,):
                     boards.setdefault(board, {}).setdefault(level, []).append(key)
@@ -42,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
             title="The benchmark, mini size",
             audits=audits,
             labels=labels,
-            exhibits=base["exhibits"](boards),
+            exhibits=base["exhibits"](boards, more),
         )
     )
 

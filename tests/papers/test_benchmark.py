@@ -70,6 +70,9 @@ def test_every_attack_on_every_level_of_the_mini_targets(tmp_path, monkeypatch):
     assert len(usual) == 23
     assert [*planned.exhibits] == ["leaderboard", "ddpm", "flow", "digits"]
     assert planned.exhibits["leaderboard"].levels["half"] == (names[1], names[4])
+    config = get_config("mini.py", "flow,0,mine=covariates")
+    assert config.audits["flow-0-half"].attacks.mine.signal.name == "covariates"
+    assert "mine" in config.exhibits.flow.attacks
     rules = {type(a.rule).__name__ for a in planned.audits["digits"].attacks}
     assert {"Lira", "Rmia", "ReferenceRatio", "Quantile", "Cdi", "Duci"} <= rules
 
@@ -79,6 +82,8 @@ def test_an_unknown_part_of_the_benchmark_is_told():
         get_config("mini.py", "ddqm")
     with pytest.raises(ValueError, match="seed 7 is unknown"):
         get_config("mini.py", "ddpm,7")
+    with pytest.raises(ValueError, match="row 'loss' is there already"):
+        get_config("mini.py", "loss=my_package.mine:MySignal")
 
 
 def test_the_text_model_is_one_of_them(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from score_mia.check import UserError, at_least, one_of, require
 from score_mia.metrics.ranks import Ranks, joined, ranks, resampled
@@ -187,12 +187,12 @@ class Board:
 
 
 def shared(
-    judged: Sequence[tuple[Int[np.ndarray, " n"], np.ndarray, np.ndarray]],
+    judged: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
 ) -> tuple[Float[np.ndarray, "a n"], Bool[np.ndarray, " n"]]:
     """Scores [A, N] of the images that all attacks judged, by id, and who is a member.
 
     Args:
-      judged: of each attack ids, scores and membership.
+      judged: of each attack ids, scores and membership, as many of each.
 
     Raises:
       UserError: there is no such image.
