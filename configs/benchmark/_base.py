@@ -340,7 +340,7 @@ SHADOWED = {
     "lira_offline": "LiRA, offline",
     "rmia": "RMIA",
     "ratio": "Reference ratio",
-    "digits_quantile": "Quantile regression",
+    "quantile": "Quantile regression",
     "fitted": "Logistic, learned on shadows",
 }
 """Attack on the digits -> how the leaderboard calls it."""
@@ -376,7 +376,7 @@ def digits(smoke: bool) -> ConfigDict:
             attacks=dict(
                 made,
                 loss=dict(signals="loss", rule=dict(name="column", column=one)),
-                digits_quantile=dict(
+                quantile=dict(
                     signals=["loss", "looks"],
                     rule=dict(name="quantile", column=f"loss/{one}", bag=3),
                     knows="population",
@@ -391,12 +391,19 @@ def digits(smoke: bool) -> ConfigDict:
 # --- exhibits -------------------------------------------------------------------------
 
 
+CALLED = {
+    "leaderboard": "all processes",
+    "once": "DDPM, seed 0, with what stands around the loss",
+}
+
+
 def exhibits(
     boards: Mapping[str, Mapping[str, list[str]]], more: Mapping[str, str]
 ) -> dict:
     """Leaderboards, of the pixel models and the text model with further rows.
 
-    "leaderboard" is over all pixel models; those of one process have its name.
+    "leaderboard" is over all pixel models; those of one process have its name; "once"
+    is of the target on which attacks are run that are run on no other.
 
     Args:
       boards: name of the board -> level -> audits.
@@ -413,7 +420,7 @@ def exhibits(
                 attacks={**text["TITLES"], **own_rows},
             )
         else:
-            called = "all processes" if name == "leaderboard" else label(name)
+            called = CALLED.get(name) or label(name)
             titles = {
                 k: v for k, v in TITLES.items() if name == "ddpm" or k not in ONCE
             }

@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 made = base["attacked"](name, seed, level, smoke)
                 audits[key] = base["with_rows"](made, more)
                 labels[key] = f"{base['label'](name)}, seed {seed}, {level}"
-                for board in (name, "leaderboard") if name != "text" else (name,):
+                for board in _boards(name, seed):
                     boards.setdefault(board, {}).setdefault(level, []).append(key)
     boards = {name: boards[name] for name in sorted(boards, key=_place)}
     if "digits" in names:
@@ -48,6 +48,12 @@ def get_config(arg: str = "") -> ConfigDict:
             exhibits=base["exhibits"](boards, more),
         )
     )
+
+
+def _boards(name: str, seed: int) -> list[str]:
+    """The leaderboards that a target stands in."""
+    made = [name] if name == "text" else ["leaderboard", name]
+    return [*made, "once"] if (name, seed) == ("ddpm", 0) else made
 
 
 def _place(board: str) -> bool:

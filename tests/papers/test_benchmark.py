@@ -68,8 +68,8 @@ def test_every_attack_on_every_level_of_the_mini_targets(tmp_path, monkeypatch):
     usual = {a.name for a in planned.audits["flow-0-half"].attacks}
     assert once - usual == {"calibrated", "against"}
     assert len(usual) == 23
-    assert [*planned.exhibits] == ["leaderboard", "ddpm", "flow", "digits"]
-    assert planned.exhibits["leaderboard"].levels["half"] == (names[1], names[4])
+    assert [*planned.exhibits] == ["leaderboard", "ddpm", "once", "flow", "digits"]
+    assert [*planned.exhibits["leaderboard"].levels["half"]] == [names[1], names[4]]
     config = get_config("mini.py", "flow,0,mine=covariates")
     assert config.audits["flow-0-half"].attacks.mine.signal.name == "covariates"
     assert "mine" in config.exhibits.flow.attacks
@@ -208,5 +208,5 @@ def test_the_mini_benchmark_runs(tmp_path, monkeypatch):
         flags = [f"--config={CONFIGS / file}:{arg}", f"--workdir={where / folder}"]
         assert cli.main(["score-mia", "study", *flags]) == 0
     made = {p.name for p in (where / "smoke" / "exhibits").iterdir()}
-    boards = ("leaderboard", "ddpm", "digits")
+    boards = ("leaderboard", "ddpm", "once", "digits")
     assert made == {f"{name}.{form}" for name in boards for form in ("csv", "tex")}

@@ -29,14 +29,14 @@ class Leaderboard(base.Exhibit):
 
     Attributes:
       attacks: which, with how they are called; a list keeps the names, None takes all.
-      levels: name of a level -> its audits, in the order shown; without it all audits
+      levels: name of a level -> list of its audits, as shown; without it all audits
         are one.
       published: attack -> a figure of its paper, with what it was measured on.
       replicates: of the bootstrap over images that ranks and intervals come from.
     """
 
     attacks: Mapping[str, str] | tuple[str, ...] | None = None
-    levels: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    levels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     published: Mapping[str, str] = dataclasses.field(default_factory=dict)
     replicates: int = 1000
 
@@ -219,6 +219,7 @@ def _board(audit: Audit, names: Sequence[str], how: Leaderboard) -> Board:
     judged = [(audit.ids(n), audit.scores(n), audit.member(n)) for n in names]
     scores, member = shared(judged)
     fprs = tuple(f for f in FPRS if resolvable(f, int((~member).sum())))
+    # Targets of one split and seed are resampled alike: they judge the same images.
     drawn = resampled(
         scores, member, fprs, replicates=how.replicates, seed=audit.result.seed
     )
