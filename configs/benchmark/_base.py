@@ -196,7 +196,7 @@ TITLES = {
     "reconstruct": "Reconstruction",
     "likelihood": "Likelihood",
     "coarse": "Likelihood, 4 steps of Heun",
-    "gsa": "GSA₁, logistic",
+    "gsa": "GSA1, logistic",
     "roots": "Tracing the roots",
     "looks": "Looks alone (no model)",
     "quantile": "Quantile regression",

@@ -25,7 +25,7 @@ TITLES = {
     "reconstruct": "Reconstruction",
     "observe": "Observed variation",
     "likelihood": "Likelihood",
-    "gsa": "GSA₁, logistic",
+    "gsa": "GSA1, logistic",
     "roots": "Tracing the roots",
     "looks": "Looks alone (no model)",
     "known": "Grey box combined, known images",
