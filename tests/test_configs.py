@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 OF_OTHER_KINDS = {
     *("study.py", "mini.py", "lessons.py", "ablations.py"),  # tests/papers
     *("finetune.py", "sanitise.py", "pools.py"),  # below
+    *("targets.py", "pytorch_ddpm.py", "google_ddpm.py"),  # tests/papers
+    *("stable_diffusion.py", "dit.py"),  # likewise
 }
 CONFIGS = sorted(
     p.relative_to(ROOT / "configs").as_posix()

@@ -125,6 +125,12 @@ def load_attack(folder: Path, name: str, audit: AuditResult) -> AttackContent:
     )
 
 
+def ids(folder: Path, name: str) -> np.ndarray:
+    """[N] ids of the images that an attack judged, in the order of its scores."""
+    path, _ = _meta(folder, name)
+    return load_npz(path, ("ids",), remedy=AGAIN)["ids"]
+
+
 def _meta(folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
     path = folder / SCORES / f"{name}.npz"
     require(path.exists(), f"{path}", "does not exist", AGAIN)

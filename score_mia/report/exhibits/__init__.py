@@ -21,6 +21,7 @@ from score_mia.report.exhibits.base import (
 from score_mia.report.exhibits.curves import AttackCurve
 from score_mia.report.exhibits.figures import Perturbed, Roc, Samples, TprByStep
 from score_mia.report.exhibits.frontier import Frontier
+from score_mia.report.exhibits.leaderboard import Leaderboard
 from score_mia.report.exhibits.tables import (
     Extra,
     LikelihoodTable,
@@ -41,6 +42,7 @@ EXHIBITS: dict[str, Callable[..., Any]] = {
     "attack_table": AttackTable,
     "attack_grid": AttackGrid,
     "attack_curve": AttackCurve,
+    "leaderboard": Leaderboard,
 }
 """Name in a config -> class."""
 

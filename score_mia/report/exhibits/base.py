@@ -270,6 +270,10 @@ class Audit:
         """Whether each evaluation row is a member."""
         return self.attack(attack).member
 
+    def ids(self, attack: str) -> np.ndarray:
+        """Of the images of the evaluation rows."""
+        return self._once(("ids", attack), lambda: files.ids(self.folder, attack))
+
     def entry(self, attack: str, column: int | None = None) -> AttackResult:
         """An attack's numbers as in metrics.json, or those of one of its columns."""
         if column is None:

@@ -1,0 +1,137 @@
+"""The attacks on models that others trained: settings of their papers.
+
+Nothing is cut here for the sake of time: `attacks(...)` costs about 400 forward passes
+an image and, where the weights are differentiated, as many again. `--dry_run` counts.
+"""
+
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+TITLES = {
+    "loss": "Loss, best time",
+    "loss_200": "Loss at level 200",
+    "secmi": "SecMI",
+    "pia": "PIA",
+    "pian": "PIAN",
+    "sima": "SimA",
+    "pfami": "PFAMI",
+    "dispersion": "Dispersion",
+    "flow": "Straight path",
+    "denoise": "Denoising errors",
+    "clid": "CLiD",
+    "untold": "Loss without the condition",
+    "rediffuse": "ReDiffuse",
+    "reconstruct": "Reconstruction",
+    "observe": "Observed variation",
+    "likelihood": "Likelihood",
+    "gsa": "GSA1, logistic",
+    "roots": "Tracing the roots",
+    "looks": "Looks alone (no model)",
+    "known": "Grey box combined, known images",
+    "together": "Grey box combined, cross-fitted",
+}
+"""Attack -> how the leaderboard calls it."""
+
+GREY = ("loss", "secmi", "pia", "pian", "sima", "pfami", "dispersion", "flow")
+
+
+def signals(told: str, white: bool, likelihood: bool) -> dict:
+    """Signals by name.
+
+    Args:
+      told: "" for a model that is told nothing, "label" or "caption".
+      white: whether the network is differentiated by its weights.
+      likelihood: whether there is a density on pixels.
+    """
+    made = dict(
+        loss=dict(name="loss", times=50),
+        secmi=dict(name="secmi"),
+        pia=dict(name="pia"),
+        pian=dict(name="pia", normalised=True),
+        sima=dict(name="sima"),
+        pfami=dict(name="pfami"),
+        dispersion=dict(name="dispersion"),
+        flow=dict(name="flow", draws=4),
+        denoise=dict(name="denoise", guidance=0.0, losses=("model", "latent")),
+        rediffuse=dict(name="rediffuse"),
+        observe=dict(name="observe"),
+        looks=dict(name="covariates"),
+    )
+    if told:
+        cuts = (0.3, 0.6) if told == "caption" else ()
+        made["untold"] = dict(made["loss"], prompt="null")
+        made["clid"] = dict(name="clid", times=4, cuts=cuts)
+    if told == "caption":
+        encoder = dict(name="efficientnet_lite0")
+        made["reconstruct"] = dict(name="reconstruct", output="pooled", encoder=encoder)
+    if likelihood:
+        made["likelihood"] = dict(name="likelihood")
+    if white:
+        made["gsa"] = dict(name="gsa")
+        made["roots"] = dict(name="roots", times=20)
+    return made
+
+
+def attacks(read: Mapping[str, dict]) -> dict:
+    """Each signal by its paper's rule, or by the best column on the known images."""
+    column, logistic = dict(name="column"), dict(name="logistic")
+    rules = dict.fromkeys(("secmi", "pia", "pian", "reconstruct"), column)
+    rules["pfami"] = dict(name="mean")
+    rules["likelihood"] = dict(name="column", column="log_prob")
+    rules |= dict.fromkeys(("clid", "gsa", "roots", "looks"), logistic)
+    made = {}
+    for name in read:
+        rule = rules.get(name, dict(name="best"))
+        learns = rule["name"] in ("best", "logistic")
+        made[name] = dict(signals=name, rule=rule, knows="split" if learns else "none")
+    made["known"] = dict(signals=[*GREY], rule=logistic, knows="split")
+    scheme = dict(name="cross_fit", permutations=10)
+    made["together"] = dict(
+        signals=[*GREY], rule=logistic, knows="split", scheme=scheme
+    )
+    return {name: made[name] for name in TITLES if name in made}
+
+
+def audit(
+    title: str,
+    data: dict,
+    split: dict,
+    target: dict,
+    told: str = "",
+    white: bool = True,
+    likelihood: bool = True,
+    tile: int = 64,
+) -> ConfigDict:
+    """One audit of all attacks on one model."""
+    read = signals(told, white, likelihood)
+    return ConfigDict(
+        dict(
+            title=title,
+            data=data,
+            split=split,
+            target=target,
+            signals=read,
+            attacks=attacks(read),
+            engine=dict(tile=tile, shard=64 * tile),
+            report=dict(samples=0, grid_check=0),
+        )
+    )
+
+
+def study(title: str, audits: Mapping[str, ConfigDict], labels: dict) -> ConfigDict:
+    """Audits with a leaderboard each, and one over all."""
+    boards = {"leaderboard": [*audits]}
+    if len(audits) > 1:
+        boards |= {name: [name] for name in audits}
+    have = {n for audit in audits.values() for n in audit.attacks}
+    titles = {name: text for name, text in TITLES.items() if name in have}
+    exhibits = {
+        name if name == "leaderboard" else f"board-{name}": dict(
+            name="leaderboard", levels={"all": of}, attacks=titles
+        )
+        for name, of in boards.items()
+    }
+    return ConfigDict(
+        dict(title=title, audits=dict(audits), labels=labels, exhibits=exhibits)
+    )
