@@ -424,7 +424,7 @@ def exhibits(
             titles = {
                 k: v for k, v in TITLES.items() if name == "ddpm" or k not in ONCE
             }
-            own.update(title=f"Leaderboard: {called}", attacks=titles)
+            own.update(title=f"Leaderboard: {called}", attacks=titles | own_rows)
             own.update(published=PUBLISHED)
         made[name] = own
     return made
