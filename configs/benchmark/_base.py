@@ -421,9 +421,8 @@ def exhibits(
             )
         else:
             called = CALLED.get(name) or label(name)
-            titles = {
-                k: v for k, v in TITLES.items() if name == "ddpm" or k not in ONCE
-            }
+            shown = [n for n in TITLES if name == "once" or n not in ONCE]
+            titles = {n: TITLES[n] for n in shown}
             own.update(title=f"Leaderboard: {called}", attacks=titles | own_rows)
             own.update(published=PUBLISHED)
         made[name] = own
