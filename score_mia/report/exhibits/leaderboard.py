@@ -117,7 +117,7 @@ class Leaderboard(base.Exhibit):
         return self.levels or {"": [audit.name for audit in audits]}
 
     def _header(self, groups: Mapping[str, Any], rates: Sequence[float]) -> tuple:
-        last = next(reversed(groups))
+        last = [*groups][-1]
         of = f", {last}" if last else ""
         published = ("Published",) if self.published else ()
         return (
@@ -138,7 +138,7 @@ class Leaderboard(base.Exhibit):
         rates: Sequence[float],
         rank: tuple[float, float, float] | None,
     ) -> Row:
-        last = groups[next(reversed(groups))]
+        last = groups[[*groups][-1]]
         entry = next(b.audit.result.attacks[name] for b in boards if name in b.names)
         each, unit = table.cost(entry)
         seconds = _seconds(boards, name)
