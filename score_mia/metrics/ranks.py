@@ -66,8 +66,8 @@ def resampled(
             count = np.zeros((rows, len(member)), np.int64)
             np.add.at(count, (np.arange(rows)[:, None], group[picks]), 1)
             drawn.append(count)
-        inside, outside = drawn
-        made = [_one(row, inside, outside, ks) for row in scores]
+        members, nonmembers = drawn
+        made = [_one(row, members, nonmembers, ks) for row in scores]
         aucs.append(np.stack([auc for auc, _ in made]))
         tprs.append(np.stack([tpr for _, tpr in made]))
     return Resampled(np.concatenate(aucs, 1), np.concatenate(tprs, 1))
