@@ -172,7 +172,8 @@ def warnings(controls: Controls) -> list[str]:
     if controls.repeats is not None and controls.repeats.images:
         lines.append(_repeats_warning(controls.repeats))
     if blind is not None and blind.auc.known:
-        lines += _blind_warnings(blind)
+        again = controls.repeats is not None and controls.repeats.images > 0
+        lines += [line + _BY_COPIES * again for line in _blind_warnings(blind)]
     if shift is not None and shift.kid.low is not None and shift.kid.low > 0:
         lines.append(
             "The members and the non-members are two different kinds of images: their "
@@ -210,6 +211,9 @@ def _blind_warnings(blind: Blind) -> list[str]:
     return []
 
 
+_BY_COPIES = (
+    " Members that repeat each other can do that alone: a copy gives its copies away."
+)
 ALARM = 0.05
 """Of the blind control's p-value: the share of audits of equal groups that are told."""
 

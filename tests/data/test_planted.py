@@ -105,6 +105,16 @@ def test_a_small_p_value_is_told_where_the_classifier_sees_nothing():
     assert warnings(Controls(Blind(vague, N, N, 0.2))) == []
 
 
+def test_repeated_members_are_named_as_what_can_give_the_groups_away():
+    # Their copies stand in other folds, and are no independent images.
+    repeated = Repeats(400, 400, 40, 10, 760, 10 / 255)
+    blind = Blind(Estimate(0.72, 0.68, 0.76), 760, N, 0.001)
+    _, line = warnings(Controls(blind, repeats=repeated))
+    assert line.endswith("a copy gives its copies away.")
+    (line,) = warnings(Controls(blind))
+    assert "copies" not in line
+
+
 # --- repeated members -----------------------------------------------------------------
 
 
