@@ -103,6 +103,9 @@ def pang_rows():
     for scenario in ("I", "II", "III", "IV"):
         names = [f"{scenario}-{rule}" for rule in rules]
         yield [scenario, *(shown("pang_wang", "tuned", name) for name in names)]
+    names = [f"III-other-{rule}" for rule in rules]
+    cells = (shown("pang_wang", "tuned", name) for name in names)
+    yield ["III, another family", *cells]
     for scenario in ("I", "II"):
         names = [f"{scenario}-{rule}-published" for rule in rules]
         cells = (shown("pang_wang", "tuned", name) for name in names)
