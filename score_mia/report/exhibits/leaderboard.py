@@ -17,6 +17,7 @@ from score_mia.report.content import titles_of
 from score_mia.report.exhibits import base
 from score_mia.report.exhibits.base import Audit, Built, Cell, Planned, Row
 from score_mia.report.text import SPACE, level, quantity
+from score_mia.results import AttackResult
 
 FPRS = (0.01, 0.001)
 CSV = ("attack", "title", "audit", "level", "measure", "fpr", "value", "low", "high")
@@ -140,13 +141,12 @@ class Leaderboard(base.Exhibit):
     ) -> Row:
         last = groups[[*groups][-1]]
         entry = next(b.audit.result.attacks[name] for b in boards if name in b.names)
-        each, unit = table.cost(entry)
         seconds = _seconds(boards, name)
         cells = [Cell(title, entry.access), _rank(rank)]
         cells += [_mean(of, name, "auc", None).cell for of in groups.values()]
         cells += [_mean(last, name, "tpr", f).percent for f in rates]
         cells += [_mean(boards, name, how, None).cell for how in ("auc", "flipped")]
-        cells += [Cell(each, unit)]
+        cells += [_cost(entry)]
         cells += [_none() if seconds is None else Cell(f"{seconds:.2g}")]
         if self.published:
             figure = self.published.get(name)
@@ -301,6 +301,14 @@ def _seconds(boards: Sequence[Board], name: str) -> float | None:
     return float(np.mean(found)) if found else None
 
 
+def _cost(entry: AttackResult) -> Cell:
+    """Evaluations, queries, or both of an attack that reads several signals."""
+    asked, own = entry.queries_per_image, entry.network_evaluations_per_image
+    if asked is None or own is None:
+        return Cell(*table.cost(entry))
+    return Cell(quantity(own), f"evaluations and {quantity(asked)} queries")
+
+
 def _rank(rank: tuple[float, float, float] | None) -> Cell:
     if rank is None:
         return _none()
@@ -347,9 +355,11 @@ def _csv(
     if seconds is not None:
         lines.append((*about, "", "", "seconds_per_image", "", seconds))
     entry = next(b.audit.result.attacks[name] for b in boards if name in b.names)
-    cost, unit = table.amount(entry)
-    if cost is not None:
-        lines.append((*about, "", "", f"{unit}_per_image", "", cost))
+    costs = {"evaluations_per_image": entry.network_evaluations_per_image}
+    costs["queries_per_image"] = entry.queries_per_image
+    for called, cost in costs.items():
+        if cost is not None:
+            lines.append((*about, "", "", called, "", cost))
     return lines
 
 
