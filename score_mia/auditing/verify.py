@@ -120,15 +120,6 @@ def _line(change: Change) -> str:
     return f"{change.name}: {said} says {change.before!r}, {now} {change.now!r}"
 
 
-def _line(change: Change) -> str:
-    """A number that differs, in words."""
-    where = (METRICS, "the scores")
-    if change.name.startswith("copies."):
-        where = (copies.RECORD, "the distances")
-    said, now = where
-    return f"{change.name}: {said} says {change.before!r}, {now} {change.now!r}"
-
-
 def _again(
     folder: Path, name: str, attack: AttackResult, result: AuditResult, replicates: int
 ) -> AttackResult:

@@ -293,10 +293,10 @@ def test_a_shadow_may_begin_with_the_parameters_of_another_target(whole, copied)
 
 
 def tuned_audit(whole, base):
-    """An audit of the target, fine-tuned, with two shadows of a base of their own."""
+    """An audit of the target, fine-tuned, with shadows of a base of their own."""
     config = {k: v for k, v in an_audit().config.items() if k not in FAMILIES}
     target = {"name": "finetuned", "base": str(whole)}
-    shadows = {"count": 2, "overlap": 0.5, "base": base}
+    shadows = {"count": 4, "overlap": 0.5, "base": base}
     return build.plan({**config, "target": target, "shadows": shadows})
 
 
@@ -307,7 +307,7 @@ def test_a_fine_tuned_target_s_shadows_may_be_tuned_from_a_base_of_another_kind(
     other = plan(**vp)
     auditing.train(other, tmp_path / "other")
     audit = tuned_audit(whole, str(tmp_path / "other"))
-    readings, _ = read(audit, tmp_path / "audit")
+    readings, *_ = read(audit, tmp_path / "audit")
     work = open_work(audit, tmp_path / "audit")
     one = shadow(work, 0, audit.shadows[""])
     assert one.target.sde == other.model.sde != audit.model.sde

@@ -138,7 +138,7 @@ def test_the_flow_of_continuous_models_is_right_as_published(name, folder):
     x = jnp.ones((8, 8, 3))
     # N(0, std(1)^2 I), std(1) being 0.99998 for VP, where the code has N(0, I).
     ours, theirs = target.sde.prior_log_prob(x), published_prior(target.sde)(x)
-    assert abs(float(ours - theirs)) < 1e-5 * x.size * (name == "vpsde") + 1e-3
+    assert abs(float(ours - theirs)) < 1e-5 * x.size * (name == "vpsde") + 3e-3
 
 
 def test_only_the_papers_processes_have_a_published_likelihood():
