@@ -26,6 +26,7 @@ from score_mia.sde import SDES
 ROOT = Path(__file__).parents[1]
 OF_OTHER_KINDS = {
     *("study.py", "mini.py", "lessons.py", "ablations.py"),  # tests/papers
+    "private.py",
     *("finetune.py", "sanitise.py", "pools.py"),  # below
     *("targets.py", "pytorch_ddpm.py", "google_ddpm.py"),  # tests/papers
     *("stable_diffusion.py", "dit.py"),  # likewise

@@ -148,7 +148,6 @@ VARIED = {
     "m = 1, 3 steps": ("steps-3", "m-1"),
     "m = 1, 12 steps": ("steps-12", "m-1"),
     "m = 1, 64 members, as often each": ("few", "m-1"),
-    "m = 1, DP-SGD, ε = 10": ("dp", "m-1"),
 }
 
 

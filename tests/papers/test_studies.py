@@ -172,7 +172,9 @@ def test_the_studies_beside_them_build(tmp_path, monkeypatch):
     varied = study.plan(get_config("pang_wang/ablations.py")).audits
     assert len(varied["variants"].attacks) == 11
     assert varied["few"].split(varied["few"].source()).counts["members"] == 64
-    assert varied["dp"].train.dp.epsilon == 10.0
+    private = study.plan(get_config("pang_wang/private.py")).audits
+    assert private["dp"].train.dp.epsilon == 10.0
+    assert private["plain"].train is None
 
 
 @pytest.mark.slow
@@ -193,6 +195,6 @@ def test_the_mini_studies_run(tmp_path, monkeypatch):
         page = (tmp_path / "runs" / f"smoke-{paper}" / "index.html").read_text()
         assert "Scenario" in page or "Setting" in page or "Observer" in page
     run("sanitise", "laion_mi/pools.py", "pools")
-    for config in ("laion_mi/lessons.py", "pang_wang/ablations.py"):
+    for config in ("laion_mi/lessons.py", "pang_wang/ablations.py", "pang_wang/private.py"):
         run("study", config, Path(config).stem)
         assert (tmp_path / "runs" / Path(config).stem / "exhibits").is_dir()

@@ -208,7 +208,9 @@ def _costs(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
 
 
 def _caption(audits: Sequence[Audit], attacks: Sequence[str]) -> str:
-    counts = {a.counts(name) for a in audits for name in attacks}
+    counts = {
+        a.counts(name) for a in audits for name in attacks if name in a.result.attacks
+    }
     most = max(counts)
     each = f"{most[0]:,} members and {most[1]:,} non-members"
     same = "" if len(counts) == 1 else " at most"
