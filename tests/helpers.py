@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from score_mia.attacks.protocol import Elsewhere, HostQuery, Query, Reading
 from score_mia.checkpoint import save_target
@@ -19,6 +20,11 @@ from score_mia.rows import tiled
 from score_mia.sampling.draw import draw_rows, require_finite
 from score_mia.sde import SDES
 from score_mia.spec import parts
+
+
+def slow(*values):
+    """A case whose sibling tells the same in less time: run with --slow."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def ask(signal, target, image, key, condition=None, nothing=None):

@@ -18,9 +18,9 @@ from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.data.local import bundled
 from score_mia.results import AuditResult
+from tests.helpers import slow
 
 MODELS = Path(__file__).parents[1] / "golden" / "models"
-FOLDERS = ("sd1", "sd2")
 RECON = "tests.beams.parts.recon:Recon"
 IDS = {"members": list(range(10)), "nonmembers": list(range(10, 26))}
 
@@ -50,7 +50,7 @@ def get_config(folder):
     )
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
+@pytest.fixture(scope="module", params=[slow("sd1"), "sd2"])
 def done(request, tmp_path_factory):
     folder = MODELS / request.param
     workdir = tmp_path_factory.mktemp(request.param) / "run"
@@ -177,7 +177,8 @@ def tuned(adapt, **train):
 
 
 @pytest.mark.parametrize(
-    ("adapt", "train"), [("lora", {"dp": dict(epsilon=8.0, delta=1e-3)}), ("full", {})]
+    ("adapt", "train"),
+    [slow("lora", {"dp": dict(epsilon=8.0, delta=1e-3)}), ("full", {})],
 )
 def test_a_fine_tuned_one_is_a_target_like_any_other(adapt, train, tmp_path):
     config = tuned(adapt, **train)

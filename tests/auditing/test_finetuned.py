@@ -44,6 +44,7 @@ def test_a_model_of_any_source_may_be_tuned(tmp_path):
         planning.plan(config)
 
 
+@pytest.mark.slow
 def test_what_was_tuned_is_opened_without_the_weights_that_it_began_with(tmp_path):
     folder, run = tmp_path / "sd1", tmp_path / "run"
     shutil.copytree(MODELS / "sd1", folder)

@@ -268,6 +268,7 @@ def test_a_model_that_is_told_nothing_takes_no_prompt():
         planning.plan(config)
 
 
+@pytest.mark.slow
 def test_classes_have_prompts_as_well(tmp_path):
     config = get_config(
         own=dict(signal=LOSS),

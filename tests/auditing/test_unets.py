@@ -11,6 +11,7 @@ import score_mia
 from score_mia import cli
 from score_mia.results import AuditResult
 from tests.auditing.test_diffusers import get_config
+from tests.helpers import slow
 from tests.interop.test_pytorch_ddpm import models, saved
 
 MODELS = Path(__file__).parents[1] / "golden" / "models"
@@ -23,7 +24,7 @@ def target(kind, folder):
     return dict(name="diffusers", folder=str(MODELS / "unet2d_google"))
 
 
-@pytest.mark.parametrize("kind", ["diffusers", "pytorch_ddpm"])
+@pytest.mark.parametrize("kind", ["diffusers", slow("pytorch_ddpm")])
 def test_a_line_of_the_config_audits_it(kind, tmp_path):
     config = get_config("")
     config["target"] = target(kind, tmp_path)

@@ -17,7 +17,7 @@ from score_mia.papers.hu_pang.attacks import published_flow, published_prior
 from score_mia.parameterisation import Karras
 from score_mia.sde import EDM
 from score_mia.target import Target
-from tests.helpers import ask
+from tests.helpers import ask, slow
 from tests.interop.golden import JAX, TORCH, case, dealt
 
 
@@ -91,7 +91,7 @@ def bits(signal, golden):
     return np.asarray(rows)[:, places]
 
 
-@pytest.mark.parametrize("name", ["vpsde", "vesde"])
+@pytest.mark.parametrize("name", [slow("vpsde"), "vesde"])
 def test_likelihoods_of_continuous_models_for_the_same_probe(name, folder):
     golden = case(name, folder)
     signal = Likelihood(probes=1, solver="adaptive", rtol=1e-6, atol=1e-6)
@@ -112,6 +112,7 @@ def test_likelihood_of_ddpm_as_published_for_the_same_probe(folder):
     assert error < 1e-3
 
 
+@pytest.mark.slow
 def test_likelihood_of_smld_as_published_for_the_same_probe(folder):
     """On a fine grid; what is left is the error of their solver on a field of steps."""
     golden = case("smld", folder)

@@ -195,6 +195,10 @@ def test_the_mini_studies_run(tmp_path, monkeypatch):
         page = (tmp_path / "runs" / f"smoke-{paper}" / "index.html").read_text()
         assert "Scenario" in page or "Setting" in page or "Observer" in page
     run("sanitise", "laion_mi/pools.py", "pools")
-    for config in ("laion_mi/lessons.py", "pang_wang/ablations.py", "pang_wang/private.py"):
+    for config in (
+        "laion_mi/lessons.py",
+        "pang_wang/ablations.py",
+        "pang_wang/private.py",
+    ):
         run("study", config, Path(config).stem)
         assert (tmp_path / "runs" / Path(config).stem / "exhibits").is_dir()

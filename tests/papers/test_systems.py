@@ -85,6 +85,7 @@ def test_every_system_runs_on_stable_diffusion_s_kind(workdir):
     assert kept == {"drawn", "traced", "runs"}
 
 
+@pytest.mark.slow
 def test_from_python_the_numbers_are_the_same(workdir, tmp_path):
     config = get_config()
     sections = {k: config[k] for k in ("sampler", "report")}

@@ -281,6 +281,7 @@ def test_a_column_that_is_never_finite_leaves_the_rest(tmp_path):
     assert metrics_of(report.attacks) == report.result
 
 
+@pytest.mark.slow
 def test_of_many_attacks_the_first_are_drawn_and_all_are_told(tmp_path):
     many = [attack(f"loss-{i}", f"Loss number {i}", n=(20, 60)) for i in range(12)]
     shuffled = Estimate(0.5, 0.4, 0.6)

@@ -21,6 +21,7 @@ from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loop import train
 from score_mia.train.step import Batch, Layout, make_gradient
 from score_mia.trees import leaf_name
+from tests.helpers import slow
 
 SPEC = {
     "network": {
@@ -79,7 +80,7 @@ def run(folder, how, config=CONFIG):
     )
 
 
-@pytest.mark.parametrize("kind", ["lora", "attention"])
+@pytest.mark.parametrize("kind", [slow("lora"), "attention"])
 def test_only_the_projections_change_and_a_kill_changes_nothing(kind, tmp_path):
     whole = run(tmp_path / "whole", KINDS[kind])
     before, after = flat(base()), flat(whole.tree)
@@ -96,6 +97,7 @@ def test_only_the_projections_change_and_a_kill_changes_nothing(kind, tmp_path):
         run(tmp_path / "cut", LowRank(3))
 
 
+@pytest.mark.slow
 def test_a_whole_network_is_trained_and_its_codec_is_not(tmp_path):
     tree = run(tmp_path, None).tree
     jax.tree.map(np.testing.assert_array_equal, tree["codec"], base()["codec"])
