@@ -74,6 +74,7 @@ def test_every_attack_runs_and_the_target_is_told(done):
     assert (workdir / "report" / "index.html").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_the_same_from_python(done, tmp_path):
     folder, workdir = done
     source = bundled("emoji")

@@ -9,6 +9,8 @@ from score_mia.auditing import plan as build
 from score_mia.results import AuditResult
 from tests.auditing.tiny import get_config
 
+pytestmark = pytest.mark.slow  # tests/laws and tests/rules have each by itself
+
 SHADOWED = ("lira", "offline", "rmia", "share", "reference_ratio")
 
 
