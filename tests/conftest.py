@@ -8,6 +8,7 @@ processes, and by the audit after the suite.
 from __future__ import annotations
 
 import os
+import zlib
 
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
@@ -40,5 +41,16 @@ def pytest_collection_modifyitems(
     if not config.getoption("--slow"):
         wait = pytest.mark.skip(reason="slow; run with --slow")
         for item in items:
-            if "slow" in item.keywords:
+            if "slow" in item.keywords or _is_other_half(item):
                 item.add_marker(wait)
+
+
+def _is_other_half(item: pytest.Item) -> bool:
+    """Whether it is one of those cases of a law that only the slow suite runs.
+
+    Laws are many cases of few tests: each law is tried in every run, by every second
+    of its cases, always the same ones, and by all of them with --slow.
+    """
+    if "laws" not in item.path.parts or not hasattr(item, "callspec"):
+        return False
+    return zlib.crc32(item.nodeid.encode()) % 2 == 1
