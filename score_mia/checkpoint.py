@@ -37,6 +37,7 @@ from score_mia.files import (
     SEAL,
     Facts,
     digest,
+    json_digest,
     load_json,
     load_sealed,
     require_shape,
@@ -206,6 +207,16 @@ def place(start: str) -> Path:
     """The folder of a target: that of a workdir, or the one given."""
     inner = Path(start) / "target"
     return inner if inner.is_dir() else Path(start)
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Of a kept target: what it is, and its parameters; no array is read.
+
+    Raises:
+      UserError: see `describe`.
+    """
+    about = describe(folder)
+    return json_digest({"spec": about["spec"], "ema": about["digest"]["ema"]})
 
 
 def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_mia.attacks.draws import chunked, noise_at
+from score_mia.attacks.draws import chunked, denoising_loss, noise_at
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -32,7 +32,7 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import check_times, chosen_times, column_names
+from score_mia.attacks.times import check_times, chosen_times, column_names, spent
 from score_mia.check import UserError, at_least, require
 from score_mia.conditions import NULL
 from score_mia.sde import SDE
@@ -113,9 +113,8 @@ class Clid:
         def loss(row: tuple[Array, Array, Array]) -> Array:
             t, draw, which = row
             noise = noise_at(query.key, draw, t, x.shape)
-            noisy = model.sde.perturb(x, t, noise)
             condition = jax.tree.map(lambda leaf: leaf[which], told)
-            return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
+            return denoising_loss(model, x, t, noise, condition)
 
         shape = (len(self.cuts) + 2, len(times), self.draws)
         which, time, draw = (a.ravel() for a in np.indices(shape))
@@ -123,8 +122,7 @@ class Clid:
         losses = chunked(loss, rows, self.chunk).reshape(shape).mean(axis=2)
         own, reduced = losses[-1], losses[:-1]
         values = jnp.concatenate([reduced - own[None], -own[None]])
-        cost = jnp.full((1,), float(np.prod(shape)), jnp.float32)
-        return Reading(values.ravel(), cost)
+        return Reading(values.ravel(), spent(float(np.prod(shape))))
 
     def _told(self, model: Denoiser, query: Query) -> Any:
         """The conditions as the network takes them, the image's own last, stacked."""

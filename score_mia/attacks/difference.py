@@ -26,8 +26,7 @@ from score_mia.attacks.nested import (
 )
 from score_mia.attacks.protocol import Access, Columns, HostQuery, HostSignal
 from score_mia.check import UserError, existing
-from score_mia.checkpoint import describe, load_target, place
-from score_mia.files import json_digest
+from score_mia.checkpoint import fingerprint, load_target, place
 from score_mia.target import Target
 
 
@@ -64,8 +63,7 @@ class ReadElsewhere:
         Raises:
           UserError: there is none.
         """
-        about = describe(self._place)
-        return json_digest({"spec": about["spec"], "ema": about["digest"]["ema"]})
+        return fingerprint(self._place)
 
     def batch(self, model: Any, queries: HostQuery) -> Mapping[str, np.ndarray]:
         """Never called: the engine reads the signal off `model()`."""

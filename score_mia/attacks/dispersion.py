@@ -24,8 +24,8 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import at_levels, check_levels, columns_at, spent
-from score_mia.check import at_least, require
+from score_mia.attacks.times import check_levels, columns_at, spent, strided
+from score_mia.check import at_least
 from score_mia.sde import SDE
 from score_mia.target import Denoiser
 
@@ -71,11 +71,7 @@ class Dispersion:
         """
         across = self.step * np.arange(self.window)
         levels = np.add.outer(np.asarray(self.levels), across)
-        times = at_levels(sde, levels.ravel().tolist()).reshape(levels.shape)
-        ok = bool((np.diff(times, axis=1) > 0).all())
-        problem = f"is less than one of the process's {sde.discrete_steps} steps"
-        require(ok, f"step={self.step}", problem, "give a longer one")
-        return times
+        return strided(sde, levels, self.step)
 
     def columns(self, model: Denoiser) -> Columns:
         """One column per level."""

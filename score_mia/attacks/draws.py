@@ -1,4 +1,4 @@
-"""Noises at times, and means over them: what signals that draw noise share."""
+"""Noises at times, losses and means over them: what signals that draw noise share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_mia.arrays import Key, ScalarLike
+from score_mia.arrays import Key, Scalar, ScalarLike
+from score_mia.target import Denoiser
 
 
 def noise_at(
@@ -30,6 +31,26 @@ def noise_at(
     bits = jax.lax.bitcast_convert_type(jnp.asarray(t, jnp.float32), jnp.uint32)
     own = jax.random.fold_in(jax.random.fold_in(key, draw), bits)
     return jax.random.normal(own, shape, jnp.float32)
+
+
+def denoising_loss(
+    model: Denoiser,
+    x: Float[Array, "..."],
+    t: ScalarLike,
+    noise: Float[Array, "..."],
+    condition: Any,
+) -> Scalar:
+    """Mean squared error of the predicted noise at one time: the loss in noise form.
+
+    Args:
+      model: whose parameters, and what is derived of them, may be differentiated.
+      x: an image in the model's own space.
+      t: the time.
+      noise: what x is noised with, of its shape.
+      condition: what the network is told, or None.
+    """
+    noisy = model.sde.perturb(x, t, noise)
+    return jnp.mean((noise - model.eps(noisy, t, condition)) ** 2)
 
 
 def over_draws(

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Scalar
-from score_mia.attacks.draws import noise_at
+from score_mia.attacks.draws import denoising_loss, noise_at
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -96,10 +96,9 @@ class Gsa:
 
         def loss(chosen: Tensors, t: Scalar) -> Scalar:
             params = jax.tree.unflatten(tree, [*chosen, *others])
+            fitted = dataclasses.replace(model, params=params).denoiser
             noise = noise_at(query.key, 0, t, x.shape)
-            return denoising_loss(
-                dataclasses.replace(model, params=params), x, t, noise, query.condition
-            )
+            return denoising_loss(fitted, x, t, noise, query.condition)
 
         def gradient(t: Scalar) -> Tensors:
             return [g.astype(jnp.float32) for g in jax.grad(loss)(chosen, t)]
@@ -117,26 +116,6 @@ class Gsa:
     def _count(self, tensors: int) -> int:
         """How many of the tensors are looked at."""
         return max(1, round(self.share * tensors))
-
-
-def denoising_loss(
-    model: Target,
-    x: Float[Array, "..."],
-    t: Scalar,
-    noise: Float[Array, "..."],
-    condition: Any,
-) -> Scalar:
-    """Mean squared error of the predicted noise at one time, as `Loss` has it.
-
-    Args:
-      model: whose parameters, and what is derived of them, may be differentiated.
-      x: an image in the model's own space.
-      t: the time.
-      noise: what x is noised with, of its shape.
-      condition: what the network is told, or None.
-    """
-    noisy = model.sde.perturb(x, t, noise)
-    return jnp.mean((noise - model.denoiser.eps(noisy, t, condition)) ** 2)
 
 
 def tensor_norms(tensors: Tensors) -> Float[Array, " k"]:

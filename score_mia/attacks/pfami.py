@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Image
-from score_mia.attacks.draws import chunked, noise_at
+from score_mia.attacks.draws import chunked, denoising_loss, noise_at
 from score_mia.attacks.protocol import (
     Access,
     Columns,
@@ -113,8 +113,7 @@ class Pfami:
         def loss(row: tuple[Array, Array, Array]) -> Array:
             t, draw, view = row
             noise = noise_at(query.key, draw, t, views.shape[1:])
-            noisy = model.sde.perturb(views[view], t, noise)
-            return jnp.mean((noise - model.eps(noisy, t, told)) ** 2)
+            return denoising_loss(model, views[view], t, noise, told)
 
         shape = (len(times), self.draws, len(views))
         time, draw, view = (a.ravel() for a in np.indices(shape))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from typing import Any, ClassVar
 
 import jax
@@ -32,8 +31,7 @@ from score_mia.attacks.protocol import (
     Reading,
 )
 from score_mia.check import UserError, at_least, require
-from score_mia.checkpoint import describe, load_target, place
-from score_mia.files import digest
+from score_mia.checkpoint import fingerprint, load_target, place
 from score_mia.rows import tiled
 from score_mia.sampling import Ddim, encode
 from score_mia.sampling.draw import perform
@@ -70,8 +68,7 @@ class Inverted:
 
     def fingerprint(self) -> str:
         """Of the base's parameters and of what they mean."""
-        about = describe(place(self.base))
-        return digest(about["digest"]["ema"], json.dumps(about["spec"], sort_keys=True))
+        return fingerprint(place(self.base))
 
     def batch(self, model: None, queries: HostQuery) -> dict[str, np.ndarray]:
         """ "noise": float32 [n, ...] in the base's own space."""

@@ -22,8 +22,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Params, Scalar
-from score_mia.attacks.draws import noise_at
-from score_mia.attacks.gsa import FORWARDS, denoising_loss, tensor_norms
+from score_mia.attacks.draws import denoising_loss, noise_at
+from score_mia.attacks.gsa import FORWARDS, tensor_norms
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -80,7 +80,7 @@ class Roots:
             noise = noise_at(query.key, 0, t, x.shape)
 
             def loss(params: Params, x: Float[Array, "..."]) -> Scalar:
-                fitted = dataclasses.replace(model, params=params)
+                fitted = dataclasses.replace(model, params=params).denoiser
                 return denoising_loss(fitted, x, t, noise, query.condition)
 
             both = jax.value_and_grad(loss, argnums=(0, 1))

@@ -27,7 +27,7 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import at_levels, check_levels, columns_at, spent
+from score_mia.attacks.times import check_levels, columns_at, spent, strided
 from score_mia.check import at_least, require
 from score_mia.sampling import Ddim
 from score_mia.sde import SDE
@@ -71,11 +71,7 @@ class Secmi:
           UserError: the strides are shorter than the process's own steps.
         """
         top = max(self.levels) + self.step
-        times = at_levels(sde, range(0, top + 1, self.step))
-        ok = bool((np.diff(times) > 0).all())
-        problem = f"is less than one of the process's {sde.discrete_steps} steps"
-        require(ok, f"step={self.step}", problem, "give a longer one")
-        return times
+        return strided(sde, np.arange(0, top + 1, self.step), self.step)
 
     def columns(self, model: Denoiser) -> Columns:
         """One column per level."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_mia.attacks.protocol import NETWORK_EVALUATIONS, Columns
 from score_mia.check import require, within
@@ -43,6 +43,21 @@ def at_levels(sde: SDE, levels: Sequence[int]) -> Float[np.ndarray, " n"]:
     whole = sde.times(min(LEVELS, sde.discrete_steps or LEVELS))
     places = np.rint(np.asarray(levels) * len(whole) / LEVELS).astype(int)
     return whole[np.minimum(places, len(whole) - 1)]
+
+
+def strided(
+    sde: SDE, levels: Int[np.ndarray, "..."], step: int
+) -> Float[np.ndarray, "..."]:
+    """The times of levels that are `step` apart along the last axis, float32.
+
+    Raises:
+      UserError: the step is shorter than the process's own, so that two are one.
+    """
+    times = at_levels(sde, levels.ravel().tolist()).reshape(levels.shape)
+    ok = bool((np.diff(times, axis=-1) > 0).all())
+    problem = f"is less than one of the process's {sde.discrete_steps} steps"
+    require(ok, f"step={step}", problem, "give a longer one")
+    return times
 
 
 def chosen_times(

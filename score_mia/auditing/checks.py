@@ -20,7 +20,6 @@ from score_mia.attacks.protocol import SelfChecking
 from score_mia.auditing.work import Work
 from score_mia.data.sanitise import blind_features, near_duplicates, repeats
 from score_mia.encoders import ENCODERS, encode
-from score_mia.engine import view
 from score_mia.files import load_sealed, save_sealed
 from score_mia.metrics.crossfit import cross_fitted
 from score_mia.metrics.image import kid
@@ -28,6 +27,7 @@ from score_mia.metrics.means import differ
 from score_mia.registry import make
 from score_mia.results import Controls, GridError
 from score_mia.typed import from_json, to_json
+from score_mia.views import view
 
 VERSION = 5
 """Of the checks themselves: those of an older version are made anew."""

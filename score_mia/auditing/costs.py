@@ -12,8 +12,8 @@ from score_mia.attacks.prompts import decides
 from score_mia.attacks.protocol import HostSignal, Product, identity
 from score_mia.auditing.plan import Plan
 from score_mia.data.split import Split
-from score_mia.engine import view
 from score_mia.target import Target
+from score_mia.views import view
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
 _TRAIN_FORWARDS = 3

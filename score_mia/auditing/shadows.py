@@ -21,12 +21,17 @@ from score_mia.auditing.plan import Plan, plan
 from score_mia.auditing.ready import abstract_target
 from score_mia.auditing.sections import SEEDS
 from score_mia.auditing.work import Work
-from score_mia.checkpoint import describe, has_arrays, has_state, target_digest
+from score_mia.checkpoint import (
+    describe,
+    has_arrays,
+    has_state,
+    place,
+    target_digest,
+)
 from score_mia.data.shadows import Shadows
 from score_mia.files import json_digest
 from score_mia.models import Finetuned
 from score_mia.models.kept import told
-from score_mia.models.trained import place
 from score_mia.readings import Readings, joined
 from score_mia.rows import is_whole
 from score_mia.spec import FAMILIES
@@ -154,7 +159,7 @@ def _kind(target: Plan, base: str | Mapping[str, Any] | None) -> Plan:
 def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Readings:
     """An attack's signals off one shadow, trained for that if need be."""
     config, names = one.plan.shadows[attack.shadows], [*attack.signals]
-    place: Work = one
+    where: Work = one
     if not one.is_read(names):
         if one.host.first:
             one.prepare()
@@ -165,8 +170,8 @@ def _read(one: Shadow, attack: Attack, train: Callable[[Work], None]) -> Reading
                 f"shadow {one.folder.name}", lambda: one.is_kept or one.is_read(names)
             )
         one = dataclasses.replace(one)  # what was known of it before is outdated
-        place = one.whole
-    readings = joined({name: place.collect(name) for name in names})
+        where = one.whole
+    readings = joined({name: where.collect(name) for name in names})
     every = one.plan.read_off(attack.shadows)
     if one.host.first and not config.weights and one.is_read([*every]):
         one.forget()

@@ -30,7 +30,6 @@ from score_mia.check import (
     within,
 )
 from score_mia.codecs import bound
-from score_mia.engine import view
 from score_mia.fields import check_value
 from score_mia.registry import make
 from score_mia.report.exhibits import (
@@ -50,6 +49,7 @@ from score_mia.results import METRICS, AuditResult
 from score_mia.rules.best import Best
 from score_mia.rules.column import Column
 from score_mia.target import Target
+from score_mia.views import view
 
 SECTIONS = ("title", "audits", "labels", "exhibits")
 _TAKEN = ("exhibits", "index.html")

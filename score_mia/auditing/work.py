@@ -23,13 +23,14 @@ from score_mia.checkpoint import describe, load_target, target_digest
 from score_mia.conditions import Columns, Conditions, gather
 from score_mia.data.source import Source
 from score_mia.data.split import Split
-from score_mia.engine import Making, Reader, collect, make_product, unprompted
+from score_mia.engine import Making, Reader, collect, make_product
 from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
 from score_mia.readings import Readings
 from score_mia.rows import Shards, folder_of, seconds
 from score_mia.target import Target
+from score_mia.views import unprompted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
