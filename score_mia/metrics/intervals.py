@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import special
 
 from score_mia.check import at_least, require, within
@@ -27,6 +27,7 @@ from score_mia.metrics.roc import (
     classes,
     resolvable,
     tally,
+    tprs_of,
     true_positives,
 )
 from score_mia.results import AttackResult, Estimate, FixedThreshold
@@ -131,22 +132,33 @@ def bootstrap(
     outside = np.repeat(np.arange(size), count.nonmembers)
     ks = np.array([allowed(f, len(outside)) for f in fprs], int)
 
-    def resample(rows: int, stream: int, pool: np.ndarray) -> np.ndarray:
-        picks = pool[streams[stream].integers(0, len(pool), (rows, len(pool)))]
-        picks += np.arange(rows)[:, None] * size
-        return np.bincount(picks.ravel(), minlength=rows * size).reshape(rows, size)
-
     parts = []
     step = max(1, _CELLS // (len(inside) + len(outside)))
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)
-        m, n = resample(rows, 0, inside), resample(rows, 1, outside)
-        # `true_positives`, row by row.
-        found = np.cumsum(np.pad(m, ((0, 0), (1, 0))), -1)
-        at = [np.searchsorted(fp, ks, side="right") for fp in np.cumsum(n, -1)]
-        tprs = np.take_along_axis(found, np.stack(at), 1) / len(inside)
+        m, n = (
+            resample(stream, pool, rows, size)
+            for stream, pool in zip(streams, (inside, outside), strict=True)
+        )
+        tprs = tprs_of(m, n, ks)
         parts.append(np.column_stack([auc_of(m, n), balanced_accuracy_of(m, n), tprs]))
     return np.concatenate(parts)
+
+
+def resample(
+    stream: np.random.Generator, pool: Int[np.ndarray, " n"], rows: int, size: int
+) -> Int[np.ndarray, "rows size"]:
+    """How often each of `size` places is drawn, when a pool of n is drawn n times.
+
+    Args:
+      stream: of random numbers.
+      pool: places, from 0 to size - 1; one may stand there more than once.
+      rows: how many times all that is done.
+      size: how many places there are.
+    """
+    picks = pool[stream.integers(0, len(pool), (rows, len(pool)))]
+    picks += np.arange(rows)[:, None] * size
+    return np.bincount(picks.ravel(), minlength=rows * size).reshape(rows, size)
 
 
 def tpr_interval(count: Tally, fpr: float, level: float = 0.95) -> tuple[float, float]:

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from score_mia.check import at_least, require
-from score_mia.metrics.roc import allowed, auc_of, classes
+from score_mia.metrics.intervals import resample
+from score_mia.metrics.roc import allowed, auc_of, classes, tprs_of
 
 _CELLS = 2**21
 """Resampled counts held at once: bounds memory to some 100 MB."""
@@ -60,13 +61,10 @@ def resampled(
     step = max(1, _CELLS // len(member))
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)
-        drawn = []
-        for group, stream in zip(groups, streams, strict=True):
-            picks = stream.integers(0, len(group), (rows, len(group)))
-            count = np.zeros((rows, len(member)), np.int64)
-            np.add.at(count, (np.arange(rows)[:, None], group[picks]), 1)
-            drawn.append(count)
-        members, nonmembers = drawn
+        members, nonmembers = (
+            resample(stream, group, rows, len(member))
+            for stream, group in zip(streams, groups, strict=True)
+        )
         made = [_one(row, members, nonmembers, ks) for row in scores]
         aucs.append(np.stack([auc for auc, _ in made]))
         tprs.append(np.stack([tpr for _, tpr in made]))
@@ -80,12 +78,7 @@ def _one(
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf) != 0)
     m, n = (np.add.reduceat(c[:, order], starts, 1) for c in (members, nonmembers))
-    auc = auc_of(m, n)
-    total = m[0].sum()
-    found = np.cumsum(np.pad(m, ((0, 0), (1, 0))), 1)
-    at = [np.searchsorted(row, ks, side="right") for row in np.cumsum(n, 1)]
-    tpr = np.take_along_axis(found, np.stack(at), 1) / total
-    return np.asarray(auc), tpr
+    return np.asarray(auc_of(m, n)), tprs_of(m, n, ks)
 
 
 class Ranks(NamedTuple):

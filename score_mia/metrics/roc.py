@@ -159,6 +159,17 @@ def true_positives(count: Tally, ks: Int[np.ndarray, " k"]) -> Int[np.ndarray, "
     return found[np.searchsorted(np.cumsum(count.nonmembers), ks, side="right")]
 
 
+def tprs_of(
+    members: Shaped[np.ndarray, "b u"],
+    nonmembers: Shaped[np.ndarray, "b u"],
+    ks: Int[np.ndarray, " k"],
+) -> Float[np.ndarray, "b k"]:
+    """The share of `true_positives`, row by row of counts in descending order."""
+    found = np.cumsum(np.pad(members, ((0, 0), (1, 0))), -1)
+    at = [np.searchsorted(fp, ks, side="right") for fp in np.cumsum(nonmembers, -1)]
+    return np.take_along_axis(found, np.stack(at), 1) / found[:, -1:]
+
+
 def tpr_at_fpr(
     scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], fpr: float
 ) -> float:
