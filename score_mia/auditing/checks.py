@@ -18,7 +18,7 @@ import numpy as np
 
 from score_mia.attacks.protocol import SelfChecking
 from score_mia.auditing.work import Work
-from score_mia.data.sanitise import blind_features, near_duplicates, repeats
+from score_mia.data.sanitise import blind_features, near_duplicates, pooled, repeats
 from score_mia.encoders import ENCODERS, encode
 from score_mia.files import load_sealed, save_sealed
 from score_mia.metrics.crossfit import cross_fitted
@@ -105,11 +105,13 @@ def _facts(work: Work) -> dict[str, Any]:
 
 def _run(work: Work) -> dict[str, Any]:
     source, threshold = work.source, work.plan.report.near_duplicates
-    across = near_duplicates(source, work.split, threshold)
-    inside = repeats(source, work.split.members, threshold)
+    members = work.split.members
+    inside = pooled(source, members)
+    across = near_duplicates(source, work.split, threshold, inside=inside)
+    again = repeats(source, members, threshold, inside=inside)
     return {
         "near_duplicates": {**across.summary(), "listed": across.listed(source)},
-        "repeats": {**inside.summary(), "listed": inside.listed(source)},
+        "repeats": {**again.summary(), "listed": again.listed(source)},
         "blind": _blind(work),
         "shift": _shift(work),
         "grid": _grid(work),

@@ -71,7 +71,11 @@ class Duplicates:
 
 
 def near_duplicates(
-    source: Source, split: Split, threshold: float = 10 / 255
+    source: Source,
+    split: Split,
+    threshold: float = 10 / 255,
+    *,
+    inside: Float[np.ndarray, "n d"] | None = None,
 ) -> Duplicates:
     """All pairs across the split's border whose RMSE is below the threshold.
 
@@ -84,11 +88,12 @@ def near_duplicates(
       source: the images.
       split: whose members are compared with whose non-members.
       threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
+      inside: the members, `pooled`; they are not read again for that.
     """
     at_least("threshold", threshold, 0.0)
     split.check(source)
-    inside = _pooled(source, split.members)
-    outside = _pooled(source, split.nonmembers)
+    inside = pooled(source, split.members) if inside is None else inside
+    outside = pooled(source, split.nonmembers)
     centre = inside.mean(axis=0)
     limit = threshold**2 * float(np.prod(source.shape))
     near = _candidates(inside - centre, outside - centre, limit)
@@ -146,7 +151,11 @@ class Repeated:
 
 
 def repeats(
-    source: Source, ids: Int[np.ndarray, " n"], threshold: float = 10 / 255
+    source: Source,
+    ids: Int[np.ndarray, " n"],
+    threshold: float = 10 / 255,
+    *,
+    inside: Float[np.ndarray, "n d"] | None = None,
 ) -> Repeated:
     """The images that nearly repeat another of the same ids, and their groups.
 
@@ -156,14 +165,15 @@ def repeats(
       source: the images.
       ids: of the group, ascending: a training set.
       threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
+      inside: these images, `pooled`; they are not read again for that.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     at_least("threshold", threshold, 0.0)
-    pooled = _pooled(source, ids)
+    inside = pooled(source, ids) if inside is None else inside
     limit = threshold**2 * float(np.prod(source.shape))
-    a, b, complete = _first(_within(pooled - pooled.mean(axis=0), limit))
+    a, b, complete = _first(_within(inside - inside.mean(axis=0), limit))
     rmse = _rmse(source, ids[a], ids[b])
     keep = (rmse < threshold) | (rmse == 0)
     a, b, same = a[keep], b[keep], rmse[keep] == 0
@@ -213,7 +223,7 @@ def _candidates(
             yield a + i, b + j
 
 
-def _pooled(source: Source, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+def pooled(source: Source, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
     """Features whose distance is at most that of the images: block sums / sqrt(area).
 
     Blocks run over all channels; a ragged border is padded with zeros, which are the
