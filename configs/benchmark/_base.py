@@ -13,6 +13,9 @@ from runpy import run_path
 from ml_collections import ConfigDict
 
 text = run_path(str(Path(__file__).with_name("_text.py")))
+_attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
+BEST, cross_fit = _attacks["BEST"], _attacks["cross_fit"]
+ruled, combined, titled = (_attacks[n] for n in ("ruled", "combined", "titled"))
 
 SEEDS = (0, 1, 2)
 STEPS = 5000
@@ -180,32 +183,14 @@ def trained(name: str, seed: int, smoke: bool) -> ConfigDict:
 
 # --- attacks --------------------------------------------------------------------------
 
-TITLES = {
-    "loss": "Loss, best time",
-    "loss_mc": "Loss, 4 noises, best time",
-    "secmi": "SecMI",
-    "pia": "PIA",
-    "pian": "PIAN",
-    "sima": "SimA",
-    "pfami": "PFAMI",
-    "dispersion": "Dispersion",
-    "flow": "Straight path",
-    "denoise": "Denoising errors",
-    "observe": "Observed variation",
-    "rediffuse": "ReDiffuse",
-    "reconstruct": "Reconstruction",
-    "likelihood": "Likelihood",
-    "coarse": "Likelihood, 4 steps of Heun",
-    "gsa": "GSA1, logistic",
-    "roots": "Tracing the roots",
-    "looks": "Looks alone (no model)",
-    "quantile": "Quantile regression",
-    "known": "Grey box combined, known images",
-    "together": "Grey box combined, cross-fitted",
-    "everything": "All combined, cross-fitted",
-    "calibrated": "Loss by compressed size",
-    "against": "Loss against another model",
-}
+TITLES = titled(
+    (
+        *("loss", "loss_mc", "secmi", "pia", "pian", "sima", "pfami", "dispersion"),
+        *("flow", "denoise", "observe", "rediffuse", "reconstruct", "likelihood"),
+        *("coarse", "gsa", "roots", "looks", "quantile", "known", "together"),
+        *("everything", "calibrated", "against"),
+    )
+)
 """Attack -> how the leaderboard calls it."""
 ONCE = ("calibrated", "against")
 """Those that are run on one target, DDPM of seed 0, only."""
@@ -228,7 +213,6 @@ GREY = ("loss", "secmi", "pia", "pian", "sima", "pfami", "dispersion", "flow")
 """Signals whose columns the combined grey box weighs."""
 WHITE = ("likelihood", "coarse", "roots")
 BLACK = ("rediffuse", "reconstruct", "observe", "denoise")
-BEST = dict(rule=dict(name="best"), knows="split")
 
 
 def signals(smoke: bool) -> dict:
@@ -266,35 +250,16 @@ def signals(smoke: bool) -> dict:
     )  # fmt: skip
 
 
-def cross_fit(smoke: bool) -> dict:
-    """Every image judged by a fit that did not see it."""
-    return dict(
-        knows="split", scheme=dict(name="cross_fit", permutations=2 if smoke else 20)
-    )
-
-
 def attacks(smoke: bool) -> dict:
     """Each signal by its paper's rule, or by the best time on the known half."""
-    logistic, column = dict(name="logistic"), dict(rule=dict(name="column"))
-    fitted = dict(rule=logistic, knows="split")
-    made = {name: dict(signals=name, **BEST) for name in ("loss", "loss_mc", "sima")}
-    for name in ("secmi", "pia", "pian"):
-        made[name] = dict(signals=name, **column)
-    made["pfami"] = dict(signals="pfami", rule=dict(name="mean"))
-    for name in ("dispersion", "flow", "denoise", "observe", "rediffuse"):
-        made[name] = dict(signals=name, **BEST)
-    made["reconstruct"] = dict(signals="reconstruct", **column)
-    for name in ("likelihood", "coarse"):
-        made[name] = dict(signals=name, rule=dict(name="column", column="log_prob"))
-    for name in ("gsa", "roots", "looks"):
-        made[name] = dict(signals=name, **fitted)
+    permutations = 2 if smoke else 20
+    made = ruled(name for name in signals(smoke) if name != "low")
     every = [*GREY, *BLACK, *WHITE]
     quantile = dict(name="quantile", bag=3)
     made["quantile"] = dict(signals=["low", "looks"], rule=quantile, knows="population")
-    made["known"] = dict(signals=[*GREY], **fitted)
-    made["together"] = dict(signals=[*GREY], rule=logistic, **cross_fit(smoke))
+    made |= combined(GREY, permutations)
     made["everything"] = dict(
-        signals=every, rule=dict(name="ridge"), **cross_fit(smoke)
+        signals=every, rule=dict(name="ridge"), **cross_fit(permutations)
     )
     made["cdi"] = dict(signals=[*GREY], rule=dict(name="cdi"), knows="population")
     return made

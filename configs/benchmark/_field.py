@@ -5,33 +5,20 @@ an image and, where the weights are differentiated, as many again. `--dry_run` c
 """
 
 from collections.abc import Mapping
+from pathlib import Path
+from runpy import run_path
 
 from ml_collections import ConfigDict
 
-TITLES = {
-    "loss": "Loss, best time",
-    "loss_200": "Loss at level 200",
-    "secmi": "SecMI",
-    "pia": "PIA",
-    "pian": "PIAN",
-    "sima": "SimA",
-    "pfami": "PFAMI",
-    "dispersion": "Dispersion",
-    "flow": "Straight path",
-    "denoise": "Denoising errors",
-    "clid": "CLiD",
-    "untold": "Loss without the condition",
-    "rediffuse": "ReDiffuse",
-    "reconstruct": "Reconstruction",
-    "observe": "Observed variation",
-    "likelihood": "Likelihood",
-    "gsa": "GSA1, logistic",
-    "roots": "Tracing the roots",
-    "looks": "Looks alone (no model)",
-    "known": "Grey box combined, known images",
-    "together": "Grey box combined, cross-fitted",
-}
-"""Attack -> how the leaderboard calls it."""
+_attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
+ruled, combined, titled = (_attacks[n] for n in ("ruled", "combined", "titled"))
+
+SHOWN = (
+    *("loss", "loss_200", "secmi", "pia", "pian", "sima", "pfami", "dispersion"),
+    *("flow", "denoise", "clid", "untold", "rediffuse", "reconstruct", "observe"),
+    *("likelihood", "gsa", "roots", "looks", "known", "together"),
+)
+"""Attacks in the order of the table."""
 
 GREY = ("loss", "secmi", "pia", "pian", "sima", "pfami", "dispersion", "flow")
 
@@ -74,23 +61,9 @@ def signals(told: str, white: bool, likelihood: bool) -> dict:
 
 
 def attacks(read: Mapping[str, dict]) -> dict:
-    """Each signal by its paper's rule, or by the best column on the known images."""
-    column, logistic = dict(name="column"), dict(name="logistic")
-    rules = dict.fromkeys(("secmi", "pia", "pian", "reconstruct"), column)
-    rules["pfami"] = dict(name="mean")
-    rules["likelihood"] = dict(name="column", column="log_prob")
-    rules |= dict.fromkeys(("clid", "gsa", "roots", "looks"), logistic)
-    made = {}
-    for name in read:
-        rule = rules.get(name, dict(name="best"))
-        learns = rule["name"] in ("best", "logistic")
-        made[name] = dict(signals=name, rule=rule, knows="split" if learns else "none")
-    made["known"] = dict(signals=[*GREY], rule=logistic, knows="split")
-    scheme = dict(name="cross_fit", permutations=10)
-    made["together"] = dict(
-        signals=[*GREY], rule=logistic, knows="split", scheme=scheme
-    )
-    return {name: made[name] for name in TITLES if name in made}
+    """Each signal by its rule, and the grey box combined."""
+    made = {**ruled(read), **combined(GREY, 10)}
+    return {name: made[name] for name in SHOWN if name in made}
 
 
 def audit(
@@ -125,7 +98,7 @@ def study(title: str, audits: Mapping[str, ConfigDict], labels: dict) -> ConfigD
     if len(audits) > 1:
         boards |= {name: [name] for name in audits}
     have = {n for audit in audits.values() for n in audit.attacks}
-    titles = {name: text for name, text in TITLES.items() if name in have}
+    titles = titled(name for name in SHOWN if name in have)
     exhibits = {
         name if name == "leaderboard" else f"board-{name}": dict(
             name="leaderboard", levels={"all": of}, attacks=titles

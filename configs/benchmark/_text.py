@@ -9,26 +9,19 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
+_attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
+ruled, combined, titled = (_attacks[n] for n in ("ruled", "combined", "titled"))
 finetune = run_path(str(Path(__file__).parents[1] / "text" / "finetune.py"))
 LEVELS = {"barely": 250, "half": 500, "memorised": 1000}
 """Name -> steps of the fine-tuning: 16, 32 and 64 passes over the members."""
-TITLES = {
-    "loss": "Loss, best time",
-    "untold": "Loss without the caption",
-    "secmi": "SecMI",
-    "pia": "PIA",
-    "pian": "PIAN",
-    "sima": "SimA",
-    "pfami": "PFAMI",
-    "flow": "Straight path",
-    "clid": "CLiD",
-    "probe": "Noise as a probe",
-    "against": "Loss against the base",
-    "reconstruct": "Reconstruction",
-    "rediffuse": "ReDiffuse",
-    "known": "Grey box combined, known images",
-    "together": "Grey box combined, cross-fitted",
-}
+TITLES = titled(
+    (
+        *("loss", "untold", "secmi", "pia", "pian", "sima", "pfami", "flow", "clid"),
+        *("probe", "against", "reconstruct", "rediffuse", "known", "together"),
+    ),
+    untold="Loss without the caption",
+    against="Loss against the base",
+)
 """Attack -> how the leaderboard calls it."""
 GREY = ("loss", "untold", "secmi", "pia", "pian", "sima", "flow", "clid")
 
@@ -79,18 +72,7 @@ def attacked(seed: int, step: int, folder: str, smoke: bool, **common) -> Config
     del config.train
     config.target = dict(name="kept", folder=folder, step=step)
     config.signals = signals(smoke)
-    best = dict(rule=dict(name="best"), knows="split")
-    column, logistic = dict(rule=dict(name="column")), dict(name="logistic")
-    rules = dict(pfami=dict(rule=dict(name="mean")), clid=dict(rule=logistic))
-    rules["clid"]["knows"] = "split"
-    for name in ("secmi", "pia", "pian", "reconstruct", "probe"):
-        rules[name] = column
-    made = {n: dict(signals=n, **rules.get(n, best)) for n in signals(smoke)}
-    made["known"] = dict(signals=[*GREY], rule=logistic, knows="split")
-    scheme = dict(name="cross_fit", permutations=2 if smoke else 20)
-    made["together"] = dict(
-        signals=[*GREY], rule=logistic, knows="split", scheme=scheme
-    )
+    made = {**ruled(signals(smoke)), **combined(GREY, 2 if smoke else 20)}
     config.attacks = {name: made[name] for name in TITLES}
     config.sampler = dict(name="ddim", steps=4 if smoke else 10)
     for section, value in common.items():

@@ -9,7 +9,12 @@ FILE: an npz file with `images` [N, 32, 32, 3], uint8, in the official order, as
 idle CPU cores; snapshots after a quarter, a half and three quarters.
 """
 
+from pathlib import Path
+from runpy import run_path
+
 from ml_collections import ConfigDict
+
+ruled = run_path(str(Path(__file__).with_name("_attacks.py")))["ruled"]
 
 MEMBERS, JUDGED, HALF = 5000, 1000, 25_000
 STEPS = 12_000
@@ -42,19 +47,9 @@ def signals(smoke: bool) -> dict:
     )
 
 
-CHOSEN = ("loss", "sima", "dispersion")
-"""Attacks whose best time is chosen on the reference images."""
-
-
 def attacks(smoke: bool) -> dict:
     """Each signal by its paper's rule, and all of them together."""
-    rules = {"pfami": "mean", **dict.fromkeys(CHOSEN, "best")}
-    made = {}
-    for name in signals(smoke):
-        rule = dict(name=rules.get(name, "column"))
-        made[name] = dict(signals=name, rule=rule)
-        if name in CHOSEN:
-            made[name]["knows"] = "split"
+    made = ruled(signals(smoke))
     every = dict(signals=[*made], rule=dict(name="logistic"), knows="split")
     return {**made, "all": every}
 

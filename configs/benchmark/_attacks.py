@@ -1,0 +1,71 @@
+"""What all configs of the benchmark share: how attacks are judged, and called."""
+
+from collections.abc import Iterable
+
+CALLED = {
+    "loss": "Loss, best time",
+    "loss_mc": "Loss, 4 noises, best time",
+    "loss_200": "Loss at level 200",
+    "untold": "Loss without the condition",
+    "secmi": "SecMI",
+    "pia": "PIA",
+    "pian": "PIAN",
+    "sima": "SimA",
+    "pfami": "PFAMI",
+    "dispersion": "Dispersion",
+    "flow": "Straight path",
+    "clid": "CLiD",
+    "probe": "Noise as a probe",
+    "denoise": "Denoising errors",
+    "observe": "Observed variation",
+    "rediffuse": "ReDiffuse",
+    "reconstruct": "Reconstruction",
+    "likelihood": "Likelihood",
+    "coarse": "Likelihood, 4 steps of Heun",
+    "gsa": "GSA1, logistic",
+    "roots": "Tracing the roots",
+    "looks": "Looks alone (no model)",
+    "quantile": "Quantile regression",
+    "known": "Grey box combined, known images",
+    "together": "Grey box combined, cross-fitted",
+    "everything": "All combined, cross-fitted",
+    "calibrated": "Loss by compressed size",
+    "against": "Loss against another model",
+}
+"""Attack -> how a leaderboard calls it."""
+LOGISTIC = dict(name="logistic")
+BEST = dict(rule=dict(name="best"), knows="split")
+"""The best column on the known images."""
+_COLUMN = dict(rule=dict(name="column"))
+_DENSITY = dict(rule=dict(name="column", column="log_prob"))
+_WEIGHED = dict(rule=LOGISTIC, knows="split")
+_OF_PAPERS = {
+    **dict.fromkeys(("secmi", "pia", "pian", "reconstruct", "probe"), _COLUMN),
+    **dict.fromkeys(("likelihood", "coarse"), _DENSITY),
+    **dict.fromkeys(("clid", "gsa", "roots", "looks"), _WEIGHED),
+    "pfami": dict(rule=dict(name="mean")),
+}
+"""Signal -> its paper's rule, or the one for many columns."""
+
+
+def titled(names: Iterable[str], **others: str) -> dict[str, str]:
+    """These attacks and how they are called; `others` are called so here alone."""
+    return {name: others.get(name, CALLED.get(name, name)) for name in names}
+
+
+def ruled(names: Iterable[str]) -> dict[str, dict]:
+    """Each signal by its paper's rule, or by its best column on the known images."""
+    return {name: dict(signals=name, **_OF_PAPERS.get(name, BEST)) for name in names}
+
+
+def cross_fit(permutations: int) -> dict:
+    """Every image judged by a fit that did not see it."""
+    scheme = dict(name="cross_fit", permutations=permutations)
+    return dict(knows="split", scheme=scheme)
+
+
+def combined(names: Iterable[str], permutations: int) -> dict[str, dict]:
+    """All these signals weighed at once: fitted on known images, and cross-fitted."""
+    every = dict(signals=[*names], rule=LOGISTIC)
+    crossed = dict(every, **cross_fit(permutations))
+    return dict(known=dict(every, knows="split"), together=crossed)
