@@ -39,6 +39,7 @@ from score_mia.metrics.roc import (
     threshold_at,
     tpr_at_fpr,
 )
+from score_mia.results import Estimate
 
 HERE = Path(__file__).parent
 PAGES = ("pitfalls.md", "read-an-audit.md")
@@ -114,7 +115,7 @@ def best_time() -> Size:
         c = columns(name)
         assert c is not None
         j, k = int(c.chosen or 0), int(c.auc[0].argmax())
-        shown = [f"{v:.3f} [{lo:.3f}, {hi:.3f}]" for v, lo, hi in c.auc[:, [j, k]].T]
+        shown = [unit(Estimate(*at)) for at in c.auc[:, [j, k]].T]
         low = c.tpr[0.01]
         rows.append((f"`{name}`", *shown, per_cent(low[j]), per_cent(low.max())))
     gains = []
@@ -131,8 +132,8 @@ def best_time() -> Size:
         f"docs/results the best column of the test images adds {100 * tpr.mean():.1f} "
         f"points to the TPR at 1 % FPR on average and {100 * tpr.max():.0f} at most, "
         f"and {gain.max():.3f} to the AUC at most. A part of that is luck, and a part "
-        "knowledge that an attacker with few known images does not have. The attack"
-        "  `similar` is at chance; at its best time its interval leaves out 0.5, "
+        "knowledge that an attacker with few known images does not have. The attack "
+        "`similar` is at chance; at its best time its interval leaves out 0.5, "
         "and it would pass for a leak."
     )
     return Size("TPR at 1 % FPR, loss of the text model", rows[0][4], rows[0][3], text)
@@ -485,8 +486,7 @@ def noise_level() -> Size:
         c = columns(f"laion_mi/tuned/{name}")
         assert c is not None
         at = c.names.index("model@300")
-        value, low, high = c.auc[:, at]
-        found[name] = f"{value:.3f} [{low:.3f}, {high:.3f}]", per_cent(c.tpr[0.01][at])
+        found[name] = unit(Estimate(*c.auc[:, at])), per_cent(c.tpr[0.01][at])
     wrong, right = found["wrong_start"], found["partial"]
     same = np.abs(
         scores("laion_mi/tuned/latent_shift_as_published")[0]
