@@ -19,6 +19,8 @@ from ml_collections import ConfigDict
 
 HERE = Path(__file__).parent
 base = run_path(str(HERE / "_base.py"))
+GROWING = ("loss", "sima", "rediffuse", "gsa")
+"""Attacks that are drawn against the length of the training."""
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -36,6 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 labels[key] = f"{base['label'](name)}, seed {seed}, {level}"
                 for board in _boards(name, seed):
                     boards.setdefault(board, {}).setdefault(level, []).append(key)
+    grown = _growth(names, seeds, smoke)
     boards = {name: boards[name] for name in sorted(boards, key=_place)}
     if "digits" in names:
         audits["digits"], labels["digits"] = base["digits"](smoke), "Digits"
@@ -45,9 +48,30 @@ def get_config(arg: str = "") -> ConfigDict:
             title="The benchmark, mini size",
             audits=audits,
             labels=labels,
-            exhibits=base["exhibits"](boards, more),
+            exhibits=base["exhibits"](boards, more) | grown,
         )
     )
+
+
+def _growth(names: list[str], seeds: list[int], smoke: bool) -> dict[str, dict]:
+    """One process's attacks against the length of its training, seeds side by side."""
+    return {
+        f"steps_{name}": dict(
+            name="attack_curve",
+            curves={
+                f"{base['TITLES'][attack]}, seed {seed}": [
+                    (step, f"{name}-{seed}-{level}", attack)
+                    for level, step in base["levels"](name, smoke).items()
+                ]
+                for attack in GROWING
+                for seed in seeds
+            },
+            across="training steps",
+            title=f"Attacks by the length of the training: {base['label'](name)}",
+        )
+        for name in names
+        if name not in base["ALONE"]
+    }
 
 
 def _boards(name: str, seed: int) -> list[str]:
