@@ -21,6 +21,7 @@ STUDIES = {
     "pang_wang": "pang_wang/mini.py",
     "lessons": "laion_mi/lessons.py",
     "varied": "pang_wang/ablations.py",
+    "private": "pang_wang/private.py",
 }
 """Folder of results -> the config that made it."""
 
@@ -129,8 +130,7 @@ def lesson_rows():
     for audit, label in LESSONS.items():
         attacks = ("loss", "baseline", "drawn")
         cells = [shown("lessons", audit, attack) for attack in attacks]
-        margin = measured("lessons", "margin")[audit, "drawn"]
-        yield [label, *cells, "{:+.2f} [{:+.2f}, {:+.2f}]".format(*margin)]
+        yield [label, *cells, margin("lessons", audit, "drawn")]
 
 
 VARIED = {
@@ -151,15 +151,32 @@ VARIED = {
 }
 
 
+def rate(study, audit, attack):
+    """A TPR at 10 % FPR as the page has it."""
+    tpr = measured(study, "tpr@0.1")[audit, attack]
+    return "{:.0f} % [{:.0f}, {:.0f}]".format(*(100 * x for x in tpr))
+
+
+def margin(study, audit, attack):
+    """By how much an AUC exceeds a blind classifier's, as the page has it."""
+    found = measured(study, "margin")[audit, attack]
+    return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*found)
+
+
 def varied_rows():
     """AUC and TPR at 10 % FPR of one change each."""
     for title, (audit, attack) in VARIED.items():
-        tpr = measured("varied", "tpr@0.1")[audit, attack]
-        rate = "{:.0f} % [{:.0f}, {:.0f}]".format(*(100 * x for x in tpr))
-        yield [title, shown("varied", audit, attack), rate]
+        yield [title, shown("varied", audit, attack), rate("varied", audit, attack)]
 
 
-ROWS = [cilloni_rows, laion_rows, pang_rows, lesson_rows, varied_rows]
+def private_rows():
+    """AUC, its margin and TPR at 10 % FPR, without and with DP-SGD."""
+    for audit, label in {"plain": "fine-tuned", "dp": "DP-SGD, ε = 10"}.items():
+        cells = [form("private", audit, "m-1") for form in (shown, margin, rate)]
+        yield [label, *cells]
+
+
+ROWS = [cilloni_rows, laion_rows, pang_rows, lesson_rows, varied_rows, private_rows]
 
 
 @pytest.mark.parametrize("rows", ROWS)
