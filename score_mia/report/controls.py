@@ -78,6 +78,22 @@ def rows(result: AuditResult) -> tuple[Control, ...]:
     )
 
 
+def apart(result: AuditResult, alpha: float) -> bool:
+    """Whether a classifier that never saw the model tells the groups apart."""
+    blind = result.controls.blind
+    if blind is None:
+        return False
+    if blind.p_value is not None:
+        return blind.p_value < alpha
+    return blind.auc.known and blind.auc.interval[1] > 0.5
+
+
+def beaten(result: AuditResult, name: str) -> bool | None:
+    """Whether an attack is shown to exceed the blind classifier; None if not known."""
+    margin = result.attacks[name].margin
+    return None if margin is None or not margin.known else margin.interval[1] > 0
+
+
 def margin(a: AttackResult) -> str:
     """An attack's margin over the blind classifier, as a sentence; empty without."""
     if a.margin is None:

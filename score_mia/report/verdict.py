@@ -8,6 +8,9 @@ scale), excludes chance.
 An interval that lies wholly *below* chance is no all-clear: the scores tell the groups
 apart, with the wrong sign. Such an attack is judged on its mirrored scores, and the
 words say so.
+
+Where a classifier that never saw the model tells the groups apart, an attack that is
+not shown to find more says nothing of the model, however high its rates are.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from score_mia.report import controls
 from score_mia.report.text import DASH, SPACE, level, share, unit
 from score_mia.results import AttackResult, AuditResult, Estimate
 
-Kind = Literal["strong", "partial", "chance", "unclear"]
+Kind = Literal["strong", "partial", "looks", "chance", "unclear"]
 
 FEWEST = 10
 """With fewer members or non-members than this nothing is claimed."""
@@ -30,10 +33,13 @@ EXCLUDED = 0.65
 nothing out."""
 STRONG = {0.01: 0.1, 0.1: 0.5}
 """A leak is strong if the TPR's lower end at one of these FPRs reaches the share."""
+APART = 0.05
+"""The groups differ by their looks if chance gives it less often than this."""
 
 WORDS: dict[Kind, str] = {
     "strong": "Yes",
     "partial": "Partly",
+    "looks": "Cannot tell",
     "chance": "Not found",
     "unclear": "Not enough data",
 }
@@ -51,7 +57,7 @@ class Verdict:
     """The answer to "does this model give away its training images?".
 
     Attributes:
-      kind: which of the four cases holds; `word` is its short answer.
+      kind: which of the five cases holds; `word` is its short answer.
       finding: what was measured, one sentence with interval and n.
       meaning: what follows from it and what to do, one sentence.
       attack: the name of the attack quoted, None if there was none.
@@ -83,6 +89,7 @@ class _Case:
     auc: tuple[float, float, float]
     tpr: Mapping[float, Estimate]
     turned: bool
+    explained: bool
     looks: int
 
     @property
@@ -94,8 +101,13 @@ class _Case:
         return _widened_low(self.auc, self.looks) > 0.5
 
     @property
+    def shown(self) -> bool:
+        """Whether it is better than chance, and not by the images' looks alone."""
+        return self.above_chance and not self.explained
+
+    @property
     def strong(self) -> bool:
-        return self.above_chance and any(map(self.reaches, self.resolved))
+        return self.shown and any(map(self.reaches, self.resolved))
 
     @property
     def reaches_far(self) -> bool:
@@ -128,7 +140,7 @@ class _Case:
         """What makes an attack the one to quote: its case, then its rates."""
         quoted = self.quoted
         low = quoted[1] if quoted else 0.0
-        return self.strong, self.above_chance, low, self.auc[1]
+        return self.strong, self.shown, self.above_chance, low, self.auc[1]
 
     @property
     def holder(self) -> str:
@@ -160,6 +172,7 @@ def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Ver
     words = {
         "strong": _strong,
         "partial": _partial,
+        "looks": _partial,
         "chance": _chance,
         "unclear": _unclear,
     }
@@ -167,8 +180,10 @@ def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Ver
     if not case.turned and kind != "unclear":
         finding += controls.margin(result.attacks[name])
     finding += _sets(result) + _failed(result)
-    quoted = None if kind == "unclear" else case.quoted
+    quoted = None if kind in ("looks", "unclear") else case.quoted
     meaning = _WRONG_SIGN if case.turned else _MEANING[kind]
+    if kind == "partial" and not case.turned and controls.beaten(result, name) is False:
+        meaning = _PERHAPS
     return Verdict(kind, finding, meaning, name, _basis(len(cases)), quoted)
 
 
@@ -207,19 +222,27 @@ def _cases(result: AuditResult, titles: Mapping[str, str]) -> dict[str, _Case]:
         for name, a in result.attacks.items()
         if a.auc.known and not a.known_members
     }
+    apart = controls.apart(result, APART)
     return {
-        name: _case(a, titles.get(name, name), len(entries))
+        name: _case(
+            a,
+            titles.get(name, name),
+            apart and controls.beaten(result, name) is False,
+            len(entries),
+        )
         for name, a in entries.items()
     }
 
 
-def _case(a: AttackResult, title: str, looks: int) -> _Case:
+def _case(a: AttackResult, title: str, explained: bool, looks: int) -> _Case:
     value, low, high = a.auc.interval
     mirror = (1 - value, 1 - high, 1 - low)
     few = min(a.members, a.nonmembers) < FEWEST
     turned = not few and _widened_low(mirror, looks) > 0.5
     auc, tpr = (mirror, a.mirrored) if turned else ((value, low, high), a.tpr_at_fpr)
-    return _Case(title, a.access, a.members, a.nonmembers, auc, tpr, turned, looks)
+    explained = explained and not turned
+    sizes = a.members, a.nonmembers
+    return _Case(title, a.access, *sizes, auc, tpr, turned, explained, looks)
 
 
 def _kind(cases: Sequence[_Case]) -> Kind:
@@ -228,8 +251,10 @@ def _kind(cases: Sequence[_Case]) -> Kind:
         return "unclear"
     if any(case.strong for case in enough):
         return "strong"
-    if any(case.above_chance for case in enough):
+    if any(case.shown for case in enough):
         return "partial"
+    if any(case.above_chance for case in enough):
+        return "looks"
     return "unclear" if any(case.reaches_far for case in cases) else "chance"
 
 
@@ -314,6 +339,12 @@ _MEANING: dict[Kind, str] = {
         "membership is sensitive, train for fewer steps, on more images or with "
         "differential privacy before releasing the model, and audit it again."
     ),
+    "looks": (
+        "These groups can be told apart without the model, and no attack is shown to "
+        "find more: this split cannot say whether the model gives anything away. "
+        "Choose non-members that look like the training images (score-mia sanitise "
+        "tries), and audit it again."
+    ),
     "chance": (
         "These attacks found no leak of the size this many images can show; that is "
         "evidence, not proof, because a stronger attack or a larger audit may still "
@@ -325,6 +356,12 @@ _MEANING: dict[Kind, str] = {
         "false-positive rate."
     ),
 }
+
+_PERHAPS = (
+    "Either membership leaks a little or these images differ by themselves, and they "
+    "are too few to say which: audit again with more of them, and until then treat it "
+    "as a leak if membership is sensitive."
+)
 
 _WRONG_SIGN = (
     "The two groups are told apart, so this is no all-clear: either membership leaks "
@@ -347,7 +384,9 @@ def _basis(looks: int) -> str:
     return (
         "Decided on intervals: “Yes” if the lower end of the true-positive rate "
         f"reaches {rates}; “Partly” if the AUC interval lies above 0.5 (one that lies "
-        "below 0.5 is read the other way round); “Not enough "
+        "below 0.5 is read the other way round); “Cannot tell” in place of either if a "
+        f"blind classifier tells the groups apart (p < {APART}) and no attack is shown "
+        "to exceed it; “Not enough "
         f"data” below {FEWEST} images of either group, or if the interval includes 0.5 "
         f"and reaches beyond {EXCLUDED} or below {1 - EXCLUDED:.2f}; else “Not "
         f"found”.{many}"

@@ -1,4 +1,4 @@
-"""The verdict: four cases, decided on intervals, in words that hold."""
+"""The verdict: five cases, decided on intervals, in words that hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 
 from score_mia.metrics.intervals import evaluate
 from score_mia.report.verdict import verdict
-from score_mia.results import AttackResult, AuditResult, Estimate, SplitCounts
+from score_mia.results import (
+    AttackResult,
+    AuditResult,
+    Blind,
+    Controls,
+    Estimate,
+    SplitCounts,
+)
 
 number = Estimate
 LOST = Estimate(None, 0.0, 1.0, resolvable=False)
@@ -75,6 +82,48 @@ def test_partial():
         said(found)
     )
     assert "who holds the model's parameters" in said(found)
+
+
+def beside(p_value, **attacks):
+    """The result of attacks beside a blind classifier of this p-value."""
+    blind = Blind(number(0.7, 0.65, 0.75), 100, 500, p_value)
+    return dataclasses.replace(metrics(**attacks), controls=Controls(blind=blind))
+
+
+def over(attack, low, high):
+    """The attack with this margin over the blind classifier."""
+    margin = number((low + high) / 2, low, high)
+    return dataclasses.replace(attack, margin=margin)
+
+
+@pytest.mark.parametrize("attack", [STRONG, PARTIAL], ids=["strong", "partial"])
+def test_what_looks_alone_explain_is_not_held_against_the_model(attack):
+    kind = verdict(metrics(loss=attack)).kind
+    found = verdict(beside(0.001, loss=over(attack, -0.05, 0.06)))
+    assert (found.kind, found.word, found.quoted) == ("looks", "Cannot tell", None)
+    assert "is not shown" in said(found)
+    assert "cannot say whether" in said(found)
+    # Not if the attack exceeds looks, nor if looks do not tell the groups apart.
+    assert verdict(beside(0.001, loss=over(attack, 0.01, 0.2))).kind == kind
+    assert verdict(beside(0.2, loss=over(attack, -0.05, 0.06))).kind == kind
+    # One attack that exceeds looks is enough, and is the one that is quoted.
+    both = {"a": over(STRONG, -0.05, 0.06), "b": over(attack, 0.01, 0.2)}
+    found = verdict(beside(0.001, **both))
+    assert (found.kind, found.attack) == (kind, "b")
+
+
+def test_a_wrong_sign_is_none_of_looks():
+    turned = entry(number(0.02, 0.01, 0.04), mirrored={0.01: number(0.9, 0.8, 0.95)})
+    found = verdict(beside(0.001, loss=over(turned, -0.7, -0.6)))
+    assert found.kind == "strong"
+    assert "wrong sign" in found.meaning
+
+
+def test_part_of_a_leak_that_may_be_chance_of_the_images_says_so():
+    found = verdict(beside(0.2, loss=over(PARTIAL, -0.05, 0.06)))
+    assert "Either membership leaks a little" in found.meaning
+    found = verdict(beside(0.2, loss=over(PARTIAL, 0.01, 0.2)))
+    assert found.meaning.startswith("Membership leaks")
 
 
 def test_chance():
