@@ -241,6 +241,20 @@ class Distances:
 
 
 @dataclasses.dataclass(frozen=True)
+class Closer:
+    """By how much samples are nearer to members as a set: `metrics.image.closer`.
+
+    Its test accuses `alarms` of `trials` sets of non-members at `alpha`.
+    """
+
+    difference: Distance
+    p_value: float
+    alarms: int
+    trials: int
+    alpha: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
 class Quality:
     """How far the target's samples are from images of either group.
 
@@ -252,6 +266,7 @@ class Quality:
       members, nonmembers: samples to these.
       members_to_nonmembers: what perfect samples would reach.
       level: of the intervals; fingerprint to seed: what decided it, besides.
+      closer: which group the samples are nearer to as a set.
     """
 
     encoder: str
@@ -267,6 +282,7 @@ class Quality:
     samples: int = 0
     reference: int | None = None
     seed: int = 0
+    closer: Closer | None = None
 
     def to(self, group: str, measure: str) -> Distance:
         """The samples' "kid" or "frechet" to "members" or "nonmembers"."""

@@ -28,6 +28,7 @@ from score_mia.attacks.protocol import (
     Reading,
     Signal,
 )
+from score_mia.attacks.ranged import Ranged
 from score_mia.attacks.reconstruct import Reconstruct
 from score_mia.attacks.rediffuse import Rediffuse
 from score_mia.attacks.roots import Roots
@@ -54,6 +55,7 @@ SIGNALS: dict[str, Callable] = {
     "roots": Roots,
     "calibrated": calibrated,
     "against": against,
+    "ranged": Ranged,
 }
 """Name in a config -> class, or what makes one of a class by what it is around."""
 
@@ -79,6 +81,7 @@ __all__ = [
     "Pia",
     "Probe",
     "Query",
+    "Ranged",
     "Reading",
     "Reconstruct",
     "Rediffuse",

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
 from score_mia.attacks.prompts import in_words
 from score_mia.attacks.protocol import Attack, Columns
@@ -29,8 +30,8 @@ from score_mia.report.content import (
 )
 from score_mia.report.curves import measure
 from score_mia.report.picture import SHOWN
-from score_mia.report.text import distance_text, thresholds
-from score_mia.results import AuditResult, TargetFacts
+from score_mia.report.text import distance_text, p_text, share, thresholds
+from score_mia.results import AuditResult, Closer, TargetFacts
 from score_mia.sde import SDE
 
 _UNITS = {
@@ -39,6 +40,9 @@ _UNITS = {
     "bits_per_dim": "minus log-likelihood (bits/dim)",
 }
 """Diagnostics in words, with their unit."""
+
+_SURE = 0.01
+"""How seldom a test of the right size would accuse as many sets as it did."""
 
 
 def leave(
@@ -299,11 +303,23 @@ def _quality(target: TargetFacts) -> dict[str, dict[str, str]]:
     lines |= {f"KID, {what}": distance_text(g.kid) for what, g in groups.items()}
     for what, group in groups.items():
         lines[f"{q.frechet_name}, {what}"] = distance_text(group.frechet)
+    if q.closer is not None:
+        lines["nearer to members, as a set"] = _nearer(q.closer)
     for c in target.snapshot.candidates:
         lines[f"choice, step {c.step:,}"] = (
             f"KID {distance_text(c.kid)}; {q.frechet_name} {distance_text(c.frechet)}"
         )
     return {"Quality": lines}
+
+
+def _nearer(c: Closer) -> str:
+    """By how much, and how surely, if the test can be trusted with non-members."""
+    said = f"KID lower by {distance_text(c.difference)}"
+    tried = f"{c.alarms:,} of {c.trials:,} cuts of non-members at {share(c.alpha)}"
+    if c.alarms > stats.binom.isf(_SURE, max(c.trials, 1), c.alpha):
+        return f"{said}; no p-value: the test accused {tried}, too many"
+    said += f"; {p_text(c.p_value)} by permutation"
+    return f"{said}, which accused {tried}" if c.trials else said
 
 
 def _entry(spec: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from score_mia.checkpoint import describe, target_digest
 from score_mia.conditions import OWN
 from score_mia.encoders import frechet_name
 from score_mia.files import Facts, load_sealed, save_sealed
-from score_mia.metrics.image import frechet_distance, kid
+from score_mia.metrics.image import closer, frechet_distance, kid
 from score_mia.rows import Ids, Shards, Words
 from score_mia.sampling import Samples, as_picture, guided
 from score_mia.target import Target
@@ -127,7 +127,7 @@ def measure(work: Work) -> Facts | None:
     if config is None:
         return None
     path = work.folder / "quality.json"
-    facts = {**_decided(work), "target": work.digest}
+    facts = {**_decided(work), "target": work.digest, "sets": _SETS}
     if (kept := _kept(path, _QUALITY, facts)) is not None:
         return kept
     own = drawn(work, config.samples, quality_seed(work))
@@ -150,10 +150,17 @@ def measure(work: Work) -> Facts | None:
             "members": _distances(made, members, level),
             "nonmembers": _distances(made, strangers, level),
             "members_to_nonmembers": _distances(members, strangers, level),
+            "closer": _closer(work, made, members, strangers),
         },
     )
     return load_sealed(path)
 
+
+_SETS = 1
+"""Version of the test of sets: a quality.json without it is made again."""
+
+_FEWEST, _MOST = 4, 2000
+"""Of either group, for that test: all pairs of images stand in its kernel matrix."""
 
 _DISTANCES = {"kid": dict, "frechet": dict}
 _SELECTION = {"chosen": int, "candidates": [{"step": int, **_DISTANCES}]}
@@ -204,6 +211,19 @@ def _distances(a: np.ndarray, b: np.ndarray, level: float) -> dict[str, Any]:
         "kid": to_json(kid(a, b, level=level)),
         "frechet": to_json(frechet_distance(a, b)),
     }
+
+
+def _closer(
+    work: Work, made: np.ndarray, members: np.ndarray, others: np.ndarray
+) -> dict[str, Any] | None:
+    """Which group the samples are nearer to as a set; None of too few images."""
+    if len(others) < _FEWEST:
+        return None
+    random = np.random.RandomState(work.plan.seed)
+    chosen = [np.sort(random.permutation(len(x))[:_MOST]) for x in (members, others)]
+    inside, outside = members[chosen[0]], others[chosen[1]]
+    how = {"level": work.plan.report.level, "seed": work.plan.seed}
+    return to_json(closer(made, inside, outside, **how))
 
 
 def _reference(work: Work) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,16 @@ from jaxtyping import Float
 from scipy import special
 
 from score_mia.check import at_least, finite, require, within
-from score_mia.results import Distance
+from score_mia.results import Closer, Distance
 
 _BLOCK = 2048
 """Rows of the kernel matrix held at a time: bounds its memory."""
+
+_DEGREE = 3
+"""Of the kernel of `closer`: KID's own."""
+
+_ALPHA, _TRIED = 0.05, 99
+"""At which the test of `closer` is tried, and permutations of the labels for each."""
 
 
 def kid(
@@ -88,6 +94,116 @@ def frechet_distance(
     # Two equal sets: what rounding leaves of a difference must not be negative.
     value = max(float(shift @ shift + spread), 0.0)
     return Distance(value, None, None, (len(a), len(b)), a.shape[1])
+
+
+def closer(
+    samples: Float[np.ndarray, "s d"],
+    members: Float[np.ndarray, "m d"],
+    others: Float[np.ndarray, "n d"],
+    *,
+    level: float = 0.95,
+    permutations: int = 999,
+    trials: int = 100,
+    seed: int = 0,
+) -> Closer:
+    """Whether samples are nearer to members than to others, as whole sets.
+
+    The difference KID(samples, others) - KID(samples, members), of which what the
+    samples are among themselves cancels. A model may keep no image and yet the law of
+    its training set: then no sample is near any member, and all together are (after
+    2502.02970, read as an abstract only, of students that draw in one step).
+
+    The interval is normal, from the parts of `kid`'s variance; both distances share the
+    samples. The p-value is of the members being any of the images, by permutations of
+    who is one: exact (Phipson & Smyth 2010). The same test is tried on cuts of the
+    others in two, of which neither was trained on; how many of these it accuses belongs
+    beside the p-value. That both groups are of one kind is more than these can tell:
+    any difference of kind is evidence to the test.
+
+    Args:
+      samples, members, others: features, at least three rows each, four of the others.
+      level: coverage of the interval.
+      permutations: of the labels, for the p-value; each trial has 99.
+      trials: cuts of the others, tried at a p-value of 0.05; may be 0.
+      seed: of permutations and cuts.
+
+    Raises:
+      UserError: columns that differ, too few rows, or a NaN or infinite value.
+    """
+    at_least("permutations", permutations, 99)
+    within("level", level, 0.5, 1.0)
+    at_least("rows of features of the others", len(others), 4)
+    samples, members = _pair(samples, members, 3)
+    others = _pair(samples, others, 3)[1]
+    m, n, s = len(members), len(others), len(samples)
+    images = np.concatenate([members, others])
+    gram = (images @ images.T / images.shape[1] + 1) ** _DEGREE
+    np.fill_diagonal(gram, 0.0)
+    seen = [_kernel_sums(samples, group, _DEGREE) for group in (members, others)]
+    near = np.concatenate([sums.columns for sums in seen]) / s
+    rng = np.random.default_rng(seed)
+    value, p_value = _permuted(gram, near, np.arange(m + n) < m, permutations, rng)
+    alarms = _alarms(gram[m:, m:], near[m:], trials, rng)
+    variance = 4 * float(np.var(seen[0].rows / m - seen[1].rows / n)) / (s - 1)
+    variance += _varies(gram[:m, :m], seen[0]) + _varies(gram[m:, m:], seen[1])
+    reach = float(special.ndtri((1 + level) / 2) * np.sqrt(variance))
+    gap = Distance(value, value - reach, value + reach, (m, n), images.shape[1])
+    return Closer(gap, p_value, alarms, trials, _ALPHA)
+
+
+def _alarms(
+    gram: np.ndarray, near: np.ndarray, trials: int, rng: np.random.Generator
+) -> int:
+    """How many cuts of the others in two are accused; see `_permuted`."""
+    count, alarms = len(near), 0
+    for _ in range(trials):
+        cut = rng.permutation(count) < count // 2
+        alarms += _permuted(gram, near, cut, _TRIED, rng)[1] <= _ALPHA
+    return int(alarms)
+
+
+def _permuted(
+    gram: np.ndarray,
+    near: np.ndarray,
+    member: np.ndarray,
+    permutations: int,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """The difference by who is a member, and how often as large by other labels.
+
+    Args:
+      gram: [n, n] kernel of the images, its diagonal 0.
+      near: [n] mean of each one's kernel with the samples.
+      member: [n] bool.
+      permutations: how many.
+      rng: of these.
+    """
+    labels = np.repeat(member[:, None], 1 + permutations, axis=1).astype(np.float64)
+    labels[:, 1:] = rng.permuted(labels[:, 1:], axis=0)
+    inside = int(member.sum())
+    outside = len(member) - inside
+    # Sums over pairs of members, and of others: the latter from those over all pairs.
+    of_members = np.einsum("ib,ib->b", gram @ labels, labels)
+    of_others = gram.sum() - 2 * (gram.sum(axis=0) @ labels) + of_members
+    to_members = near @ labels
+    to_others = near.sum() - to_members
+    own = of_others / (outside * (outside - 1)) - of_members / (inside * (inside - 1))
+    found = own - 2 * (to_others / outside - to_members / inside)
+    ties = 1e-9 * float(found.std())
+    high = int(np.sum(found[1:] >= found[0] - ties))
+    return float(found[0]), (high + 1) / (permutations + 1)
+
+
+def _varies(gram: np.ndarray, across: _Sums) -> float:
+    """What one group's images add to the variance; see `kid`."""
+    size, samples = len(gram), len(across.rows)
+    own = _Sums(gram.sum(axis=1), gram.sum(axis=0), float(np.vdot(gram, gram)))
+    change = _without_each(own.rows, across.columns, samples)
+    return (
+        (size - 1) * float(np.var(change))
+        + 2 * _interaction(own, hollow=True) / (size * (size - 1))
+        + 4 * _interaction(across) / (samples * size)
+    )
 
 
 def _pair(a: np.ndarray, b: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from score_mia import cli
+from score_mia.auditing.content import _nearer
 from score_mia.checkpoint import load_target, target_digest
 from score_mia.data import SOURCES
 from score_mia.data.split import Split
 from score_mia.encoders import Pixels, encode
 from score_mia.files import save_sealed
 from score_mia.metrics.image import frechet_distance, kid
+from score_mia.results import Closer, Distance
 from score_mia.sampling import Ddim
 from score_mia.sde import DDPM
 from score_mia.typed import to_json
@@ -109,6 +111,12 @@ def test_quality_is_the_distance_of_the_kept_samples(done):
     assert found["members_to_nonmembers"]["frechet"]["n"] == [24, 24]
     frechet = frechet_distance(samples, encoded(members))
     assert found["members"]["frechet"] == to_json(frechet)
+    nearer = found["closer"]
+    assert nearer["difference"]["n"] == [24, 24]
+    apart = [found[group]["kid"]["value"] for group in ("nonmembers", "members")]
+    assert nearer["difference"]["value"] == pytest.approx(apart[0] - apart[1])
+    assert 0 < nearer["p_value"] <= 1
+    assert (nearer["trials"], nearer["alpha"]) == (100, 0.05)
     every = kid(samples, encoded(others)).value
     assert abs(found["nonmembers"]["kid"]["value"] - every) < 0.5 * abs(every)
 
@@ -152,7 +160,21 @@ def test_the_report_tells_quality_and_selection(done):
     assert "n = 10 and 24, fewer images than features" in page
     value = read(workdir / "quality.json")["members"]["kid"]["value"]
     assert f"<dt>KID, samples to members</dt><dd>{value:.4g} [" in page
+    told = "<dt>nearer to members, as a set</dt><dd>KID lower by "
+    said = page.split(told)[1].split("</dd>")[0]
+    assert "by permutation, which accused" in said
+    assert "of 100 cuts of non-members at 5.0 %" in said
     assert "FID</dt>" not in page.replace("KID, FID, FD[encoder]</dt>", "")
+
+
+@pytest.mark.parametrize(("alarms", "told"), [(7, "p = 0.02 by"), (12, "too many")])
+def test_a_test_that_accuses_too_many_sets_gives_no_p_value(alarms, told):
+    found = Closer(Distance(0.2, 0.1, 0.3, (24, 24), 64), 0.02, alarms, 100)
+    said = _nearer(found).replace("\N{NO-BREAK SPACE}", " ")
+    assert said.startswith("KID lower by 0.2 [0.1, 0.3], n = 24 and 24; ")
+    assert told in said
+    assert f"{alarms} of 100 cuts of non-members at 5.0 %" in said
+    assert ("p = 0.02" in said) == (alarms == 7)
 
 
 class Killed(BaseException):

@@ -16,6 +16,7 @@ from tests.helpers import kept_model
 
 INNER = dict(name="loss", times=4)
 BEST = dict(rule=dict(name="best"), knows="split")
+MIRROR = dict(flip=1.0)
 
 
 def wrapped():
@@ -23,6 +24,11 @@ def wrapped():
     signals = dict(
         calibrated=dict(name="calibrated", signal=INNER),
         against=dict(name="against", signal=INNER, folder=other),
+        mirrored=dict(name="ranged", signal=INNER, count=1, asked=MIRROR),
+        ranged=dict(
+            **dict(name="ranged", signal=INNER, within=MIRROR, count=2, low=0.5),
+            asked=MIRROR,
+        ),
     )
     for name, signal in signals.items():
         made.attacks[name] = dict(signal=signal, **BEST)
@@ -36,13 +42,17 @@ def test_a_finished_audit_takes_them_on(tmp_path):
     auditing.run(wrapped(), folder)
     results = AuditResult.load(folder).attacks
     assert results["loss"] == before
-    assert set(results) == {"loss", "calibrated", "against"}
-    for one in results.values():
+    wrappers = {"calibrated", "against", "mirrored", "ranged"}
+    assert set(results) == {"loss", *wrappers}
+    for name, one in results.items():
         assert one.failed is None
         assert one.margin is not None
-        assert one.network_evaluations_per_image == 4.0
+        asked = 8.0 if name == "ranged" else 4.0
+        assert one.network_evaluations_per_image == asked
     assert "to be read beside the blind control" in results["calibrated"].title
     assert "less that of another model" in results["against"].title
+    for name in ("mirrored", "ranged"):
+        assert results[name].title.endswith("asked about altered images (flip 1)")
 
     work = open_work(wrapped(), folder)
     plain, calibrated = (work.collect(n).matrix() for n in ("loss", "calibrated"))
@@ -52,3 +62,6 @@ def test_a_finished_audit_takes_them_on(tmp_path):
     np.testing.assert_allclose(calibrated, plain / size, rtol=1e-5)
     (made,) = (folder / "products").glob("readelsewhere-*")
     assert (made / "manifest.json").exists()
+    mirrored, ranged = (work.collect(n).matrix() for n in ("mirrored", "ranged"))
+    # The mirrored image and itself, mirrored back, with the same noise.
+    np.testing.assert_allclose(ranged, np.maximum(plain, mirrored), rtol=1e-4)

@@ -65,6 +65,7 @@ TRACED = {
     "denoise": SIGNALS["denoise"](guidance=0.0, step=100, draws=1),
     "calibrated": SIGNALS["calibrated"](SIGNALS["loss"](times=3)),
     "against": SIGNALS["against"](SIGNALS["loss"](times=3), kept_model(DDPM())),
+    "ranged": SIGNALS["ranged"](SIGNALS["loss"](times=3), count=2),
 }
 HOST = {
     "recon": Recon(2),

@@ -38,6 +38,7 @@ CHEAP = {
     "roots": {"times": 6},
     "calibrated": {"signal": Loss(times=6, draws=2)},
     "against": {"signal": Loss(times=6, draws=2)},
+    "ranged": {"signal": Loss(times=6, draws=2), "count": 3},
     "denoise": {
         "guidance": 0.0,
         "start": 50,

@@ -21,6 +21,7 @@ PARTS = {"PublishedLoss": SIGNALS, "PublishedLikelihood": SIGNALS}
 NEEDED = {
     "calibrated": {"signal": SIGNALS["loss"]()},
     "against": {"signal": SIGNALS["loss"](), "folder": "elsewhere"},
+    "ranged": {"signal": SIGNALS["loss"]()},
     "probe": {"base": "elsewhere"},
 }
 """Fields without which an attack of the library is none."""
