@@ -38,9 +38,8 @@ SHAPE = (4, 4, 3)
 D = 48
 BITS = D * np.log(2)
 ROWS = 10
-NAMES = [
-    name if name in ("vp", "ve", "rectified_flow") else slow(name) for name in SDES
-]
+ALWAYS = ("vp", "ve", "rectified_flow")
+NAMES = [name if name in ALWAYS else slow(name) for name in SDES]
 
 
 def blobs(count: int, seed: int) -> np.ndarray:
