@@ -199,11 +199,12 @@ def pixel_names(image: str, shape: tuple[int, int, int]) -> tuple[str, ...]:
     order of an array [h, w, c].
     """
     digits = [len(str(side - 1)) for side in shape]
-    spots = itertools.product(*map(range, shape))
-    return tuple(
-        f"{image}/" + ",".join(f"{at:0{d}d}" for at, d in zip(spot, digits, strict=True))
-        for spot in spots
+    row, column, channel = (
+        [f"{at:0{wide}d}" for at in range(side)]
+        for side, wide in zip(shape, digits, strict=True)
     )
+    spots = itertools.product(row, column, channel)
+    return tuple(f"{image}/{','.join(spot)}" for spot in spots)
 
 
 def pixel_places(names: Sequence[str]) -> Int[np.ndarray, "h w c"]:

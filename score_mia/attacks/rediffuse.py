@@ -7,8 +7,8 @@ moves least what its model was trained on.
 
 The paper's variations noise to level 200 of 1,000 and come back deterministically in
 strides of 100; which sampler answers is the service's own (`sampler` of a config). Its
-other head is a ResNet-18 on the difference pixel by pixel: with `pixels` that is what is
-read, and the rule `convnet` is the head.
+other head is a ResNet-18 on the difference pixel by pixel: with `pixels` that is what
+is read, and the rule `convnet` is the head.
 """
 
 from __future__ import annotations

@@ -50,9 +50,9 @@ def require_ready(
 
     Raises:
       UserError: the network does not take the images, or is called otherwise than the
-        house calls it; a signal of other images; a cutout larger than an image; no such conditions; no such
-        private training; a rule that cannot be fitted on the reference data it is to
-        get, or that does not know its columns.
+        house calls it; a signal of other images; a cutout larger than an image; no such
+        conditions; no such private training; a rule that cannot be fitted on the
+        reference data it is to get, or that does not know its columns.
     """
     target: Target | Generator
     if plan.client is not None:

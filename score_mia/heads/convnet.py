@@ -1,7 +1,7 @@
 """The neural heads of SecMI (Duan et al. 2023, 2302.01316) and ReDiffuse (Li et al.,
 2405.20771): a residual network that looks at the difference of two images.
 
-    3x3, then stages of blocks (3x3, 3x3, and what came in), then the mean over the image
+    3x3, then stages of blocks (3x3, 3x3, and what came in), then the image's mean
 
 He et al. 2016 (1512.03385) as it is built for small images, by squared error on the
 label, as the published heads are trained. Theirs is a ResNet-18: `widths=(64, 128, 256,
@@ -10,8 +10,8 @@ label, as the published heads are trained. Theirs is a ResNet-18: `widths=(64, 1
 Their code means to keep the epoch that is best on the images that it reports; since it
 never writes down how good that was, it keeps a late one. Here it is the last.
 
-Why a batch norm: how large the difference is at all is what the attack's other head
-judges by, and a norm over each image alone (group, layer) would divide it out. It judges
+Why a batch norm: how large the difference is at all is what the papers' other heads
+judge by, and a norm over each image alone (group, layer) would divide it out. It judges
 by running statistics, so that an image's score is its own.
 """
 
@@ -96,8 +96,8 @@ class Convnet:
     shown.
 
     How long it learns is a matter of steps, not of epochs: the published heads make
-    2,350 (20,000 images, 79 batches, 15 epochs, less where the split is smaller). With
-    few known images give more epochs and a smaller batch.
+    1,185 (10,000 known images of CIFAR-10 in 79 batches, 15 times). Where few images
+    are known, give more epochs and a smaller batch.
 
     Attributes:
       widths: channels of each stage; from the second on, a stage halves the image.
