@@ -14,7 +14,7 @@ care.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -27,7 +27,7 @@ Pixels = tuple[int, int, int]
 MOST = 64 * 64 * 4
 """Columns that a signal may have so: the latents of an image of 512 x 512."""
 
-A = TypeVar("A", Float[Array, "..."], Float[np.ndarray, "..."])
+Differences = Float[Array, "*n h w c"] | Float[np.ndarray, "*n h w c"]
 
 
 def check_pixels(pixels: Pixels) -> None:
@@ -50,8 +50,8 @@ def check_shape(pixels: Pixels, shape: tuple[int, ...]) -> None:
     require(ok, f"differences of shape {tuple(shape)}", problem, remedy)
 
 
-def pixelwise(apart: A, pixels: Pixels) -> A:
-    """Minus the mean absolute difference in each pixel [..., h w c].
+def pixelwise(apart: Differences, pixels: Pixels) -> Any:
+    """Minus the (mean) absolute difference of each pixel, an array [..., h w c].
 
     Args:
       apart: differences [..., H, W, c], H and W multiples of h and w.

@@ -232,7 +232,8 @@ def _train(
     """All steps in one program."""
     count, batches = len(images), rule.batches(len(images))
     weights, order = jax.random.split(key)
-    begin, label = _fresh(rule, images.shape[-1], weights), member.astype(jnp.float32)
+    begin: Any = _fresh(rule, images.shape[-1], weights)
+    label = member.astype(jnp.float32)
     turns = jax.random.split(order, rule.epochs)
     turns = jax.vmap(lambda k: jax.random.permutation(k, count))(turns)
     whole = batches * (count // batches)
