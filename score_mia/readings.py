@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,6 +24,9 @@ Read = Callable[[Sequence[int]], Float[np.ndarray, "n k"]]
 
 _CELLS = 2**26
 """Most numbers that `matrices` yields at once."""
+
+_SPOT = re.compile(r"(\d+),(\d+),(\d+)")
+"""Row, column and channel of a pixel, at the end of a column's name."""
 
 
 class Piece(NamedTuple):
@@ -185,6 +190,54 @@ def joined(readings: Mapping[str, Readings]) -> Readings:
         first.member,
         joined(further) if len(further) > 1 else next(iter(further.values()), None),
     )
+
+
+def pixel_names(image: str, shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """Names of the columns that hold an image, "secmi@100/03,17,2" and the like.
+
+    They end in row, column and channel, with leading zeros: sorted, they are in the
+    order of an array [h, w, c].
+    """
+    digits = [len(str(side - 1)) for side in shape]
+    row, column, channel = (
+        [f"{at:0{wide}d}" for at in range(side)]
+        for side, wide in zip(shape, digits, strict=True)
+    )
+    spots = itertools.product(row, column, channel)
+    return tuple(f"{image}/{','.join(spot)}" for spot in spots)
+
+
+def pixel_places(names: Sequence[str]) -> Int[np.ndarray, "h w c"]:
+    """Where among the columns each pixel of an image is, whatever their order.
+
+    Several images of one size, of several signals say, are channels of one, in the
+    order of their names.
+
+    Raises:
+      UserError: a column is no pixel, a pixel is missing, or the images differ in size.
+    """
+    images: dict[str, dict[tuple[int, ...], int]] = {}
+    for place, name in enumerate(names):
+        image, _, end = name.rpartition("/")
+        spot = _SPOT.fullmatch(end)
+        remedy = "give the signal pixels=(h, w, c), where it has that field"
+        require(spot is not None, f"column {name!r}", "is no pixel's", remedy)
+        assert spot is not None
+        images.setdefault(image, {})[tuple(map(int, spot.groups()))] = place
+    grids = []
+    for image, places in sorted(images.items()):
+        shape = tuple(1 + max(sides) for sides in zip(*places, strict=True))
+        whole = len(places) == math.prod(shape)
+        problem = f"has {len(places)} pixels, and none of others up to {shape}"
+        require(whole, f"image {image!r}", problem, "name a column for each pixel")
+        grid = np.empty(shape, np.int64)
+        for spot, place in places.items():
+            grid[spot] = place
+        grids.append(grid)
+    sizes = sorted({grid.shape[:2] for grid in grids})
+    remedy = "give the signals pixels of one height and width"
+    require(len(sizes) == 1, "images of columns", f"are of sizes {sizes}", remedy)
+    return np.concatenate(grids, axis=2)
 
 
 class Evidence(NamedTuple):

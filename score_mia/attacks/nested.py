@@ -23,6 +23,7 @@ from score_mia.attacks.protocol import (
     Product,
     Query,
     Reading,
+    Shaped,
     Signal,
     fingerprint,
 )
@@ -82,6 +83,11 @@ class Around(abc.ABC):
         inner = self.signal.columns(model)
         title = inner.title or type(self.signal).__name__
         return inner._replace(title=self.titled(title))
+
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Refuse what the inner signal refuses."""
+        if isinstance(self.signal, Shaped):
+            self.signal.check_shape(shape)
 
     def fingerprint(self) -> str:
         """Of the inner signal and of the product."""

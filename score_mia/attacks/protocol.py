@@ -281,6 +281,15 @@ class SelfChecking(Protocol):
 
 
 @runtime_checkable
+class Shaped(Protocol):
+    """A traced signal whose columns are those of images of one shape."""
+
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Refuse a model whose x has another shape [h, w, c], before it is trained."""
+        ...
+
+
+@runtime_checkable
 class Counted(Protocol):
     """A signal whose paper counts its own way; metrics.json tells that beside ours."""
 

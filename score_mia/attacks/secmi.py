@@ -7,6 +7,9 @@ k; then once more up to t + k and down to t. How far it then is from where it wa
 The paper's cost at t = 100, k = 10 is ten moves up and two more. Its published code
 lays out its grid so that it ends at t = 90 and turns round there, with 11 evaluations;
 this follows the text.
+
+Their other head, SecMI_NNs, is a ResNet-18 that is shown |x_t - x~_t| itself. With
+`pixels` that image is what is read, and the rule `convnet` is the head.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_mia.arrays import Scalar
+from score_mia.attacks.pixels import Pixels, check_pixels, check_shape, pixelwise
 from score_mia.attacks.protocol import (
+    LATER,
     Access,
     Columns,
     Product,
@@ -29,6 +33,7 @@ from score_mia.attacks.protocol import (
 )
 from score_mia.attacks.times import check_levels, columns_at, spent, strided
 from score_mia.check import at_least, require
+from score_mia.readings import pixel_names
 from score_mia.sampling import Ddim
 from score_mia.sde import SDE
 from score_mia.target import Denoiser
@@ -48,10 +53,15 @@ class Secmi:
     Attributes:
       levels: t, out of 1,000 on the process's own clock, each a multiple of `step`.
       step: k, out of 1,000 too.
+      pixels: (h, w, c) for the difference itself, -|D(D(x_t)) - x_t| pixel by pixel at
+        one level, a column each ("secmi@100/03,17,2"): the shape of the model's x, of
+        its latents if it has such; or a height and width smaller by whole factors, to
+        take means over so many pixels. None for the t-error.
     """
 
     levels: tuple[int, ...] = (100,)
     step: int = 10
+    pixels: Pixels | None = dataclasses.field(default=None, metadata=LATER)
 
     access: ClassVar[Access] = "scores"
     needs: ClassVar[tuple[Product, ...]] = ()
@@ -63,6 +73,15 @@ class Secmi:
         ok = all(level > 0 and level % self.step == 0 for level in self.levels)
         problem = f"are not all multiples of step={self.step} above 0"
         require(ok, f"levels={self.levels}", problem, "give such, or another step")
+        if self.pixels is not None:
+            check_pixels(self.pixels)
+            one, told = len(self.levels) == 1, f"levels={self.levels}"
+            require(one, told, "are several, with pixels of each", "name one level")
+
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Refuse a model whose x [h, w, c] has other pixels."""
+        if self.pixels is not None:
+            check_shape(self.pixels, shape)
 
     def way(self, sde: SDE) -> Float[np.ndarray, " n"]:
         """The times from the image up to one stride above the last level, float32.
@@ -74,9 +93,16 @@ class Secmi:
         return strided(sde, np.arange(0, top + 1, self.step), self.step)
 
     def columns(self, model: Denoiser) -> Columns:
-        """One column per level."""
+        """One column per level, or per pixel at one.
+
+        Those of pixels tell no time: they are no curve over it.
+        """
         times = self.way(model.sde)[self._places]
-        return columns_at("secmi", model.sde, times, self._evaluations, "SecMI")
+        found = columns_at("secmi", model.sde, times, self._evaluations, "SecMI")
+        if self.pixels is None:
+            return found
+        names = pixel_names(found.names[0], self.pixels)
+        return found._replace(names=names, times=None, title="SecMI, pixel by pixel")
 
     @property
     def _places(self) -> np.ndarray:
@@ -89,7 +115,7 @@ class Secmi:
         return float(max(self.levels) // self.step + 1 + len(self.levels))
 
     def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
-        """Minus the t-errors of one image."""
+        """Minus the t-errors of one image, or minus the difference at each pixel."""
         times, places = jnp.asarray(self.way(model.sde)), self._places
         told, sampler = model.embed(query.condition), Ddim(denoise=False)
         clean = model.codec.encode(query.image)
@@ -98,11 +124,13 @@ class Secmi:
         )
         states = jnp.concatenate([before, top[None]])
 
-        def error(place: Array) -> Scalar:
+        def value(place: Array) -> Float[Array, "..."]:
             ends = times[place + 1], times[place]
             above = states[place + 1]
             back, _ = sampler.run(model, above, jnp.stack(ends), query.key, told)
-            return jnp.sum((back - states[place]) ** 2)
+            if self.pixels is not None:
+                return pixelwise(back - states[place], self.pixels)
+            return -jnp.sum((back - states[place]) ** 2)
 
-        errors = jax.lax.map(error, jnp.asarray(places))
-        return Reading(-errors, spent(self._evaluations))
+        values = jax.lax.map(value, jnp.asarray(places))
+        return Reading(jnp.ravel(values), spent(self._evaluations))

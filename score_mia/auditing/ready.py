@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.prompts import Given, Prompt
-from score_mia.attacks.protocol import Attack
+from score_mia.attacks.protocol import Attack, Shaped
 from score_mia.auditing.assess import assess, assess_set
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, refusing, require
@@ -50,9 +50,9 @@ def require_ready(
 
     Raises:
       UserError: the network does not take the images, or is called otherwise than the
-        house calls it; a cutout larger than an image; no such conditions; no such
-        private training; a rule that cannot be fitted on the reference data it is to
-        get, or that does not know its columns.
+        house calls it; a signal of other images; a cutout larger than an image; no such
+        conditions; no such private training; a rule that cannot be fitted on the
+        reference data it is to get, or that does not know its columns.
     """
     target: Target | Generator
     if plan.client is not None:
@@ -155,6 +155,9 @@ def _rehearse(
 ) -> None:
     """Assess an attack on signals that say nothing, which is a legitimate result."""
     service = plan.service(source.shape)
+    for signal in attack.signals.values():
+        if isinstance(target, Target) and isinstance(signal, Shaped):
+            signal.check_shape(target.codec.shape(source.shape))
     made = {
         name: _made_up(
             Reader(name, signal, target, source, plan.seed, service=service), split

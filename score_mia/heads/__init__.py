@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from score_mia.heads.convnet import Convnet
 from score_mia.heads.mlp import Mlp
 
-HEADS: dict[str, Callable] = {"mlp": Mlp}
+HEADS: dict[str, Callable] = {"mlp": Mlp, "convnet": Convnet}
 """Name of a rule in a config -> class; `rules.RULES` has the others."""

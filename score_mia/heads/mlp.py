@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -22,15 +21,21 @@ from jaxtyping import Array, Bool, Float
 
 from score_mia.arrays import Key, Scalar
 from score_mia.check import at_least, positive, require, within
+from score_mia.heads.training import (
+    EPSILON,
+    Seen,
+    State,
+    descended,
+    normed,
+    seen_in,
+    uniform,
+)
 from score_mia.readings import Evidence
 from score_mia.rules.known import Fitted, Standard, shown
 from score_mia.rules.protocol import Knowledge
 
 Layers = tuple[tuple[Array, Array], ...]
 """Weights [a, b] and offsets [b] of each layer."""
-
-_MOMENTUM = 0.1  # of the running mean and variance, as torch has it
-_EPSILON = 1e-5  # beside the variance
 
 
 class Learned(NamedTuple):
@@ -44,21 +49,6 @@ class Learned(NamedTuple):
     layers: Any
     scale: Any
     offset: Any
-
-
-class Seen(NamedTuple):
-    """Mean and variance of what the batch norm sees: of a batch, or running."""
-
-    mean: Any
-    variance: Any
-
-
-class State(NamedTuple):
-    """All that an epoch hands to the next; `moments` are Adam's."""
-
-    learned: Learned
-    seen: Seen
-    moments: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +105,8 @@ def _init(widths: tuple[int, ...], key: Key) -> Layers:
     """Weights and offsets as torch's linear layers begin."""
     layers = []
     for i, (a, b) in enumerate(itertools.pairwise(widths)):
-        k = 1 / math.sqrt(a)
         own = jax.random.split(jax.random.fold_in(key, i))
-        weights = jax.random.uniform(own[0], (a, b), minval=-k, maxval=k)
-        layers.append((weights, jax.random.uniform(own[1], (b,), minval=-k, maxval=k)))
+        layers.append((uniform(own[0], (a, b), a), uniform(own[1], (b,), a)))
     return tuple(layers)
 
 
@@ -136,23 +124,15 @@ def _train(
     begin = Learned(layers, wide, 0 * wide)
     start = State(begin, Seen(0 * wide, wide), optimiser.init(begin))
 
-    def loss(learned: Learned, key: Key) -> tuple[Scalar, Seen]:
-        logits, seen = _forward(learned, values, rule.dropout, key)
+    def loss(learned: Learned, epoch: Array) -> tuple[Scalar, Seen]:
+        own = jax.random.fold_in(key, epoch)
+        logits, seen = _forward(learned, values, rule.dropout, own)
         each = optax.softmax_cross_entropy_with_integer_labels(
             logits, member.astype(jnp.int32)
         )
         return jnp.mean(each), seen
 
-    def epoch(state: State, number: Array) -> tuple[State, None]:
-        own = jax.random.fold_in(key, number)
-        gradient, new = jax.grad(loss, has_aux=True)(state.learned, own)
-        with jax.numpy_dtype_promotion("standard"):  # optax: float ** int32
-            change, moments = optimiser.update(gradient, state.moments, state.learned)
-        learned = jax.tree.map(jnp.add, state.learned, change)
-        seen = jax.tree.map(lambda a, b: a + _MOMENTUM * (b - a), state.seen, new)
-        return State(learned, seen, moments), None
-
-    return jax.lax.scan(epoch, start, jnp.arange(1, rule.epochs + 1))[0]
+    return descended(loss, optimiser, start, rule.epochs)
 
 
 def _forward(
@@ -163,10 +143,8 @@ def _forward(
     for i, (weights, offset) in enumerate(learned.layers):
         x = x @ weights + offset[None]
         if i == 0:
-            mean, variance = jnp.mean(x, axis=0), jnp.var(x, axis=0)
-            seen = Seen(mean, variance * len(x) / max(1, len(x) - 1))
-            x = (x - mean[None]) / jnp.sqrt(variance[None] + _EPSILON)
-            x = jax.nn.relu(x * learned.scale[None] + learned.offset[None])
+            own, seen = seen_in(x)
+            x = jax.nn.relu(normed(x, own, learned.scale, learned.offset))
         elif i < len(learned.layers) - 1:
             x = jax.nn.relu6(x)
         if i < len(learned.layers) - 1:
@@ -182,7 +160,7 @@ def _log_odds(state: State, values: Float[np.ndarray, "n k"]) -> np.ndarray:
     for i, (weights, offset) in enumerate(learned.layers):
         x = x @ weights + offset
         if i == 0:
-            x = (x - seen.mean) / np.sqrt(seen.variance + _EPSILON)
+            x = (x - seen.mean) / np.sqrt(seen.variance + EPSILON)
             x = np.maximum(x * learned.scale + learned.offset, 0.0)
         elif i < len(learned.layers) - 1:
             x = np.clip(x, 0.0, 6.0)

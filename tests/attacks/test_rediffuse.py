@@ -32,6 +32,24 @@ def test_distances_are_those_to_the_mean_of_the_first_n():
     assert signal.needs == (Varied(5, 0.2, 3),)
 
 
+def test_pixels_are_the_difference_itself():
+    drawn = RNG.integers(0, 256, (3, 5, *SHAPE)).astype(np.uint8)
+    away = np.abs(drawn.astype(np.float64).mean(axis=1) / 255 - IMAGES)
+    signal = Rediffuse(n=5, pixels=SHAPE)
+    values, asked = signal.batch(None, QUERIES, ({"images": drawn},))
+    np.testing.assert_allclose(values, -away.reshape(3, 16), rtol=1e-6)
+    np.testing.assert_array_equal(asked, 5.0)
+    few = Rediffuse(n=5, pixels=(2, 1, 1)).batch(None, QUERIES, ({"images": drawn},))
+    blocks = -away.reshape(3, 2, 2, 1, 4).mean(axis=(2, 4)).reshape(3, 2)
+    np.testing.assert_allclose(few.values, blocks, rtol=1e-6)
+    target = gaussian_target(VP(), np.zeros(SHAPE), np.eye(16))
+    service = Service(Ddim(), None, SHAPE, rows=30).of(target.denoiser)
+    columns = signal.columns(service)
+    assert (columns.names[5], len(columns.names)) == ("rediffuse/1,1,0", 16)
+    with pytest.raises(UserError, match="do not come down"):
+        Rediffuse(pixels=(4, 4, 3)).columns(service)
+
+
 def test_variations_of_a_standard_normal():
     """What is left of the image: alpha times the cosine of every move's angle."""
     sde, sampler, signal = VP(), Ddim(), Rediffuse(n=40, distances=("l2",))
@@ -57,6 +75,8 @@ def test_variations_of_a_standard_normal():
         ({"distances": ("l3",)}, "unknown"),
         ({"strength": 0.0}, "not positive"),
         ({"steps": 0}, "below 1"),
+        ({"pixels": (256, 256, 3)}, "196,608 columns"),
+        ({"pixels": SHAPE, "distances": ("ssim",)}, "not read beside pixels"),
     ],
 )
 def test_fields_that_cannot_be_are_refused(fields, said):

@@ -61,6 +61,41 @@ def test_the_papers_setting_costs_twelve_evaluations():
     np.testing.assert_array_equal(way, np.arange(0, 111, 10))
 
 
+def test_pixels_hold_what_the_error_sums():
+    target, _ = standard_target(VP(), IMAGE)
+    whole, pixels = Secmi(), Secmi(pixels=(2, 2, 3))
+    columns = pixels.columns(target.denoiser)
+    (name,) = whole.columns(target.denoiser).names
+    assert columns.names[7] == f"{name}/1,0,1"
+    assert columns.times is None
+    assert columns.evaluations == 12
+    found, error = read(pixels, target), read(whole, target)
+    assert found.shape == (12 + 1,)
+    assert found[:12].max() <= 0
+    np.testing.assert_allclose(-np.sum(found[:12] ** 2), error[0], rtol=1e-5)
+    assert found[12] == error[1] == 12
+    # D is linear here: every pixel's difference is in proportion to the pixel.
+    share = found[:12] / np.abs(2 * np.ravel(IMAGE) - 1)
+    np.testing.assert_allclose(share, share[0], rtol=1e-2)
+
+
+def test_fewer_pixels_are_means_over_blocks():
+    target, _ = standard_target(VP(), IMAGE)
+    fine = read(Secmi(pixels=(2, 2, 3)), target)[:12].reshape(2, 2, 3)
+    coarse = read(Secmi(pixels=(1, 2, 3)), target)[:6].reshape(1, 2, 3)
+    np.testing.assert_allclose(coarse[0], fine.mean(axis=0), rtol=1e-5)
+
+
+def test_pixels_of_another_shape_are_refused():
+    target, _ = standard_target(VP(), IMAGE)
+    for pixels in ((4, 4, 3), (2, 2, 1)):
+        signal = Secmi(pixels=pixels)
+        with pytest.raises(UserError, match="do not come down to pixels"):
+            signal.check_shape((2, 2, 3))
+        with pytest.raises(UserError, match="do not come down to pixels"):
+            read(signal, target)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -69,6 +104,9 @@ def test_the_papers_setting_costs_twelve_evaluations():
         ({"levels": ()}, "is empty"),
         ({"levels": (990,)}, "outside"),
         ({"step": 0}, "below 1"),
+        ({"pixels": (256, 256, 3)}, "196,608 columns, above 16,384; give a height"),
+        ({"pixels": (0, 4, 3)}, "is no"),
+        ({"pixels": (4, 4, 3), "levels": (50, 100)}, "name one level"),
     ],
 )
 def test_levels_that_cannot_be_are_refused(fields, said):

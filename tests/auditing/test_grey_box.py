@@ -6,7 +6,8 @@ import pytest
 
 from score_mia import auditing
 from score_mia.auditing import plan as planning
-from score_mia.auditing.work import open_work
+from score_mia.auditing.work import look, open_work
+from score_mia.check import UserError
 from score_mia.results import AuditResult
 from tests.auditing.tiny import get_config
 from tests.beams.service import save_still
@@ -56,3 +57,14 @@ def test_every_one_of_them_works(done):
 def test_the_noises_of_the_base_are_kept_for_all_who_read_them(done):
     (folder,) = (done.folder / "products").glob("inverted-*")
     assert any(folder.iterdir())
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_pixels_of_another_shape_are_refused_before_training(around, tmp_path):
+    made = get_config()
+    signal = {"name": "secmi", "pixels": (4, 3, 1)}
+    if around:
+        signal = {"name": "calibrated", "signal": signal, "format": "zlib"}
+    made.attacks = {"nns": {"signal": signal, "rule": {"name": "mean"}}}
+    with pytest.raises(UserError, match=r"shape \(8, 8, 1\): do not come down"):
+        look(planning.plan(made), tmp_path / "run")

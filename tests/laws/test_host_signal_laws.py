@@ -50,6 +50,7 @@ VARIANTS = {
     "rediffuse": (
         {"strength": 0.5, "steps": 4},
         {"distances": ("l2", "ssim"), "n": 4, "drawn": 6},
+        {"strength": 0.5, "steps": 4, "n": 3, "pixels": SHAPE},
     ),
     "probe": ({"base": KEPT.name, "steps": 4},),
     "covariates": ({},),

@@ -28,6 +28,13 @@ FIELDS = {
     "boosting": {"trees": 20, "least": 5},
     "perceptron": {"epochs": 200},
     "mlp": {"epochs": 60, "widths": (64, 32), "learning_rate": 1e-2},
+    "convnet": {
+        "shape": (1, 1, 3),
+        "widths": (16,),
+        "epochs": 40,
+        "batch": 20,
+        "learning_rate": 2e-2,
+    },
     "tree": {"depths": (2, 4), "splits": (8,)},
 }
 """Fields without which a rule has nothing to do on three columns, or much."""

@@ -22,6 +22,7 @@ from score_mia.conditions import NULL, OWN
 from score_mia.engine import Engine, Reader, collect, view
 from score_mia.readings import Evidence
 from score_mia.rules.best import Best
+from score_mia.rules.mean import Mean
 from score_mia.sde import DDPM, SMLD, VE, VP
 from score_mia.target import Apply, Target
 from tests.helpers import ask, kept_model, products_of, slow
@@ -48,6 +49,7 @@ CHEAP = {
         "draws": 2,
     },
     "secmi": {"levels": (50,)},
+    "secmi.pixels": {"levels": (50,), "pixels": SHAPE},
     "pia": {"times": 4},
     "sima": {"times": 4},
     "pfami": {"times": 2, "neighbours": 2},
@@ -58,13 +60,17 @@ CHEAP = {
 """Fields that keep a signal small here; one of another size is run as it is."""
 
 
-WIDTH = {"secmi": 0.2}
+WIDTH = {"secmi": 0.2, "secmi.pixels": 0.2}
 """Widths of the memories that a signal is tried on, else 0: around a point without any,
 every line is straight, and every image comes back."""
 
 
 TRACED = [name for name, part in SIGNALS.items() if not hasattr(part, "batch")]
-"""Host signals: test_host_signal_laws.py."""
+TRACED += ["secmi.pixels"]
+"""Host signals: test_host_signal_laws.py. What a dot follows is a way to read one."""
+
+RULE = {"secmi.pixels": Mean()}
+"""Rules by which memory shows, where no one column need tell it all."""
 
 
 class Images:
@@ -84,7 +90,7 @@ MEMBER = IDS < N
 def made(name, sde=SDES["vp"]):
     """The signal; what is held against another model gets a kept one of the process."""
     other = {"folder": kept_model(sde)} if name == "against" else {}
-    return SIGNALS[name](**CHEAP.get(name, {}), **other)
+    return SIGNALS[name.partition(".")[0]](**CHEAP.get(name, {}), **other)
 
 
 TOLD = {"clid": {OWN: np.int32(1), NULL: np.int32(0)}}
@@ -147,7 +153,8 @@ def test_members_of_a_memorising_model_score_higher(name, sde, tmp_path):
     signals = columns(name, target, tmp_path)
     assert signals.finite().all()
     half = np.isin(IDS % 2, 0)
-    score = Best().fit(Evidence(signals.select(half)))(Evidence(signals.select(~half)))
+    rule = RULE.get(name, Best())
+    score = rule.fit(Evidence(signals.select(half)))(Evidence(signals.select(~half)))
     member = signals.select(~half).member
     assert roc_auc_score(member, score) == 1.0
     assert roc_auc_score(~member, score) == 0.0
