@@ -8,6 +8,7 @@ CALLED = {
     "loss_200": "Loss at level 200",
     "untold": "Loss without the condition",
     "secmi": "SecMI",
+    "secmi_head": "SecMI, a network on the difference",
     "pia": "PIA",
     "pian": "PIAN",
     "sima": "SimA",
