@@ -6,6 +6,7 @@ import pytest
 
 from score_mia.check import UserError
 from score_mia.cli import gate
+from score_mia.metrics.copies import Copies, Copying, Group
 from score_mia.results import AttackResult, AuditResult, EpsilonBound, Estimate
 
 
@@ -68,6 +69,37 @@ def test_conditions(text, attacks):
     for line, name in zip(lines, attacks, strict=True):
         assert line.startswith(f"--fail_if={text}: attack {name!r} has ")
         assert ";" in line
+
+
+FOUND = Copies(
+    samples=200,
+    setting=Copying(),
+    level=0.95,
+    members=Group(60, 50, 20, 9, Estimate(0.1, 0.06, 0.15), 0.0, 0.2),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("copies>0.05", True),
+        ("copies>0.07", False),
+        ("copies.high>0.12", True),
+        ("copies<0.2", True),
+        ("copies.value>=0.1", True),
+    ],
+)
+def test_copies_are_of_no_attack(text, holds):
+    lines = gate.broken([gate.parse(text, TWO)], RESULT, FOUND)
+    assert len(lines) == holds
+    assert all(f"--fail_if={text}: the audit has copies." in line for line in lines)
+
+
+def test_without_samples_copies_cannot_be_judged():
+    with pytest.raises(UserError, match="has drawn no samples; ask for some"):
+        broken("copies>0.1")
+    with pytest.raises(UserError, match="copies are of no attack; write copies"):
+        gate.parse("best:copies>0.1", TWO)
 
 
 def test_every_condition_has_its_line():

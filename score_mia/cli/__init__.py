@@ -187,10 +187,12 @@ def _conditions(
 def _gated(
     act: Callable[[], str], conditions: Sequence[gate.Condition], folder: str
 ) -> int:
-    """Run a command, then judge the numbers of metrics.json by the conditions."""
+    """Run a command, then judge the numbers that it left by the conditions."""
     if not conditions:
         _print(act())
         return 0
+    from score_mia.report.files import load_copies
+
     status = 0
     try:
         _print(act())
@@ -198,7 +200,8 @@ def _gated(
         _print(error.done)
         _say(one_line(error))
         status = 1
-    lines = gate.broken(conditions, AuditResult.load(folder))
+    result = AuditResult.load(folder)
+    lines = gate.broken(conditions, result, load_copies(folder, result))
     for line in lines:
         _say(line)
     return 3 if lines else status

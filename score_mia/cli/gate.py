@@ -3,7 +3,9 @@
     [ATTACK:]NUMBER[.BOUND] > LIMIT        also >=, <, <=
 
 NUMBER is `auc`, `balanced_accuracy`, `tpr@FPR` (`tpr@0`: at zero false positives),
-`epsilon` (the proven lower bound) or `margin` (AUC above that of the blind control).
+`epsilon` (the proven lower bound) or `margin` (AUC above that of the blind control);
+or `copies`, which is of no attack: the share of the model's samples that nearly repeat
+a member.
 BOUND is `low` or `high`, the limits of its interval, or `value`. Without it a condition
 is judged by what the interval makes certain: `low` for `>`, `high` for `<`. Without
 ATTACK it speaks of every attack.
@@ -14,14 +16,16 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from score_mia.check import UserError, one_of, require
+from score_mia.metrics.copies import Copies
 from score_mia.results import UNKNOWN, AttackResult, AuditResult, Estimate
 
 _SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-_NUMBERS = ("auc", "balanced_accuracy", "epsilon", "margin", "tpr@FPR")
+_COPIES = "copies"
+_NUMBERS = ("auc", "balanced_accuracy", _COPIES, "epsilon", "margin", "tpr@FPR")
 _BOUNDS = ("value", "low", "high")
 
 
@@ -30,7 +34,7 @@ class Condition(NamedTuple):
 
     Attributes:
       text: as it was given.
-      attack: whom it speaks of; None for every attack.
+      attack: whom it speaks of; None for every attack, and for `copies`.
       number: which of its numbers.
       rate: FPR of "tpr@FPR"; None for the others.
       bound: "value", "low" or "high".
@@ -82,12 +86,21 @@ def parse(text: str, attacks: Iterable[str]) -> Condition:
         rate = _float(owner, "FPR", number.removeprefix("tpr@"))
         number = "tpr@FPR"
     one_of(f"{owner}: number", number, _NUMBERS)
+    ok = number != _COPIES or attack is None
+    require(ok, owner, "copies are of no attack", f"write {_COPIES}{sign}{right}")
     limit = _float(owner, "limit", right.strip())
     return Condition(text, attack, number, rate, bound, sign, limit)
 
 
-def broken(conditions: Sequence[Condition], result: AuditResult) -> list[str]:
+def broken(
+    conditions: Sequence[Condition], result: AuditResult, copies: Copies | None = None
+) -> list[str]:
     """One line for every attack and condition that holds, and so stops the release.
+
+    Args:
+      conditions: by `parse`.
+      result: of the audit.
+      copies: what was found among its samples; None where none were looked at.
 
     Raises:
       UserError: a condition that cannot be judged: the non-members do not resolve its
@@ -96,11 +109,10 @@ def broken(conditions: Sequence[Condition], result: AuditResult) -> list[str]:
     """
     lines, unknown = [], []
     for one in conditions:
-        for name in result.attacks if one.attack is None else (one.attack,):
-            estimate, problem = _estimate(one, result.attacks[name])
+        for whose, estimate, problem in _spoken_of(one, result, copies):
             at = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
             value = at[one.bound]
-            owner = f"--fail_if={one.text}: attack {name!r}"
+            owner = f"--fail_if={one.text}: {whose}"
             if problem or value is None:
                 unknown.append(f"{owner} {problem or f'has no {one.bound} limit'}")
             elif _SIGNS[one.sign](value, one.limit):
@@ -108,6 +120,20 @@ def broken(conditions: Sequence[Condition], result: AuditResult) -> list[str]:
     if unknown:
         raise UserError("; ".join([*unknown, *lines]))
     return lines
+
+
+def _spoken_of(
+    condition: Condition, result: AuditResult, copies: Copies | None
+) -> Iterator[tuple[str, Estimate, str]]:
+    """Whose number a condition is of, the number, and why there is none."""
+    if condition.number == _COPIES:
+        rate = UNKNOWN if copies is None else copies.members.rate
+        none = "has drawn no samples; ask for some, such as report=dict(samples=1000)"
+        yield "the audit", rate, none if copies is None else ""
+        return
+    one = condition.attack
+    for name in result.attacks if one is None else (one,):
+        yield (f"attack {name!r}", *_estimate(condition, result.attacks[name]))
 
 
 def _estimate(condition: Condition, attack: AttackResult) -> tuple[Estimate, str]:

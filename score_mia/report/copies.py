@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from score_mia.metrics.copies import Copies, Copying, Group, Nearer
 from score_mia.report.text import SPACE, p_text, share, span
@@ -40,6 +41,26 @@ def rows(c: Copies) -> list[Row]:
         "median; 0 is an exact copy."
     )
     return [*made, Row("Distance to a member", _distances(c.members), apart, meaning)]
+
+
+def csv_rows(c: Copies) -> Iterator[Sequence[Any]]:
+    """Rows of attacks.csv, as `controls.csv_rows` gives them, with a remark."""
+    groups = (c.members.images, "" if c.nonmembers is None else c.nonmembers.images)
+    remark = f"{c.samples} samples"
+    for of, group in (("members", c.members), ("nonmembers", c.nonmembers)):
+        if group is not None:
+            numbers = (*_limits(group.rate), *groups, remark)
+            yield ("samples", f"near_copies_of_{of}", "", *numbers)
+    if (near := c.nearer) is not None:
+        remark = f"{near.samples} samples without ties, {near.expected:.3f} expected"
+        numbers = (*_limits(near.share), *groups, remark)
+        yield ("samples", "nearer_to_members", "", *numbers)
+        numbers = (near.p_value, "", "", "", *groups, remark)
+        yield ("samples", "nearer_to_members_p_value", "", *numbers)
+
+
+def _limits(e: Estimate) -> tuple[Any, ...]:
+    return e.value, e.low, e.high, e.resolvable
 
 
 def finding(c: Copies) -> str:

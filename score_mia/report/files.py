@@ -274,14 +274,18 @@ def load(folder: str | Path) -> ReportContent:
         training=log.read(folder / "target" / "train.jsonl"),
         facts={name: dict(items) for name, items in kept["facts"]},
         warnings=tuple(kept["warnings"]),
-        copies=_copies(folder, result),
+        copies=load_copies(folder, result),
         **_pictures(folder),
     )
 
 
-def _copies(folder: Path, result: AuditResult) -> Copies | None:
-    """What copies.json says; None of an audit that looked at no samples."""
-    path = folder / COPIES
+def load_copies(folder: str | Path, result: AuditResult) -> Copies | None:
+    """What copies.json says; None of an audit that looked at no samples.
+
+    Raises:
+      UserError: it is damaged, or of other numbers than these.
+    """
+    path = Path(folder) / COPIES
     if not path.exists():
         return None
     kept = load_sealed(path, {"target": str, "copies": dict}, remedy=AGAIN)

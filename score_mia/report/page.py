@@ -99,7 +99,7 @@ def write(folder: str | Path, content: ReportContent) -> Path:
     curves = {name: curve for name, curve in made.items() if curve is not None}
     drawn = plates.plates(content, curves)
     texts = {
-        "attacks.csv": table.attacks_csv(content.result),
+        "attacks.csv": table.attacks_csv(content.result, content.copies),
         "attacks.tex": table.attacks_tex(content.result, content.titles),
         "roc.csv": table.roc_csv(curves),
         "by_step.csv": table.by_step_csv(content.attacks),

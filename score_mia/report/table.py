@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from score_mia.check import printable
-from score_mia.report import controls, privacy
+from score_mia.metrics.copies import Copies
+from score_mia.report import controls, copies, privacy
 from score_mia.report.content import AttackContent, Stepped
 from score_mia.report.curves import RATES, RocCurve
 from score_mia.report.text import (
@@ -162,8 +163,11 @@ def _lines(entry: AttackResult, seconds: float | None) -> list[tuple[str, str]]:
     return lines
 
 
-def attacks_csv(result: AuditResult) -> str:
-    """One row per attack and measure, in full precision, empty where unknown."""
+def attacks_csv(result: AuditResult, found: Copies | None = None) -> str:
+    """One row per attack and measure, in full precision, empty where unknown.
+
+    Then one per control, and per number of the copies found among the samples.
+    """
     header = (
         *("attack", "measure", "fpr", "value", "low", "high", "resolvable"),
         *("members", "nonmembers", "remark"),
@@ -184,7 +188,9 @@ def attacks_csv(result: AuditResult) -> str:
         seconds = result.timings.seconds.get(name)
         for measure, value in _plain_measures(entry, seconds).items():
             table.append((name, measure, "", value, "", "", "", *counts))
-    return csv_text(header, [*table, *controls.csv_rows(result.controls)])
+    beside = [*controls.csv_rows(result.controls)]
+    beside += [] if found is None else copies.csv_rows(found)
+    return csv_text(header, [*table, *beside])
 
 
 def _plain_measures(

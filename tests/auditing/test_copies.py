@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -14,6 +15,7 @@ from score_mia.auditing.stages import attack, run
 from score_mia.auditing.verify import verify
 from score_mia.auditing.work import look
 from score_mia.check import UserError
+from score_mia.cli import main
 from score_mia.files import load_sealed, save_json, save_sealed
 from score_mia.metrics.copies import Copies, Copying
 from score_mia.report import load, remake
@@ -75,6 +77,29 @@ def test_every_sample_is_held_against_every_image(done):
     assert (said.members.images, said.members.neighbours) == (24, 24)
     assert (said.nonmembers.images, said.nonmembers.neighbours) == (40, 40)
     assert said.nearer.expected == 24 / 64
+
+
+def test_the_table_of_numbers_has_them(done):
+    _, folder = done
+    said = record(folder)
+    with (folder / "report" / "attacks.csv").open(newline="") as file:
+        rows = {r["measure"]: r for r in csv.DictReader(file)}
+    row = rows["near_copies_of_members"]
+    assert float(row["value"]) == said.members.rate.value
+    assert float(row["high"]) == said.members.rate.high
+    assert (row["attack"], row["members"]) == ("samples", "24")
+    assert row["remark"] == "8 samples"
+    assert float(rows["nearer_to_members"]["value"]) == said.nearer.share.value
+    assert float(rows["nearer_to_members_p_value"]["value"]) == said.nearer.p_value
+
+
+def test_a_gate_may_speak_of_them(done, capsys):
+    _, folder = done
+    said = record(folder).members.rate
+    for limit, status in ((said.low - 0.01, 3), (said.low + 0.01, 0)):
+        call = ["score-mia", "report", f"--workdir={folder}"]
+        assert main([*call, f"--fail_if=copies>{limit}"]) == status
+    assert "the audit has copies.low" in capsys.readouterr().err
 
 
 def test_the_page_tells_of_copies_and_shows_none(done):
