@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -53,13 +54,17 @@ TOKENS = jnp.asarray([[2, 5, 1, 0, 0], [5, 2, 1, 0, 0], [0, 0, 0, 0, 0]])
 
 def noisy(params):
     """Fresh networks end in almost-zero layers; here every layer counts."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(9), len(leaves))
-    moved = [a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys)]  # noqa: B905
-    return jax.tree.unflatten(tree, moved)
+    rng = np.random.default_rng(9)  # jax.random would be compiled for each shape
+
+    def moved(leaf):
+        return leaf + jnp.asarray(0.1 * rng.standard_normal(leaf.shape), leaf.dtype)
+
+    return jax.tree.map(moved, params)
 
 
+@functools.cache
 def made(name, **changes):
+    """A network jitted, and its parameters; compiled once for all laws."""
     network = dataclasses.replace(SPECS[name], **changes).build(SHAPE)
     params = noisy(network.init(jax.random.key(1)))
     if not isinstance(network, Embedding):
