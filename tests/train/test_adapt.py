@@ -52,13 +52,12 @@ KINDS = {
 def base():
     """A model whose layers all count."""
     tree = parts(SPEC).init(jax.random.key(0))
-    leaves, form = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [
-        a + 0.2 * jax.random.normal(k, a.shape)
-        for a, k in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(form, moved)
+    rng = np.random.default_rng(1)
+
+    def moved(leaf):
+        return leaf + jnp.asarray(0.2 * rng.standard_normal(leaf.shape), leaf.dtype)
+
+    return jax.tree.map(moved, tree)
 
 
 def flat(tree):
