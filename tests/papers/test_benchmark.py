@@ -68,14 +68,34 @@ def test_every_attack_on_every_level_of_the_mini_targets(tmp_path, monkeypatch):
     once = {a.name for a in planned.audits["ddpm-0-half"].attacks}
     usual = {a.name for a in planned.audits["flow-0-half"].attacks}
     assert once - usual == {"calibrated", "against"}
-    assert len(usual) == 23
-    assert [*planned.exhibits] == ["leaderboard", "ddpm", "once", "flow", "digits"]
+    assert len(usual) == 24
+    boards = ["leaderboard", "ddpm", "once", "flow", "digits"]
+    assert [*planned.exhibits] == [*boards, "steps_ddpm", "steps_flow"]
+    grown = planned.exhibits["steps_ddpm"].curves["SimA, seed 0"]
+    assert [step for step, *_ in grown] == [1250, 2500, 5000]
     assert [*planned.exhibits["leaderboard"].levels["half"]] == [names[1], names[4]]
     config = get_config("mini.py", "flow,0,mine=covariates")
     assert config.audits["flow-0-half"].attacks.mine.signal.name == "covariates"
     assert "mine" in config.exhibits.flow.attacks
     rules = {type(a.rule).__name__ for a in planned.audits["digits"].attacks}
     assert {"Lira", "Rmia", "ReferenceRatio", "Quantile", "Cdi", "Duci"} <= rules
+
+
+def test_the_sizes_differ_by_their_members_alone():
+    audits = study.plan(get_config("sizes.py")).audits
+    counts = {name: plan.split(plan.source()).counts for name, plan in audits.items()}
+    assert counts["members-100"]["members"] == 50
+    assert counts["members-1600"]["members"] == 800
+    assert {c["nonmembers"] for c in counts.values()} == {300}
+    assert {plan.train.steps for plan in audits.values()} == {5000}
+
+
+def test_the_prototypes_targets_are_two():
+    audits = study.plan(get_config("prototypes.py")).audits
+    whole, half = (plan.split(plan.source()).counts for plan in audits.values())
+    assert (whole["members"], whole["nonmembers"]) == (32, 200)
+    assert (half["members"], half["nonmembers"]) == (64, 400)
+    assert {a.name for a in audits["half"].attacks} >= {"once_100", "all_weighed"}
 
 
 def test_an_unknown_part_of_the_benchmark_is_told():
