@@ -29,7 +29,7 @@ OF_OTHER_KINDS = {
     "private.py",
     *("finetune.py", "sanitise.py", "pools.py"),  # below
     *("targets.py", "pytorch_ddpm.py", "google_ddpm.py"),  # tests/papers
-    *("stable_diffusion.py", "dit.py"),  # likewise
+    *("stable_diffusion.py", "dit.py", "sizes.py", "prototypes.py"),  # likewise
 }
 CONFIGS = sorted(
     p.relative_to(ROOT / "configs").as_posix()

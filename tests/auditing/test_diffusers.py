@@ -179,7 +179,7 @@ def tuned(adapt, **train):
 
 @pytest.mark.parametrize(
     ("adapt", "train"),
-    [slow("lora", {"dp": dict(epsilon=8.0, delta=1e-3)}), ("full", {})],
+    [slow("lora", {"dp": dict(epsilon=8.0, delta=1e-3)}), slow("full", {})],
 )
 def test_a_fine_tuned_one_is_a_target_like_any_other(adapt, train, tmp_path):
     config = tuned(adapt, **train)

@@ -6,6 +6,7 @@ The folders in tests/golden/models were written by the torch libraries
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jax
@@ -22,6 +23,7 @@ from score_mia.networks.network import functional
 from score_mia.sampling import Ddim
 from score_mia.spec import parts
 from score_mia.target import Guidance
+from tests.helpers import slow
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 KINDS = ("sd1", "sd2")
@@ -36,12 +38,23 @@ def off(ours, theirs):
     )
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def golden(request):
+@functools.cache
+def read(kind):
     """The folder's target and torch's numbers."""
-    foreign = read_folder(GOLDEN / request.param, place=jnp.asarray)
+    foreign = read_folder(GOLDEN / kind, place=jnp.asarray)
     target = parts(foreign.spec).target(foreign.params)
-    return target, dict(np.load(GOLDEN / f"{request.param}.npz")), foreign.spec
+    return target, dict(np.load(GOLDEN / f"{kind}.npz")), foreign.spec
+
+
+@pytest.fixture(params=KINDS)
+def golden(request):
+    return read(request.param)
+
+
+@pytest.fixture(params=[kind if kind == "sd2" else slow(kind) for kind in KINDS])
+def options(request):
+    """The same, for what both kinds do in the same way."""
+    return read(request.param)
 
 
 def condition(tokens):
@@ -136,9 +149,9 @@ def test_ten_steps_from_the_same_noise(golden):
     assert off(found, numbers["generated"][0]) < 10 * BOUND
 
 
-def test_one_row_may_need_several_weights_of_guidance(golden):
+def test_one_row_may_need_several_weights_of_guidance(options):
     """eps = eps(null) + weight (eps(own) - eps(null)), the weight an argument."""
-    target, numbers, _ = golden
+    target, numbers, _ = options
     x, t = jnp.asarray(numbers["x"][0]), jnp.float32(300.0)
     own, null = (condition(numbers["tokens"][i]) for i in (0, 2))
     eps = jax.jit(lambda w: target.denoiser.eps(x, t, own, Guidance(null, w)))
@@ -152,25 +165,25 @@ def test_one_row_may_need_several_weights_of_guidance(golden):
 # --- options and traps ---------------------------------------------------------------
 
 
-def apply_with(golden, **changes):
+def apply_with(options, **changes):
     """The network with other fields, on the same weights."""
-    target, numbers, spec = golden
+    target, numbers, spec = options
     network = {**spec["network"], **changes}
     other = parts({**spec, "network": network}).target(target.tree)
     given = (numbers["x"], numbers["t"], numbers["context"])
     return jax.jit(other.apply)(target.params, *given), numbers["unet"]
 
 
-def test_attention_in_chunks_is_the_same(golden):
-    unet = golden[2]["network"]["unet"]
+def test_attention_in_chunks_is_the_same(options):
+    unet = options[2]["network"]["unet"]
     for chunk in (64, 100):  # one of them divides the 256 pixels
-        ours = apply_with(golden, unet={**unet, "attention_chunk": chunk})
+        ours = apply_with(options, unet={**unet, "attention_chunk": chunk})
         assert off(*ours) < BOUND
 
 
-def test_bfloat16_is_close_and_says_so(golden):
+def test_bfloat16_is_close_and_says_so(options):
     """In RMS over the output's own; these have 4 and 16 channels of large weights."""
-    ours, theirs = apply_with(golden, compute="bfloat16")
+    ours, theirs = apply_with(options, compute="bfloat16")
     apart = np.sqrt(np.mean((np.asarray(ours) - theirs) ** 2) / np.mean(theirs**2))
     assert 1e-3 < apart < 0.1
 
@@ -179,10 +192,10 @@ def test_bfloat16_is_close_and_says_so(golden):
     ("field", "value"),
     [("eps", 1e-3), ("heads", [1, 1]), ("groups", 1), ("layers", 1)],
 )
-def test_every_field_counts(golden, field, value):
+def test_every_field_counts(options, field, value):
     """A wrong eps, number of heads or groups is no parity; the right one is."""
-    unet = golden[2]["network"]["unet"]
-    found = off(*apply_with(golden, unet={**unet, field: value}))
+    unet = options[2]["network"]["unet"]
+    found = off(*apply_with(options, unet={**unet, field: value}))
     assert (found < BOUND) == (field == "layers")
 
 

@@ -79,7 +79,7 @@ def run(folder, how, config=CONFIG):
     )
 
 
-@pytest.mark.parametrize("kind", [slow("lora"), "attention"])
+@pytest.mark.parametrize("kind", [slow("lora"), slow("attention")])
 def test_only_the_projections_change_and_a_kill_changes_nothing(kind, tmp_path):
     whole = run(tmp_path / "whole", KINDS[kind])
     before, after = flat(base()), flat(whole.tree)
