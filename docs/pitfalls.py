@@ -1,4 +1,5 @@
-"""The numbers of pitfalls.md and read-an-audit.md, from the results that are committed.
+"""The numbers of three pages, from the results that are committed: pitfalls.md,
+read-an-audit.md and benchmark.md.
 
     python docs/pitfalls.py            writes them into the pages
     python docs/pitfalls.py --check    writes nothing; status 1 if a page is not current
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import board
 import example
 import numpy as np
 from measured import (
@@ -42,7 +44,7 @@ from score_mia.metrics.roc import (
 from score_mia.results import Estimate
 
 HERE = Path(__file__).parent
-PAGES = ("pitfalls.md", "read-an-audit.md")
+PAGES = ("pitfalls.md", "read-an-audit.md", "benchmark.md")
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -602,6 +604,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sizes": sizes,
     **{name: section(name) for name in SIZES},
     **example.BLOCKS,
+    **board.BLOCKS,
 }
 
 
