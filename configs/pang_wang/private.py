@@ -1,10 +1,13 @@
 """Pang & Wang's defence at mini size: the fine-tuning by DP-SGD, epsilon = 10.
 
     python launch.py train --config=configs/text/pretrain.py --workdir=runs/text/base
+    python launch.py study --config=configs/pang_wang/mini.py --workdir=runs/pang_wang
     python launch.py study --config=configs/pang_wang/private.py --workdir=runs/private
 
-Beside mini.py's target, attacked by the same mean over tokens. About an hour on two CPU
-cores: each image's gradient of six million weights is clipped by itself.
+The same base, fine-tuned in private, beside mini.py's target, which is read from
+runs/pang_wang; both attacked by the same mean over tokens. The last command takes about
+an hour on two CPU cores: each image's gradient of six million weights is clipped by
+itself.
 """
 
 from pathlib import Path
