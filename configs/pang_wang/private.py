@@ -7,7 +7,7 @@
 The same base, fine-tuned in private, beside mini.py's target, which is read from
 runs/pang_wang; both attacked by the same mean over tokens. The last command takes about
 an hour on two CPU cores: each image's gradient of six million weights is clipped by
-itself.
+itself. Needs the extras `encoders` and `dp`.
 """
 
 from pathlib import Path
