@@ -41,11 +41,11 @@ Values = Float[Array, " k"] | Float[np.ndarray, "n k"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Around(abc.ABC):
-    """A signal, and what becomes of its columns by one more product.
+class Nested:
+    """A signal that reads another.
 
     Attributes:
-      signal: the inner one; its names, times, diagnostics and cost stay.
+      signal: the inner one.
     """
 
     signal: ASignal
@@ -54,6 +54,25 @@ class Around(abc.ABC):
     def access(self) -> Access:
         """That of the inner signal."""
         return self.signal.access
+
+    def inner(self, model: Any) -> tuple[Columns, str]:
+        """The inner signal's columns, and how a report calls it."""
+        columns = self.signal.columns(model)
+        return columns, columns.title or type(self.signal).__name__
+
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Refuse what the inner signal refuses."""
+        if isinstance(self.signal, Shaped):
+            self.signal.check_shape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Around(Nested, abc.ABC):
+    """A signal, and what becomes of its columns by one more product.
+
+    Attributes:
+      signal: the inner one; its names, times, diagnostics and cost stay.
+    """
 
     @property
     def needs(self) -> tuple[Product, ...]:
@@ -80,14 +99,8 @@ class Around(abc.ABC):
 
     def columns(self, model: Any) -> Columns:
         """Those of the inner signal, under another title."""
-        inner = self.signal.columns(model)
-        title = inner.title or type(self.signal).__name__
+        inner, title = self.inner(model)
         return inner._replace(title=self.titled(title))
-
-    def check_shape(self, shape: tuple[int, int, int]) -> None:
-        """Refuse what the inner signal refuses."""
-        if isinstance(self.signal, Shaped):
-            self.signal.check_shape(shape)
 
     def fingerprint(self) -> str:
         """Of the inner signal and of the product."""

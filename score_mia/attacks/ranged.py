@@ -19,12 +19,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Image, Key
-from score_mia.attacks.nested import ASignal, require_signal
+from score_mia.attacks.nested import Nested, require_signal
 from score_mia.attacks.pfami import cropped
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     QUERIES,
-    Access,
     Columns,
     Product,
     Query,
@@ -114,7 +113,7 @@ NEAR = Range(flip=0.5, shift=2)
 
 
 @dataclasses.dataclass(frozen=True)
-class Ranged:
+class Ranged(Nested):
     """Each column of another signal, as a trimmed mean over copies of the image.
 
         ranged = mean of v_(i+1), ..., v_(j),   i = low K,  j = high K, rounded
@@ -137,7 +136,6 @@ class Ranged:
         `ranged` that is asked the same, and by count=1, which is the plain attack.
     """
 
-    signal: ASignal
     within: Range = NEAR
     count: int = 16
     low: float = 0.75
@@ -163,11 +161,6 @@ class Ranged:
         require(self.low < self.high, ends, problem, "give low < high")
 
     @property
-    def access(self) -> Access:
-        """That of the inner signal."""
-        return self.signal.access
-
-    @property
     def kept(self) -> tuple[int, int]:
         """The places i and j, of which there is at least one between."""
         first = min(round(self.low * self.count), self.count - 1)
@@ -175,8 +168,7 @@ class Ranged:
 
     def columns(self, model: object) -> Columns:
         """Those of the inner signal, at the cost of all copies."""
-        inner = self.signal.columns(model)
-        title = inner.title or type(self.signal).__name__
+        inner, title = self.inner(model)
         if self.count > 1:
             first, last = self.kept
             which = f"best {last - first}" if last == self.count else f"{last - first}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from score_mia.attacks import SIGNALS, Loss, Observe, Ranged, calibrated
+from score_mia.attacks import SIGNALS, Loss, Observe, Ranged, Secmi, calibrated
 from score_mia.attacks.draws import noise_at
 from score_mia.attacks.pfami import cropped
 from score_mia.attacks.protocol import Columns, Reading, identity
@@ -222,3 +222,10 @@ def test_mistakes_are_told_in_one_line(spec, said):
 def test_ranges_that_cannot_be_are_refused(fields, said):
     with pytest.raises(UserError, match=said):
         Range(**fields)
+
+
+def test_what_the_inner_signal_refuses_is_refused_before_training():
+    signal = Ranged(Secmi(pixels=(4, 4, 1)), count=2)
+    signal.check_shape((4, 4, 1))
+    with pytest.raises(UserError, match="do not come down to pixels"):
+        signal.check_shape((5, 4, 1))
