@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping
 
-from measured import RESULTS, table
+from measured import RESULTS, rate, table, unit
+
+from score_mia.results import Estimate
 
 BENCHMARK = RESULTS / "benchmark"
 NONE = "\N{EN DASH}"
-LEVELS = {"barely": "barely", "half": "half", "memorised": "memorised"}
 
 Rows = dict[tuple[str, str, str], dict[str, str]]
 """(level, measure, FPR) -> the row over all targets."""
@@ -26,24 +27,15 @@ def read(board: str) -> dict[str, tuple[str, Rows]]:
     return found
 
 
-def _number(row: Mapping[str, str] | None) -> str:
+def _shown(row: Mapping[str, str] | None, form: Callable[[Estimate], str]) -> str:
+    """A number of the board in that form; a dash where there is none."""
     if row is None:
         return NONE
-    value, low, high = (float(row[k]) for k in ("value", "low", "high"))
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return form(Estimate(*(float(row[k]) for k in ("value", "low", "high"))))
 
 
-def _rate(row: Mapping[str, str] | None) -> str:
-    if row is None:
-        return NONE
-    value, low, high = (100 * float(row[k]) for k in ("value", "low", "high"))
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
-
-
-def _rank(row: Mapping[str, str] | None) -> str:
-    if row is None:
-        return NONE
-    value, low, high = (float(row[k]) for k in ("value", "low", "high"))
+def _rank(place: Estimate) -> str:
+    value, low, high = place.interval
     return f"{value:g} [{low:g}, {high:g}]"
 
 
@@ -55,26 +47,26 @@ def _cost(rows: Rows) -> str:
     return NONE if asked is None else f"{float(asked['value']):g} queries"
 
 
-def board(name: str, levels: Mapping[str, str]) -> str:
-    """One leaderboard, the TPR of its last level."""
-    last, lines = [*levels][-1], []
+def board(name: str, *levels: str) -> str:
+    """One leaderboard, with the TPR of its last level."""
+    lines = []
     for title, rows in read(name).values():
-        cells = [title, _rank(rows.get(("", "rank", "")))]
-        cells += [_number(rows.get((level, "auc", ""))) for level in levels]
-        cells += [_rate(rows.get((last, "tpr", "0.01"))), _cost(rows)]
-        lines.append(cells)
-    heads = [f"AUC, {called}" if called else "AUC" for called in levels.values()]
+        cells = [title, _shown(rows.get(("", "rank", "")), _rank)]
+        cells += [_shown(rows.get((level, "auc", "")), unit) for level in levels]
+        found = _shown(rows.get((levels[-1], "tpr", "0.01")), rate)
+        lines.append([*cells, found, _cost(rows)])
+    heads = [f"AUC, {level}" for level in levels]
     return table(("attack", "rank", *heads, "TPR at 1 % FPR", "evaluations"), lines)
 
 
 def leaderboard() -> str:
     """Over all pixel targets."""
-    return board("leaderboard", LEVELS)
+    return board("leaderboard", "barely", "half", "memorised")
 
 
 def digits() -> str:
     """What shadow models add."""
-    return board("digits", {"with shadows": ""})
+    return board("digits", "with shadows")
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"leaderboard": leaderboard, "digits": digits}

@@ -27,6 +27,16 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+def moved(params, by, seed):
+    """Fresh parameters end in almost-zero layers; here every layer counts."""
+    rng = np.random.default_rng(seed)  # jax.random would be compiled for each shape
+
+    def one(leaf):
+        return leaf + jnp.asarray(by * rng.standard_normal(leaf.shape), leaf.dtype)
+
+    return jax.tree.map(one, params)
+
+
 def ask(signal, target, image, key, condition=None, nothing=None):
     """Values and diagnostics [K + D] of one image, read off the view it may have."""
     given = {OWN: condition, NULL: nothing}

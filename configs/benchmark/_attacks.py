@@ -37,13 +37,14 @@ CALLED = {
 LOGISTIC = dict(name="logistic")
 BEST = dict(rule=dict(name="best"), knows="split")
 """The best column on the known images."""
+WEIGHED = dict(rule=LOGISTIC, knows="split")
+"""All columns, as the known images weigh them."""
 _COLUMN = dict(rule=dict(name="column"))
 _DENSITY = dict(rule=dict(name="column", column="log_prob"))
-_WEIGHED = dict(rule=LOGISTIC, knows="split")
 _OF_PAPERS = {
     **dict.fromkeys(("secmi", "pia", "pian", "reconstruct", "probe"), _COLUMN),
     **dict.fromkeys(("likelihood", "coarse"), _DENSITY),
-    **dict.fromkeys(("clid", "gsa", "roots", "looks"), _WEIGHED),
+    **dict.fromkeys(("clid", "gsa", "roots", "looks"), WEIGHED),
     "pfami": dict(rule=dict(name="mean")),
 }
 """Signal -> its paper's rule, or the one for many columns."""
@@ -67,6 +68,5 @@ def cross_fit(permutations: int) -> dict:
 
 def combined(names: Iterable[str], permutations: int) -> dict[str, dict]:
     """All these signals weighed at once: fitted on known images, and cross-fitted."""
-    every = dict(signals=[*names], rule=LOGISTIC)
-    crossed = dict(every, **cross_fit(permutations))
-    return dict(known=dict(every, knows="split"), together=crossed)
+    known = dict(signals=[*names], **WEIGHED)
+    return dict(known=known, together={**known, **cross_fit(permutations)})

@@ -56,7 +56,7 @@ def signals(smoke: bool) -> dict:
 
 def attacks() -> dict:
     """One fixed time, the best time on known images, and all times weighed."""
-    weighed = dict(rule=_attacks["LOGISTIC"], knows="split")
+    weighed = _attacks["WEIGHED"]
     made = {
         f"once_{time:g}": dict(
             signals="once", rule=dict(name="column", column=f"loss@{time:g}")
@@ -64,16 +64,13 @@ def attacks() -> dict:
         for time in FIXED
     }
     made["four_100"] = dict(signals="four", rule=dict(name="column"))
-    for name in ("loss", "loss_mc", "sima", "pia", "secmi", "pfami"):
+    every = ["loss", "loss_mc", "sima", "pia", "secmi", "pfami"]
+    for name in every:
         made[name] = dict(signals=name, **_attacks["BEST"])
     for name in ("loss_mc", "sima", "pia", "secmi"):
         made[f"{name}_weighed"] = dict(signals=name, **weighed)
-    every = ["loss", "loss_mc", "sima", "pia", "secmi", "pfami"]
     made["all_weighed"] = dict(signals=every, **weighed)
-    made["likelihood"] = dict(
-        signals="likelihood", rule=dict(name="column", column="log_prob")
-    )
-    return made
+    return made | _attacks["ruled"](["likelihood"])
 
 
 def audit(title: str, smoke: bool) -> ConfigDict:

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from score_mia.attacks.prompts import in_words
 from score_mia.attacks.protocol import Attack, Columns
@@ -21,6 +20,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.auditing.work import Work, config_digest
 from score_mia.checkpoint import describe
 from score_mia.codecs import Codec, LearnedCodec
+from score_mia.metrics.crossfit import too_many
 from score_mia.report import files, privacy
 from score_mia.report.content import (
     AttackContent,
@@ -40,9 +40,6 @@ _UNITS = {
     "bits_per_dim": "minus log-likelihood (bits/dim)",
 }
 """Diagnostics in words, with their unit."""
-
-_SURE = 0.01
-"""How seldom a test of the right size would accuse as many sets as it did."""
 
 
 def leave(
@@ -316,7 +313,7 @@ def _nearer(c: Closer) -> str:
     """By how much, and how surely, if the test can be trusted with non-members."""
     said = f"KID lower by {distance_text(c.difference)}"
     tried = f"{c.alarms:,} of {c.trials:,} cuts of non-members at {share(c.alpha)}"
-    if c.alarms > stats.binom.isf(_SURE, max(c.trials, 1), c.alpha):
+    if too_many(c.alarms, c.trials, c.alpha):
         return f"{said}; no p-value: the test accused {tried}, too many"
     said += f"; {p_text(c.p_value)} by permutation"
     return f"{said}, which accused {tried}" if c.trials else said

@@ -25,6 +25,9 @@ C = 0.1, whose log-likelihood curves by at most 1/4 per row."""
 _CELLS = 2**22
 """Permuted labels held at once: bounds the memory."""
 
+_SURE = 0.01
+"""How seldom a test of the right size would accuse as many sets as it did."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossFitted:
@@ -117,6 +120,18 @@ def cross_fitted(
     limits = auc_limits(value, _delong(scores, member, fold) * excess, smaller, level)
     auc = Estimate(value, min(value, limits[0]), max(value, limits[1]))
     return CrossFitted(auc, _p_value(value, null), scores, fold, null, excess)
+
+
+def too_many(alarms: int, trials: int, alpha: float) -> bool:
+    """Whether a test accused more sets than its size allows, none of which it should.
+
+    Args:
+      alarms: sets that it accused.
+      trials: sets that it was tried on; 0 allows none.
+      alpha: its size. A test of that size has more alarms than are allowed in one of a
+        hundred such tries at most.
+    """
+    return bool(alarms > stats.binom.isf(_SURE, max(trials, 1), alpha))
 
 
 def _p_value(value: float, null: Float[np.ndarray, " b"]) -> float:

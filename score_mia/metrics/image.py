@@ -63,9 +63,9 @@ def kid(
         own = _kernel_sums(x, x, degree, hollow=True)
         size = len(x)
         value += float(own.rows.sum()) / (size * (size - 1))
-        change = _without_each(own.rows, sums, others)
-        variance += (size - 1) * float(np.var(change))
-        variance += 2 * _interaction(own, hollow=True) / (size * (size - 1))
+        first, second = _varies(own, sums, others)
+        variance += first
+        variance += second
     reach = float(special.ndtri((1 + level) / 2) * np.sqrt(variance))
     return Distance(value, value - reach, value + reach, (m, n), a.shape[1])
 
@@ -145,7 +145,10 @@ def closer(
     value, p_value = _permuted(gram, near, np.arange(m + n) < m, permutations, rng)
     alarms = _alarms(gram[m:, m:], near[m:], trials, rng)
     variance = 4 * float(np.var(seen[0].rows / m - seen[1].rows / n)) / (s - 1)
-    variance += _varies(gram[:m, :m], seen[0]) + _varies(gram[m:, m:], seen[1])
+    for block, across in ((gram[:m, :m], seen[0]), (gram[m:, m:], seen[1])):
+        own = _Sums(block.sum(axis=1), block.sum(axis=0), float(np.vdot(block, block)))
+        variance += sum(_varies(own, across.columns, s))
+        variance += 4 * _interaction(across) / (s * len(block))
     reach = float(special.ndtri((1 + level) / 2) * np.sqrt(variance))
     gap = Distance(value, value - reach, value + reach, (m, n), images.shape[1])
     return Closer(gap, p_value, alarms, trials, _ALPHA)
@@ -194,16 +197,20 @@ def _permuted(
     return float(found[0]), (high + 1) / (permutations + 1)
 
 
-def _varies(gram: np.ndarray, across: _Sums) -> float:
-    """What one group's images add to the variance; see `kid`."""
-    size, samples = len(gram), len(across.rows)
-    own = _Sums(gram.sum(axis=1), gram.sum(axis=0), float(np.vdot(gram, gram)))
-    change = _without_each(own.rows, across.columns, samples)
-    return (
-        (size - 1) * float(np.var(change))
-        + 2 * _interaction(own, hollow=True) / (size * (size - 1))
-        + 4 * _interaction(across) / (samples * size)
-    )
+def _varies(
+    own: _Sums, across: Float[np.ndarray, " n"], others: int
+) -> tuple[float, float]:
+    """What one group's images add to the variance: first and second order; see `kid`.
+
+    Args:
+      own: of the group's kernel with itself, without its diagonal.
+      across: [n] of each image's kernel with the other group.
+      others: how many that has.
+    """
+    size = len(own.rows)
+    change = _without_each(own.rows, across, others)
+    first = (size - 1) * float(np.var(change))
+    return first, 2 * _interaction(own, hollow=True) / (size * (size - 1))
 
 
 def _pair(a: np.ndarray, b: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,16 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from score_mia.report.text import DASH, FIRST, SPACE, estimate, p_text, share, span
+from score_mia.report.text import (
+    DASH,
+    FIRST,
+    SPACE,
+    estimate,
+    numbers,
+    p_text,
+    share,
+    span,
+)
 from score_mia.results import (
     AttackResult,
     AuditResult,
@@ -88,10 +97,11 @@ def apart(result: AuditResult, alpha: float) -> bool:
     return blind.auc.known and blind.auc.interval[1] > 0.5
 
 
-def beaten(result: AuditResult, name: str) -> bool | None:
+def beaten(a: AttackResult) -> bool | None:
     """Whether an attack is shown to exceed the blind classifier; None if not known."""
-    margin = result.attacks[name].margin
-    return None if margin is None or not margin.known else margin.interval[1] > 0
+    if a.margin is None or not a.margin.known:
+        return None
+    return a.margin.interval[1] > 0
 
 
 def margin(a: AttackResult) -> str:
@@ -100,7 +110,7 @@ def margin(a: AttackResult) -> str:
         return ""
     value, low, high = a.margin.interval
     shown = f"{value:+.3f} (95{SPACE}% interval {low:+.3f} to {high:+.3f})"
-    if low > 0:
+    if beaten(a):
         return (
             " What a classifier that never saw the model finds in the same images does "
             f"not explain this: the attack's AUC differs from its by {shown}."
@@ -157,8 +167,7 @@ def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:
     blind, near, shift = controls.blind, controls.near_duplicates, controls.shift
     if blind is not None:
         name, counts = f"control: {BLIND}", (blind.members, blind.nonmembers)
-        auc = blind.auc
-        yield (name, "auc", "", auc.value, auc.low, auc.high, auc.resolvable, *counts)
+        yield (name, "auc", "", *numbers(blind.auc), *counts)
         if blind.p_value is not None:
             yield (name, "p_value", "", blind.p_value, "", "", "", *counts)
     if near is not None:
@@ -171,8 +180,8 @@ def csv_rows(controls: Controls) -> Iterator[Sequence[Any]]:
                 yield (f"control: {REPEATS}", measure, "", number)
     if shift is not None:
         kid = shift.kid
-        numbers = (kid.value, kid.low, kid.high, True, *kid.n)
-        yield (f"control: {SHIFT}", f"kid[{shift.encoder}]", "", *numbers)
+        found = (kid.value, kid.low, kid.high, True, *kid.n)
+        yield (f"control: {SHIFT}", f"kid[{shift.encoder}]", "", *found)
 
 
 def warnings(controls: Controls) -> list[str]:

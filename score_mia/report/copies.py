@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from score_mia.metrics.copies import Copies, Copying, Group, Nearer
-from score_mia.report.text import SPACE, p_text, share, span
+from score_mia.report.text import SPACE, numbers, p_text, share, span
 from score_mia.results import Estimate
 
 
@@ -49,18 +49,14 @@ def csv_rows(c: Copies) -> Iterator[Sequence[Any]]:
     remark = f"{c.samples} samples"
     for of, group in (("members", c.members), ("nonmembers", c.nonmembers)):
         if group is not None:
-            numbers = (*_limits(group.rate), *groups, remark)
-            yield ("samples", f"near_copies_of_{of}", "", *numbers)
+            of_rate = (*numbers(group.rate), *groups, remark)
+            yield ("samples", f"near_copies_of_{of}", "", *of_rate)
     if (near := c.nearer) is not None:
         remark = f"{near.samples} samples without ties, {near.expected:.3f} expected"
-        numbers = (*_limits(near.share), *groups, remark)
-        yield ("samples", "nearer_to_members", "", *numbers)
-        numbers = (near.p_value, "", "", "", *groups, remark)
-        yield ("samples", "nearer_to_members_p_value", "", *numbers)
-
-
-def _limits(e: Estimate) -> tuple[Any, ...]:
-    return e.value, e.low, e.high, e.resolvable
+        of_share = (*numbers(near.share), *groups, remark)
+        yield ("samples", "nearer_to_members", "", *of_share)
+        of_test = (near.p_value, "", "", "", *groups, remark)
+        yield ("samples", "nearer_to_members_p_value", "", *of_test)
 
 
 def finding(c: Copies) -> str:

@@ -25,6 +25,7 @@ from score_mia.report.text import (
     level,
     mark_lines,
     marks,
+    numbers,
     quantity,
     symbols,
     without_folders,
@@ -232,11 +233,6 @@ def counted(entry: AttackResult) -> str:
     known = entry.known_members
     told = f" ({known:,} of them known to the attacker)" if known else ""
     return f"{entry.members:,} members{told}, {entry.nonmembers:,} non-members"
-
-
-def numbers(e: Estimate) -> tuple[Any, ...]:
-    """An estimate in a csv: value, low, high, and whether it can be resolved."""
-    return e.value, e.low, e.high, e.resolvable
 
 
 def measures(entry: AttackResult) -> Iterable[tuple[str, str, Estimate]]:

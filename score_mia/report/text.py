@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from score_mia.results import AttackResult, AuditResult, Distance, Estimate
 
@@ -67,6 +68,11 @@ def span(low: float, high: float, percent: bool) -> str:
     if percent:
         return f"[{100 * low:.1f}, {100 * high:.1f}]{SPACE}%"
     return f"[{low:.3f}, {high:.3f}]"
+
+
+def numbers(e: Estimate) -> tuple[Any, ...]:
+    """An estimate in a csv: value, low, high, and whether it can be resolved."""
+    return e.value, e.low, e.high, e.resolvable
 
 
 def estimate(entry: Estimate, nonmembers: int | None, percent: bool) -> tuple[str, str]:

@@ -80,7 +80,11 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class _Case:
-    """An attack as the verdict sees it: one of the wrong sign as its mirror image."""
+    """An attack as the verdict sees it: one of the wrong sign as its mirror image.
+
+    `unshown` is that it is not shown to exceed the blind classifier, `apart` that this
+    one tells the groups apart, `looks` of how many attacks it is the best.
+    """
 
     title: str
     access: str
@@ -89,7 +93,8 @@ class _Case:
     auc: tuple[float, float, float]
     tpr: Mapping[float, Estimate]
     turned: bool
-    explained: bool
+    unshown: bool
+    apart: bool
     looks: int
 
     @property
@@ -103,7 +108,7 @@ class _Case:
     @property
     def shown(self) -> bool:
         """Whether it is better than chance, and not by the images' looks alone."""
-        return self.above_chance and not self.explained
+        return self.above_chance and not (self.apart and self.unshown)
 
     @property
     def strong(self) -> bool:
@@ -182,7 +187,7 @@ def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Ver
     finding += _sets(result) + _failed(result)
     quoted = None if kind in ("looks", "unclear") else case.quoted
     meaning = _WRONG_SIGN if case.turned else _MEANING[kind]
-    if kind == "partial" and not case.turned and controls.beaten(result, name) is False:
+    if kind == "partial" and case.unshown:
         meaning = _PERHAPS
     return Verdict(kind, finding, meaning, name, _basis(len(cases)), quoted)
 
@@ -224,25 +229,20 @@ def _cases(result: AuditResult, titles: Mapping[str, str]) -> dict[str, _Case]:
     }
     apart = controls.apart(result, APART)
     return {
-        name: _case(
-            a,
-            titles.get(name, name),
-            apart and controls.beaten(result, name) is False,
-            len(entries),
-        )
+        name: _case(a, titles.get(name, name), apart, len(entries))
         for name, a in entries.items()
     }
 
 
-def _case(a: AttackResult, title: str, explained: bool, looks: int) -> _Case:
+def _case(a: AttackResult, title: str, apart: bool, looks: int) -> _Case:
     value, low, high = a.auc.interval
     mirror = (1 - value, 1 - high, 1 - low)
     few = min(a.members, a.nonmembers) < FEWEST
     turned = not few and _widened_low(mirror, looks) > 0.5
     auc, tpr = (mirror, a.mirrored) if turned else ((value, low, high), a.tpr_at_fpr)
-    explained = explained and not turned
+    unshown = not turned and controls.beaten(a) is False
     sizes = a.members, a.nonmembers
-    return _Case(title, a.access, *sizes, auc, tpr, turned, explained, looks)
+    return _Case(title, a.access, *sizes, auc, tpr, turned, unshown, apart, looks)
 
 
 def _kind(cases: Sequence[_Case]) -> Kind:

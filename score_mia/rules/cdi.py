@@ -12,12 +12,9 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from score_mia.check import at_least, require, within
-from score_mia.metrics.crossfit import CrossFitted, cross_fitted
+from score_mia.metrics.crossfit import CrossFitted, cross_fitted, too_many
 from score_mia.readings import Evidence
 from score_mia.rules.protocol import Knowledge, TestResult
-
-_SURE = 0.01
-"""How seldom a test of the right size would accuse as many sets as it did."""
 
 _NULL = 99
 """Permutations that measure the excess of a set of non-members."""
@@ -90,8 +87,7 @@ class Cdi:
             f"against {len(sides[1])} unseen"
         )
         tried = f"{alarms} of {self.trials} sets of non-members at {self.alpha:g}"
-        allowed = stats.binom.isf(_SURE, max(self.trials, 1), self.alpha)
-        if self.trials and alarms <= allowed:
+        if self.trials and not too_many(alarms, self.trials, self.alpha):
             about = f"Welch's test of a {about}; by permutation p = {exact:.3g}"
             return TestResult(welch.p_value, welch.t, f"{about}; accused {tried}")
         about = f"permutation test of a {about}"

@@ -19,6 +19,7 @@ from score_mia.networks.latent.text import ClipText
 from score_mia.networks.latent.unet import LatentUNet, TextUNet
 from score_mia.networks.layers import Draws, Dropout, GroupNorm
 from score_mia.networks.network import Embedding
+from tests.helpers import moved
 
 SHAPE = (8, 8, 2)
 UNET = {"features": 16, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
@@ -52,21 +53,11 @@ LABEL = jnp.asarray([3.0, 40.0, 900.0])
 TOKENS = jnp.asarray([[2, 5, 1, 0, 0], [5, 2, 1, 0, 0], [0, 0, 0, 0, 0]])
 
 
-def noisy(params):
-    """Fresh networks end in almost-zero layers; here every layer counts."""
-    rng = np.random.default_rng(9)  # jax.random would be compiled for each shape
-
-    def moved(leaf):
-        return leaf + jnp.asarray(0.1 * rng.standard_normal(leaf.shape), leaf.dtype)
-
-    return jax.tree.map(moved, params)
-
-
 @functools.cache
 def made(name, **changes):
     """A network jitted, and its parameters; compiled once for all laws."""
     network = dataclasses.replace(SPECS[name], **changes).build(SHAPE)
-    params = noisy(network.init(jax.random.key(1)))
+    params = moved(network.init(jax.random.key(1)), 0.1, seed=9)
     if not isinstance(network, Embedding):
         return jax.jit(network.apply), params
 

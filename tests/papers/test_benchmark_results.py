@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
 import pytest
 
 from score_mia.auditing import study
-from score_mia.auditing.sections import resolve
 from score_mia.report.exhibits.base import Audit
 from tests.papers.test_benchmark import get_config, kept
+from tests.papers.test_mini_results import check_made_by
 from tests.papers.test_studies import ROOT
 
 RESULTS = ROOT / "docs" / "results" / "benchmark"
@@ -32,14 +31,7 @@ def planned(tmp_path_factory):
 
 
 def test_it_was_made_by_its_config(planned):
-    made = {p.parent.name for p in RESULTS.glob("*/metrics.json")}
-    assert made == set(planned.audits)
-    for audit, plan in planned.audits.items():
-        config = json.loads((RESULTS / audit / "config.json").read_text())
-        assert resolve(config) == resolve(plan.config), audit
-    page = (RESULTS / "index.html").read_text(encoding="utf-8")
-    for audit in made:
-        assert f'href="{audit}/report/index.html"' in page
+    check_made_by(planned, RESULTS)
     assert {p.stem for p in (RESULTS / "exhibits").glob("*.csv")} == set(
         planned.exhibits
     )

@@ -56,21 +56,25 @@ def measured(name, *measures):
     return found
 
 
+def check_made_by(planned, folder):
+    """The results in a folder are of this plan, and all of it is there."""
+    kept = {p.parent.name for p in folder.glob("*/metrics.json")}
+    assert kept == set(planned.audits)
+    for audit, plan in planned.audits.items():
+        made = json.loads((folder / audit / "config.json").read_text())
+        assert resolve(made) == resolve(plan.config), audit
+    for exhibit in planned.exhibits:
+        for suffix in ("csv", "tex"):
+            assert (folder / "exhibits" / f"{exhibit}.{suffix}").exists()
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    for audit in planned.audits:
+        assert f'href="{audit}/report/index.html"' in page
+        assert (folder / audit / "report" / "index.html").exists()
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_each_was_made_by_its_config(name, planned):
-    audits = planned[name].audits
-    kept = {p.parent.name for p in (RESULTS / name).glob("*/metrics.json")}
-    assert kept == set(audits)
-    for audit, plan in audits.items():
-        made = json.loads((RESULTS / name / audit / "config.json").read_text())
-        assert resolve(made) == resolve(plan.config), audit
-    for exhibit in planned[name].exhibits:
-        for suffix in ("csv", "tex"):
-            assert (RESULTS / name / "exhibits" / f"{exhibit}.{suffix}").exists()
-    page = (RESULTS / name / "index.html").read_text(encoding="utf-8")
-    for audit in audits:
-        assert f'href="{audit}/report/index.html"' in page
-        assert (RESULTS / name / audit / "report" / "index.html").exists()
+    check_made_by(planned[name], RESULTS / name)
 
 
 # --- the tables of docs/reproduce.md --------------------------------------------------

@@ -21,7 +21,7 @@ from score_mia.train.config import Privacy, TrainConfig
 from score_mia.train.loop import train
 from score_mia.train.step import Batch, Layout, make_gradient
 from score_mia.trees import leaf_name
-from tests.helpers import slow
+from tests.helpers import moved, slow
 
 SPEC = {
     "network": {
@@ -51,13 +51,7 @@ KINDS = {
 @functools.cache
 def base():
     """A model whose layers all count."""
-    tree = parts(SPEC).init(jax.random.key(0))
-    rng = np.random.default_rng(1)
-
-    def moved(leaf):
-        return leaf + jnp.asarray(0.2 * rng.standard_normal(leaf.shape), leaf.dtype)
-
-    return jax.tree.map(moved, tree)
+    return moved(parts(SPEC).init(jax.random.key(0)), 0.2, seed=1)
 
 
 def flat(tree):

@@ -18,7 +18,14 @@ from score_mia.report.exhibits.tables import (
     RateRow,
     given_beside,
 )
-from score_mia.report.text import ABOVE, SPACE, above_nominal, level, nominal
+from score_mia.report.text import (
+    ABOVE,
+    SPACE,
+    above_nominal,
+    level,
+    nominal,
+    numbers,
+)
 from score_mia.results import AttackResult, Estimate
 
 _FPRS = (0.1, 0.01)
@@ -183,7 +190,7 @@ def _csv(audit: Audit, attack: str, entry: AttackResult) -> Iterator[Sequence[An
     counts = (entry.members, entry.nonmembers, entry.level)
     for measure, rate, e in table.measures(entry):
         about = RateRow(audit, attack).about
-        line = (OURS, *about, measure, rate, *table.numbers(e), *counts, each, unit)
+        line = (OURS, *about, measure, rate, *numbers(e), *counts, each, unit)
         yield (*line, *(_promise(entry) if measure == "fpr_at_fixed_threshold" else ()))
 
 

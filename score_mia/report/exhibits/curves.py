@@ -13,6 +13,7 @@ from score_mia.report.exhibits import base
 from score_mia.report.exhibits.attacks import MEASURES, estimate_of
 from score_mia.report.exhibits.base import Audit, Built, Cell, Planned, Row
 from score_mia.report.style import PAPER, SERIES, figure, percent, styled
+from score_mia.report.text import numbers
 from score_mia.results import Estimate
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class AttackCurve(base.Exhibit):
                 cell = base.number(value, entry.nonmembers, share)
                 each = f"{n[0]:,} and {n[1]:,}"
                 rows.append(Row((Cell(name), Cell(f"{point.at:,g}"), cell, Cell(each))))
-                lines.append((name, *point, title, *table.numbers(value), *n))
+                lines.append((name, *point, title, *numbers(value), *n))
         header = ("Attack", self.across or "x", title, "Members and non-members")
         return Built(
             f"{title} against {self.across or 'what was varied'}; bars are "

@@ -15,8 +15,8 @@ from score_mia.metrics.roc import FPRS
 from score_mia.registry import make
 from score_mia.report.exhibits import base
 from score_mia.report.exhibits.base import Audit, Built, Cell, Planned, Row, Steps
-from score_mia.report.table import csv_text, measures, numbers
-from score_mia.report.text import SPACE, aside, level
+from score_mia.report.table import csv_text, measures
+from score_mia.report.text import SPACE, aside, level, numbers
 from score_mia.results import AttackResult, Distances, Quality
 
 OURS = "ours"
