@@ -46,6 +46,15 @@ class Codec(Protocol):
         ...
 
 
+def half_range(codec: Codec) -> float:
+    """Half the range of x: 1 for x in [-1, 1], and for a learned space, of that size.
+
+    In its units a noise level means the same for every model.
+    """
+    scale = codec.log_scale
+    return 1.0 if scale is None else 0.5 * float(np.exp(scale))
+
+
 @final
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from score_mia.attacks.likelihood import Likelihood
 from score_mia.attacks.loss import Loss
 from score_mia.attacks.nested import NESTED
 from score_mia.attacks.observe import Observe
+from score_mia.attacks.peak import Peak
 from score_mia.attacks.pfami import Pfami
 from score_mia.attacks.pia import Pia
 from score_mia.attacks.probe import Probe
@@ -34,6 +35,7 @@ from score_mia.attacks.rediffuse import Rediffuse
 from score_mia.attacks.roots import Roots
 from score_mia.attacks.secmi import Secmi
 from score_mia.attacks.sima import Sima
+from score_mia.attacks.terms import Terms
 
 SIGNALS: dict[str, Callable] = {
     "loss": Loss,
@@ -45,6 +47,8 @@ SIGNALS: dict[str, Callable] = {
     "pia": Pia,
     "sima": Sima,
     "pfami": Pfami,
+    "peak": Peak,
+    "terms": Terms,
     "dispersion": Dispersion,
     "flow": StraightPath,
     "rediffuse": Rediffuse,
@@ -77,6 +81,7 @@ __all__ = [
     "Likelihood",
     "Loss",
     "Observe",
+    "Peak",
     "Pfami",
     "Pia",
     "Probe",
@@ -90,6 +95,7 @@ __all__ = [
     "Signal",
     "Sima",
     "StraightPath",
+    "Terms",
     "against",
     "calibrated",
 ]

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from score_mia.attacks.protocol import NETWORK_EVALUATIONS, Columns
 from score_mia.check import require, within
+from score_mia.codecs import half_range
 from score_mia.sde import SDE
+from score_mia.target import Denoiser
 
 LEVELS = 1000
 """Levels of noise are counted out of so many."""
@@ -43,6 +46,19 @@ def at_levels(sde: SDE, levels: Sequence[int]) -> Float[np.ndarray, " n"]:
     whole = sde.times(min(LEVELS, sde.discrete_steps or LEVELS))
     places = np.rint(np.asarray(levels) * len(whole) / LEVELS).astype(int)
     return whole[np.minimum(places, len(whole) - 1)]
+
+
+def at_log_snr(model: Denoiser, log_snrs: Sequence[float]) -> Float[np.ndarray, " n"]:
+    """The times at which x in [-1, 1] would have these log-SNRs, float32.
+
+    Where x has another range, the noise is the same share of it. A discrete model's
+    are its nearest steps; places beyond its ends are its ends, and two of them one.
+    """
+    sde = model.sde
+    own = np.asarray(log_snrs, np.float32) - 2 * np.log(half_range(model.codec))
+    with jax.ensure_compile_time_eval():  # which times is no question of the program
+        times = np.asarray(jax.vmap(sde.time_at)(jnp.asarray(own)))
+    return np.unique(times if sde.discrete_steps is None else np.rint(times))
 
 
 def strided(

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from score_mia.arrays import Scalar, ScalarLike
+from score_mia.codecs import half_range
 from score_mia.target import Denoiser
 
 _NEAR, _FAR, _CENTRE = 0.01, 50.0, 0.5
@@ -52,8 +52,7 @@ class Coordinates:
 
     def __init__(self, model: Denoiser) -> None:
         self.sde = model.sde
-        scale = model.codec.log_scale  # a learned space has the size of [-1, 1]
-        unit = 1.0 if scale is None else 0.5 * float(np.exp(scale))
+        unit = half_range(model.codec)
         self.near, self.far = _NEAR * unit, _FAR * unit
         self.centre = _CENTRE * unit
 

@@ -48,10 +48,13 @@ CHEAP = {
         "step": 25,
         "draws": 2,
     },
+    "terms": {"times": 2},
+    "terms.apart": {"times": 2, "kinds": ("path", "error"), "logs": True},
     "secmi": {"levels": (50,)},
     "secmi.pixels": {"levels": (50,), "pixels": SHAPE},
     "pia": {"times": 4},
     "sima": {"times": 4},
+    "peak": {"copies": ("flip", "up")},
     "pfami": {"times": 2, "neighbours": 2},
     "dispersion": {"levels": (10, 50), "window": 2},
     "flow": {"places": (0.1, 0.25), "draws": 2},
@@ -66,7 +69,7 @@ every line is straight, and every image comes back."""
 
 
 TRACED = [name for name, part in SIGNALS.items() if not hasattr(part, "batch")]
-TRACED += ["secmi.pixels"]
+TRACED += ["secmi.pixels", "terms.apart"]
 """Host signals: test_host_signal_laws.py. What a dot follows is a way to read one."""
 
 RULE = {"secmi.pixels": Mean()}

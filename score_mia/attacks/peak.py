@@ -1,0 +1,166 @@
+"""The peak: a learned image is a place of little noise among its altered copies.
+
+Without noise, the noise that a network sees in an image is small where the image was
+learned (`sima`), and small where the image is plain. The second is told apart from the
+first by copies that are as plain as the image but were not learned: its mirror image,
+and itself moved by a pixel. So the statistic is by what factor the image holds less
+noise than its copies do. It needs no reference image, and one evaluation for each copy
+and level. PFAMI (2308.12143) holds losses at one noise against each other in this way,
+of crops; here nothing is drawn.
+
+The levels are places on the log-SNR, which all processes share: see `USUAL`.
+docs/learned.md has what it comes to, and what it costs to leave parts of it out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_mia.arrays import Image
+from score_mia.attacks.draws import chunked, power
+from score_mia.attacks.protocol import (
+    NETWORK_EVALUATIONS,
+    Access,
+    Columns,
+    Product,
+    Query,
+    Reading,
+)
+from score_mia.attacks.times import (
+    at_log_snr,
+    check_times,
+    chosen_times,
+    column_names,
+    spent,
+)
+from score_mia.check import at_least, one_of, require
+from score_mia.target import Denoiser
+
+USUAL = (4.0, 1.0)
+"""Log-SNRs of x in [-1, 1] at which memory shows, whatever the process: the noise is a
+seventh of half the range, and six tenths."""
+
+
+def _moved(rows: int, columns: int) -> Callable[[Image], Image]:
+    """The image moved down and right; what comes in repeats the edge."""
+
+    def move(image: Image) -> Image:
+        h, w, _ = image.shape
+        padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        top, left = 1 - rows, 1 - columns
+        return padded[top : top + h, left : left + w]
+
+    return move
+
+
+COPIES: dict[str, Callable[[Image], Image]] = {
+    "flip": lambda image: image[:, ::-1],
+    "left": _moved(0, -1),
+    "right": _moved(0, 1),
+    "up": _moved(-1, 0),
+    "down": _moved(1, 0),
+}
+"""Name -> the alteration, each of pixels and none that interpolates: a blurred copy is
+plainer than its image."""
+
+OWN = "own"
+_LEAST = 1e-12
+"""A size of which one may take the logarithm: that of an exact memory is 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peak:
+    """By what factor less noise is seen in the image than in its copies, a log.
+
+        size(x)  = sum_i |eps(alpha(t) x, t)|_i^p
+        peak@t   = mean_c log size(x_c) - log size(x)
+
+    and, kept apart,
+
+        own@t    = -log size(x)
+        NAME@t   = log size(x_NAME) - log size(x)      for each copy
+
+    for a rule that weighs them by known images. A model that was trained on mirrored
+    images has learned the mirror image too: leave "flip" out.
+
+    Attributes:
+      times: a number of times, spread by the process's own clock, or the times
+        themselves; None for those at the log-SNRs of `USUAL`.
+      copies: which of `COPIES`.
+      apart: whether each copy has its own columns; else their mean.
+      order: p.
+      chunk: bound on memory: evaluations made at once for each image.
+    """
+
+    times: int | tuple[float, ...] | None = None
+    copies: tuple[str, ...] = tuple(COPIES)
+    apart: bool = False
+    order: float = 2.0
+    chunk: int = 12
+
+    access: ClassVar[Access] = "scores"
+    needs: ClassVar[tuple[Product, ...]] = ()
+
+    def __post_init__(self) -> None:
+        check_times(self.times)
+        require(len(self.copies) > 0, "copies=()", "is empty", "name a copy")
+        for name in self.copies:
+            one_of("copies", name, COPIES)
+        twice = len({*self.copies}) < len(self.copies)
+        require(not twice, f"copies={self.copies}", "names one twice", "name each once")
+        at_least("order", self.order, 1.0)
+        at_least("chunk", self.chunk, 1)
+
+    def at(self, model: Denoiser) -> Float[np.ndarray, " k"]:
+        """The times of the columns, float32.
+
+        Raises:
+          UserError: see `attacks.times.chosen_times`.
+        """
+        if self.times is None:
+            return at_log_snr(model, USUAL)
+        return chosen_times(model.sde, self.times)
+
+    def columns(self, model: Denoiser) -> Columns:
+        """One column per time, or one per time for the image and each copy."""
+        sde, times = model.sde, self.at(model)
+        kinds = (OWN, *self.copies) if self.apart else ("peak",)
+        return Columns(
+            tuple(name for kind in kinds for name in column_names(kind, sde, times)),
+            np.tile(times, len(kinds)),
+            (NETWORK_EVALUATIONS,),
+            self._cost(len(times)),
+            title="Peak, image and copies apart" if self.apart else "Peak",
+        )
+
+    def _cost(self, times: int) -> float:
+        return float(times * (1 + len(self.copies)))
+
+    def __call__(self, model: Denoiser, query: Query, products: Any = ()) -> Reading:
+        """The logarithms of one image."""
+        sde, times = model.sde, self.at(model)
+        told = model.embed(query.condition)
+        altered = [COPIES[name](query.image) for name in self.copies]
+        views = jax.lax.map(model.codec.encode, jnp.stack([query.image, *altered]))
+
+        def size(row: tuple[Array, Array]) -> Array:
+            view, t = row
+            seen = model.eps(sde.alpha(t) * views[view], t, told)
+            return jnp.log(jnp.maximum(power(seen, self.order), _LEAST))
+
+        shape = (len(views), len(times))
+        view, time = (a.ravel() for a in np.indices(shape))
+        rows = (jnp.asarray(view), jnp.asarray(times[time]))
+        sizes = chunked(size, rows, self.chunk).reshape(shape)
+        own, cost = sizes[:1], spent(self._cost(len(times)))
+        if self.apart:
+            apart = jnp.concatenate([-own, sizes[1:] - own])
+            return Reading(apart.ravel(), cost)
+        return Reading(sizes[1:].mean(axis=0) - own[0], cost)
