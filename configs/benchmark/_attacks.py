@@ -13,6 +13,11 @@ CALLED = {
     "pian": "PIAN",
     "sima": "SimA",
     "pfami": "PFAMI",
+    "mirror": "Peak, beside the mirror image alone",
+    "peak": "Peak",
+    "learned": "Peak, weighed, cross-fitted",
+    "errors": "Loss, at three levels, two noises",
+    "weighed": "Likelihood's terms, weighed, cross-fitted",
     "dispersion": "Dispersion",
     "flow": "Straight path",
     "clid": "CLiD",
@@ -40,12 +45,15 @@ BEST = dict(rule=dict(name="best"), knows="split")
 WEIGHED = dict(rule=LOGISTIC, knows="split")
 """All columns, as the known images weigh them."""
 _COLUMN = dict(rule=dict(name="column"))
+_MEAN = dict(rule=dict(name="mean"))
 _DENSITY = dict(rule=dict(name="column", column="log_prob"))
 _OF_PAPERS = {
     **dict.fromkeys(("secmi", "pia", "pian", "reconstruct", "probe"), _COLUMN),
     **dict.fromkeys(("likelihood", "coarse"), _DENSITY),
     **dict.fromkeys(("clid", "gsa", "roots", "looks"), WEIGHED),
-    "pfami": dict(rule=dict(name="mean")),
+    **dict.fromkeys(
+        ("pfami", "mirror", "peak", "errors"), dict(rule=dict(name="mean"))
+    ),
 }
 """Signal -> its paper's rule, or the one for many columns."""
 
@@ -64,6 +72,28 @@ def cross_fit(permutations: int) -> dict:
     """Every image judged by a fit that did not see it."""
     scheme = dict(name="cross_fit", permutations=permutations)
     return dict(knows="split", scheme=scheme)
+
+
+ALONG = dict(
+    mirror=dict(name="peak", copies=("flip",)),
+    peak=dict(name="peak"),
+    errors=dict(name="terms", kinds=("error",), logs=True),
+    copies=dict(name="peak", apart=True),
+    terms=dict(name="terms", logs=True),
+)
+"""Signals of a few evaluations along log-SNR."""
+UNKNOWING = ("mirror", "peak", "errors")
+"""Those whose columns are averaged as they are: nothing need be known."""
+
+
+def along(permutations: int) -> dict[str, dict]:
+    """Attacks on `ALONG`: the plain ones, and those that weigh, cross-fitted."""
+    weighed = dict(rule=dict(name="discriminant"), **cross_fit(permutations))
+    return {
+        **ruled(UNKNOWING),
+        "learned": dict(signals="copies", **weighed),
+        "weighed": dict(signals="terms", **weighed),
+    }
 
 
 def combined(names: Iterable[str], permutations: int) -> dict[str, dict]:

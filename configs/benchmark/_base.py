@@ -16,6 +16,9 @@ text = run_path(str(Path(__file__).with_name("_text.py")))
 _attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
 BEST, cross_fit = _attacks["BEST"], _attacks["cross_fit"]
 ruled, combined, titled = (_attacks[n] for n in ("ruled", "combined", "titled"))
+ALONG, along = _attacks["ALONG"], _attacks["along"]
+NEW = ("mirror", "peak", "learned", "errors", "weighed")
+"""Attacks of ours, along log-SNR."""
 
 SEEDS = (0, 1, 2)
 STEPS = 5000
@@ -188,7 +191,7 @@ TITLES = titled(
         *("loss", "loss_mc", "secmi", "secmi_head", "pia", "pian", "sima", "pfami"),
         *("dispersion", "flow", "denoise", "observe", "rediffuse", "reconstruct"),
         *("likelihood", "coarse", "gsa", "roots", "looks", "quantile", "known"),
-        *("together", "everything", "calibrated", "against"),
+        *("together", "everything", "calibrated", "against", *NEW),
     )
 )
 """Attack -> how the leaderboard calls it."""
@@ -211,8 +214,9 @@ PUBLISHED = {
 """AUC and TPR at 1 % FPR of each paper on CIFAR-10, which are no numbers of ours."""
 
 GREY = ("loss", "secmi", "pia", "pian", "sima", "pfami", "dispersion", "flow")
+GREY += ("copies", "errors")
 """Signals whose columns the combined grey box weighs."""
-WHITE = ("likelihood", "coarse", "roots")
+WHITE = ("likelihood", "coarse", "roots", "terms")
 BLACK = ("rediffuse", "reconstruct", "observe", "denoise")
 
 
@@ -249,19 +253,21 @@ def signals(smoke: bool) -> dict:
         gsa=dict(name="gsa", times=1 if smoke else 3),
         roots=dict(name="roots", times=2 if smoke else 5),
         looks=dict(name="covariates"),
+        **ALONG,
     )  # fmt: skip
 
 
 def attacks(smoke: bool) -> dict:
     """Each signal by its paper's rule, or by the best time on the known half."""
     permutations = 2 if smoke else 20
-    made = ruled(name for name in signals(smoke) if name not in ("low", "apart"))
+    beside = ("low", "apart", *ALONG)
+    made = ruled(name for name in signals(smoke) if name not in beside)
     every = [*GREY, *BLACK, *WHITE]
     quantile = dict(name="quantile", bag=3)
     head = dict(name="convnet", batch=32, epochs=1 if smoke else 90)
     made["secmi_head"] = dict(signals="apart", rule=head, knows="split")
     made["quantile"] = dict(signals=["low", "looks"], rule=quantile, knows="population")
-    made |= combined(GREY, permutations)
+    made |= along(permutations) | combined(GREY, permutations)
     made["everything"] = dict(
         signals=every, rule=dict(name="ridge"), **cross_fit(permutations)
     )
@@ -311,6 +317,9 @@ SHADOWED = {
     "ratio": "Reference ratio",
     "quantile": "Quantile regression",
     "fitted": "Logistic, learned on shadows",
+    "peak": "Peak",
+    "learned_there": "Peak, weighed on shadows",
+    "learned": "Peak, weighed, cross-fitted",
 }
 """Attack on the digits -> how the leaderboard calls it."""
 
@@ -328,6 +337,11 @@ def digits(smoke: bool) -> ConfigDict:
         fitted=dict(name="logistic"),
     )
     made = {name: dict(shadows, rule=rule) for name, rule in rules.items()}
+    of_peaks = {name: ALONG[name] for name in ("peak", "copies")}
+    ours = along(2 if smoke else 20)
+    made |= {name: ours[name] for name in ("peak", "learned")}
+    weighed = dict(signals="copies", rule=dict(name="discriminant"), knows="shadows")
+    made["learned_there"] = weighed
     split = dict(name="shuffled", members=600, nonmembers=600, reference=0.5)
     if smoke:
         split.update(members=60, nonmembers=100)
@@ -340,7 +354,7 @@ def digits(smoke: bool) -> ConfigDict:
             sde=dict(name="ddpm"),
             network=dict(name="mlp", features=256, blocks=3),
             train=dict(training(steps, smoke, batch=64), snapshot_every=None),
-            signals=dict(loss=loss, looks=dict(name="covariates")),
+            signals=dict(loss=loss, looks=dict(name="covariates"), **of_peaks),
             shadows=dict(count=count),
             attacks=dict(
                 made,

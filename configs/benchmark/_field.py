@@ -12,15 +12,21 @@ from ml_collections import ConfigDict
 
 _attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
 ruled, combined, titled = (_attacks[n] for n in ("ruled", "combined", "titled"))
+ALONG, along = _attacks["ALONG"], _attacks["along"]
 
 SHOWN = (
     *("loss", "loss_200", "secmi", "pia", "pian", "sima", "pfami", "dispersion"),
     *("flow", "denoise", "clid", "untold", "rediffuse", "reconstruct", "observe"),
     *("likelihood", "gsa", "roots", "looks", "known", "together"),
+    *("peak", "learned", "errors", "weighed"),
 )
 """Attacks in the order of the table."""
 
 GREY = ("loss", "secmi", "pia", "pian", "sima", "pfami", "dispersion", "flow")
+GREY += ("copies", "errors")
+
+MOVED = ("left", "right", "up", "down")
+"""Copies of an image: most of these models were trained on mirrored images, too."""
 
 
 def signals(told: str, white: bool, likelihood: bool) -> dict:
@@ -44,6 +50,9 @@ def signals(told: str, white: bool, likelihood: bool) -> dict:
         rediffuse=dict(name="rediffuse"),
         observe=dict(name="observe"),
         looks=dict(name="covariates"),
+        errors=ALONG["errors"],
+        peak=dict(ALONG["peak"], copies=MOVED),
+        copies=dict(ALONG["copies"], copies=MOVED),
     )
     if told:
         cuts = (0.3, 0.6) if told == "caption" else ()
@@ -57,12 +66,15 @@ def signals(told: str, white: bool, likelihood: bool) -> dict:
     if white:
         made["gsa"] = dict(name="gsa")
         made["roots"] = dict(name="roots", times=20)
+        made["terms"] = ALONG["terms"]
     return made
 
 
 def attacks(read: Mapping[str, dict]) -> dict:
     """Each signal by its rule, and the grey box combined."""
-    made = {**ruled(read), **combined(GREY, 10)}
+    made = {**ruled(read), **along(10), **combined(GREY, 10)}
+    if "terms" not in read:
+        del made["weighed"]
     return {name: made[name] for name in SHOWN if name in made}
 
 

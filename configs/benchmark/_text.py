@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 _attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
 ruled, combined, titled = (_attacks[n] for n in ("ruled", "combined", "titled"))
+ALONG, UNKNOWING, along = (_attacks[n] for n in ("ALONG", "UNKNOWING", "along"))
 finetune = run_path(str(Path(__file__).parents[1] / "text" / "finetune.py"))
 LEVELS = {"barely": 250, "half": 500, "memorised": 1000}
 """Name -> steps of the fine-tuning: 16, 32 and 64 passes over the members."""
@@ -18,12 +19,14 @@ TITLES = titled(
     (
         *("loss", "untold", "secmi", "pia", "pian", "sima", "pfami", "flow", "clid"),
         *("probe", "against", "reconstruct", "rediffuse", "known", "together"),
+        *("mirror", "peak", "learned", "errors"),
     ),
     untold="Loss without the caption",
     against="Loss against the base",
 )
 """Attack -> how the leaderboard calls it."""
 GREY = ("loss", "untold", "secmi", "pia", "pian", "sima", "flow", "clid")
+GREY += ("copies", "errors")
 
 
 def base(smoke: bool) -> str:
@@ -63,6 +66,7 @@ def signals(smoke: bool) -> dict:
             name="reconstruct", m=1, output="pooled", encoder=dict(name="pixels")
         ),
         rediffuse=dict(name="rediffuse", n=1 if smoke else 3),
+        **{name: ALONG[name] for name in (*UNKNOWING, "copies")},
     )
 
 
@@ -72,7 +76,9 @@ def attacked(seed: int, step: int, folder: str, smoke: bool, **common) -> Config
     del config.train
     config.target = dict(name="kept", folder=folder, step=step)
     config.signals = signals(smoke)
-    made = {**ruled(signals(smoke)), **combined(GREY, 2 if smoke else 20)}
+    permutations = 2 if smoke else 20
+    made = {**ruled(signals(smoke)), **combined(GREY, permutations)}
+    made |= along(permutations)
     config.attacks = {name: made[name] for name in TITLES}
     config.sampler = dict(name="ddim", steps=4 if smoke else 10)
     for section, value in common.items():

@@ -14,7 +14,8 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-ruled = run_path(str(Path(__file__).with_name("_attacks.py")))["ruled"]
+_attacks = run_path(str(Path(__file__).with_name("_attacks.py")))
+ruled, along, ALONG = (_attacks[name] for name in ("ruled", "along", "ALONG"))
 
 MEMBERS, JUDGED, HALF = 5000, 1000, 25_000
 STEPS = 12_000
@@ -44,14 +45,19 @@ def signals(smoke: bool) -> dict:
         sima=dict(name="sima", times=times),
         dispersion=dict(name="dispersion"),
         pfami=dict(name="pfami"),
+        apart=dict(name="secmi", pixels=(32, 32, 3)),
+        **ALONG,
     )
 
 
 def attacks(smoke: bool) -> dict:
     """Each signal by its paper's rule, and all of them together."""
-    made = ruled(signals(smoke))
-    every = dict(signals=[*made], rule=dict(name="logistic"), knows="split")
-    return {**made, "all": every}
+    made = ruled(name for name in signals(smoke) if name not in ("apart", *ALONG))
+    made |= along(2 if smoke else 20)
+    head = dict(name="convnet", batch=32, epochs=1 if smoke else 10)
+    made["secmi_head"] = dict(signals="apart", rule=head, knows="split")
+    every = [name for name in signals(smoke) if name not in ("apart", "mirror", "peak")]
+    return {**made, "all": dict(signals=every, rule=dict(name="ridge"), knows="split")}
 
 
 def get_config(arg: str = "") -> ConfigDict:

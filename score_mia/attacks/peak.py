@@ -8,7 +8,7 @@ noise than its copies do. It needs no reference image, and one evaluation for ea
 and level. PFAMI (2308.12143) holds losses at one noise against each other in this way,
 of crops; here nothing is drawn.
 
-The levels are places on the log-SNR, which all processes share: see `USUAL`.
+The levels are places on the log-SNR, which all processes share.
 docs/learned.md has what it comes to, and what it costs to leave parts of it out.
 """
 
@@ -35,6 +35,7 @@ from score_mia.attacks.protocol import (
 )
 from score_mia.attacks.times import (
     at_log_snr,
+    check_log_snrs,
     check_times,
     chosen_times,
     column_names,
@@ -42,10 +43,6 @@ from score_mia.attacks.times import (
 )
 from score_mia.check import at_least, one_of, require
 from score_mia.target import Denoiser
-
-USUAL = (4.0, 1.0)
-"""Log-SNRs of x in [-1, 1] at which memory shows, whatever the process: the noise is a
-seventh of half the range, and six tenths."""
 
 
 def _moved(rows: int, columns: int) -> Callable[[Image], Image]:
@@ -91,14 +88,17 @@ class Peak:
     images has learned the mirror image too: leave "flip" out.
 
     Attributes:
-      times: a number of times, spread by the process's own clock, or the times
-        themselves; None for those at the log-SNRs of `USUAL`.
+      log_snrs: levels, of x in [-1, 1]. At 4 the noise is a seventh of half the range
+        of the pixels, at 1 six tenths: there memory shows, whatever the process.
+      times: in their place a number of times, spread by the process's own clock, or
+        the times themselves.
       copies: which of `COPIES`.
       apart: whether each copy has its own columns; else their mean.
       order: p.
       chunk: bound on memory: evaluations made at once for each image.
     """
 
+    log_snrs: tuple[float, ...] = (4.0, 1.0)
     times: int | tuple[float, ...] | None = None
     copies: tuple[str, ...] = tuple(COPIES)
     apart: bool = False
@@ -110,6 +110,7 @@ class Peak:
 
     def __post_init__(self) -> None:
         check_times(self.times)
+        check_log_snrs(self.log_snrs)
         require(len(self.copies) > 0, "copies=()", "is empty", "name a copy")
         for name in self.copies:
             one_of("copies", name, COPIES)
@@ -125,7 +126,7 @@ class Peak:
           UserError: see `attacks.times.chosen_times`.
         """
         if self.times is None:
-            return at_log_snr(model, USUAL)
+            return at_log_snr(model, self.log_snrs)
         return chosen_times(model.sde, self.times)
 
     def columns(self, model: Denoiser) -> Columns:

@@ -42,6 +42,7 @@ from score_mia.attacks.protocol import (
 )
 from score_mia.attacks.times import (
     at_log_snr,
+    check_log_snrs,
     check_times,
     chosen_times,
     column_names,
@@ -53,9 +54,6 @@ from score_mia.likelihood.coordinates import Coordinates
 from score_mia.target import Denoiser, Target
 
 KINDS = ("path", "divergence", "error")
-USUAL = (7.0, 4.0, 1.0)
-"""Log-SNRs of x in [-1, 1] between which memory shows, and one above."""
-
 _LEAST = 1e-12
 """A size of which one may take the logarithm: that of an exact memory is 0."""
 
@@ -77,9 +75,11 @@ class Terms:
     """Path, divergence and error at some levels of noise, one column each.
 
     Attributes:
-      nodes: of the quadrature over all levels, in nats; None for `times`.
-      times: a number of times, spread by the process's own clock, or the times
-        themselves; None for those at the log-SNRs of `USUAL`.
+      log_snrs: levels, of x in [-1, 1]: two between which memory shows, and one of
+        less noise.
+      times: in their place a number of times, spread by the process's own clock, or
+        the times themselves.
+      nodes: in their place those of a quadrature over all levels, in nats.
       kinds: which of `KINDS`.
       draws: noises of an error, averaged; each second is minus the one before, so that
         what is odd in the noise falls out of two.
@@ -87,8 +87,9 @@ class Terms:
         images differ. Sums in nats need them as they are.
     """
 
-    nodes: int | None = None
+    log_snrs: tuple[float, ...] = (7.0, 4.0, 1.0)
     times: int | tuple[float, ...] | None = None
+    nodes: int | None = None
     kinds: tuple[str, ...] = ("path", "divergence")
     draws: int = 2
     logs: bool = False
@@ -97,6 +98,7 @@ class Terms:
 
     def __post_init__(self) -> None:
         check_times(self.times)
+        check_log_snrs(self.log_snrs)
         require(len(self.kinds) > 0, "kinds=()", "is empty", "name a kind")
         for kind in self.kinds:
             one_of("kinds", kind, KINDS)
@@ -120,7 +122,7 @@ class Terms:
     def _levels(self, model: Denoiser) -> _Levels:
         """Where, and with which weights, float32."""
         if self.nodes is None:
-            chosen = at_log_snr(model, USUAL)
+            chosen = at_log_snr(model, self.log_snrs)
             if self.times is not None:
                 chosen = chosen_times(model.sde, self.times)
             one = np.ones_like(chosen)

@@ -41,6 +41,13 @@ def check_levels(levels: tuple[int, ...]) -> None:
         within("levels", level, 0, LEVELS - 1)
 
 
+def check_log_snrs(log_snrs: tuple[float, ...]) -> None:
+    """Refuse log-SNRs that are none, or no numbers."""
+    require(len(log_snrs) > 0, "log_snrs=()", "is empty", "name a level")
+    ok = bool(np.isfinite(log_snrs).all())
+    require(ok, f"log_snrs={log_snrs}", "is not finite", "give numbers, as 4.0")
+
+
 def at_levels(sde: SDE, levels: Sequence[int]) -> Float[np.ndarray, " n"]:
     """Levels out of 1,000 as times of the process, float32."""
     whole = sde.times(min(LEVELS, sde.discrete_steps or LEVELS))

@@ -16,6 +16,7 @@ from score_mia.rules.gaussians import Gaussians
 from score_mia.rules.learned import (
     Bayes,
     Boosting,
+    Discriminant,
     Forest,
     Logistic,
     Neighbours,
@@ -38,6 +39,7 @@ RULES: dict[str, Callable] = {
     "gaussians": Gaussians,
     "logistic": Logistic,
     "ridge": Ridge,
+    "discriminant": Discriminant,
     "svm": Svm,
     "tree": Tree,
     "forest": Forest,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from score_mia.attacks import Peak
-from score_mia.attacks.peak import COPIES, USUAL
+from score_mia.attacks.peak import COPIES
 from score_mia.check import UserError
 from score_mia.codecs import Affine
 from score_mia.sde import DDPM, EDM, VE, VP, RectifiedFlow
@@ -99,7 +99,7 @@ def test_the_usual_levels_are_the_same_for_all_processes(sde, codec):
     target = gaussian_target(sde, np.zeros(shape), np.eye(4), codec=codec)
     half = (codec.high - codec.low) / 2
     noise = [scales(sde, t)[1] / scales(sde, t)[0] for t in Peak().at(target.denoiser)]
-    wanted = [half * np.exp(-level / 2) for level in USUAL]
+    wanted = [half * np.exp(-level / 2) for level in Peak().log_snrs]
     np.testing.assert_allclose(noise, wanted, rtol=0.02)
 
 
@@ -111,6 +111,8 @@ def test_the_usual_levels_are_the_same_for_all_processes(sde, codec):
         ({"copies": ("down", "blurred")}, "blurred"),
         ({"order": 0.5}, "below 1"),
         ({"times": ()}, "empty"),
+        ({"log_snrs": ()}, "empty"),
+        ({"log_snrs": (4.0, float("nan"))}, "finite"),
     ],
 )
 def test_fields_that_cannot_be_are_refused(fields, said):

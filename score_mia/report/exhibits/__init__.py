@@ -22,6 +22,7 @@ from score_mia.report.exhibits.curves import AttackCurve
 from score_mia.report.exhibits.figures import Perturbed, Roc, Samples, TprByStep
 from score_mia.report.exhibits.frontier import Frontier
 from score_mia.report.exhibits.leaderboard import Leaderboard
+from score_mia.report.exhibits.power import Power
 from score_mia.report.exhibits.tables import (
     Extra,
     LikelihoodTable,
@@ -43,6 +44,7 @@ EXHIBITS: dict[str, Callable[..., Any]] = {
     "attack_grid": AttackGrid,
     "attack_curve": AttackCurve,
     "leaderboard": Leaderboard,
+    "power": Power,
 }
 """Name in a config -> class."""
 
