@@ -46,14 +46,13 @@ WEIGHED = dict(rule=LOGISTIC, knows="split")
 """All columns, as the known images weigh them."""
 _COLUMN = dict(rule=dict(name="column"))
 _MEAN = dict(rule=dict(name="mean"))
+_MEAN = dict(rule=dict(name="mean"))
 _DENSITY = dict(rule=dict(name="column", column="log_prob"))
 _OF_PAPERS = {
     **dict.fromkeys(("secmi", "pia", "pian", "reconstruct", "probe"), _COLUMN),
     **dict.fromkeys(("likelihood", "coarse"), _DENSITY),
     **dict.fromkeys(("clid", "gsa", "roots", "looks"), WEIGHED),
-    **dict.fromkeys(
-        ("pfami", "mirror", "peak", "errors"), dict(rule=dict(name="mean"))
-    ),
+    **dict.fromkeys(("pfami", "mirror", "peak", "errors"), _MEAN),
 }
 """Signal -> its paper's rule, or the one for many columns."""
 
