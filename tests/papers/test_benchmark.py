@@ -68,7 +68,7 @@ def test_every_attack_on_every_level_of_the_mini_targets(tmp_path, monkeypatch):
     once = {a.name for a in planned.audits["ddpm-0-half"].attacks}
     usual = {a.name for a in planned.audits["flow-0-half"].attacks}
     assert once - usual == {"calibrated", "against"}
-    assert len(usual) == 24
+    assert len(usual) == 29
     boards = ["leaderboard", "ddpm", "once", "flow", "digits"]
     assert [*planned.exhibits] == [*boards, "steps_ddpm", "steps_flow"]
     grown = planned.exhibits["steps_ddpm"].curves["SimA, seed 0"]
@@ -79,6 +79,22 @@ def test_every_attack_on_every_level_of_the_mini_targets(tmp_path, monkeypatch):
     assert "mine" in config.exhibits.flow.attacks
     rules = {type(a.rule).__name__ for a in planned.audits["digits"].attacks}
     assert {"Lira", "Rmia", "ReferenceRatio", "Quantile", "Cdi", "Duci"} <= rules
+
+
+def test_power_is_judged_on_all_images_of_all_levels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    targets = get_config("targets.py", "edm,ve,0")
+    for name, config in targets.audits.items():
+        kept(tmp_path / "runs" / "benchmark" / "targets" / name, config)
+    planned = study.plan(get_config("../power.py", "edm,ve,0"))
+    assert [*planned.exhibits] == [f"power_{level}" for level in LEVELS]
+    exhibit = planned.exhibits["power_half"]
+    assert exhibit.audits == ("edm-0-half", "ve-0-half")
+    attacks = {a.name: a for a in planned.audits["edm-0-half"].attacks}
+    assert {*exhibit.attacks} == {*attacks}
+    asked = exhibit.of, *("loss", "weighed", "all")
+    assert {type(attacks[name].scheme).__name__ for name in asked} == {"CrossFit"}
+    assert attacks["peak"].knows == attacks["likelihood"].knows == "none"
 
 
 def test_the_sizes_differ_by_their_members_alone():
@@ -119,7 +135,7 @@ def test_the_text_model_is_one_of_them(tmp_path, monkeypatch):
     base.train.update(steps=20, snapshot_every=5)
     kept(folder, base)
     planned = study.plan(get_config("mini.py", "text,0,smoke"))
-    assert len(planned.audits["text-0-half"].attacks) == 15
+    assert len(planned.audits["text-0-half"].attacks) == 19
     assert [*planned.exhibits] == ["text"]
 
 
@@ -164,7 +180,7 @@ def test_pytorch_ddpm_with_secmi_s_index_files(tmp_path, pictures):
     (one,) = planned.audits.values()
     counts = one.split(one.source()).counts
     assert (counts["members"], counts["nonmembers"]) == (54, 54)
-    assert len(one.attacks) == 17
+    assert len(one.attacks) == 21
     both = get_config("pytorch_ddpm.py", ",".join(map(str, words * 2)))
     assert [*both.audits] == ["cifar10", "cifar100"]
     with pytest.raises(ValueError, match="once or twice"):
