@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Float, Int
 
-from score_mia import device, tiles
+from score_mia import device, profiling, tiles
 from score_mia.arrays import hashed
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
@@ -176,6 +176,7 @@ class Reader:
         tell = tiles.Teller(advance, figure)
 
         def seen(values: np.ndarray) -> None:
+            profiling.tick(self.name, values)
             self._check_width(values)
             tell(values)
 
