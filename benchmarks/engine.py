@@ -13,22 +13,21 @@ numbers are medians over the rounds, of wall-clock time and of the process's CPU
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from cheap import SPEC, Cheap, Digits
 from machine import machine
 
 from score_mia import device
-from score_mia.attacks.protocol import Columns, Query, Reading
+from score_mia.attacks.protocol import Query, Reading
 from score_mia.engine import Reader, collect
 from score_mia.files import save_json
 from score_mia.spec import parts
@@ -42,46 +41,6 @@ _TILES = flags.DEFINE_list("tiles", ["16", "64", "256"], "rows of a call")
 _SHARD = flags.DEFINE_integer("shard", 4096, "rows of a file", 1)
 _SMOKE = flags.DEFINE_bool("smoke", False, "one round of few images; writes nothing")
 _OUTPUT = flags.DEFINE_string("output", str(RESULT), "file for the result")
-
-SPEC = {
-    "network": {"name": "mlp", "features": 32, "blocks": 1},
-    "sde": {"name": "vp"},
-    "parameterisation": {"name": "noise"},
-    "codec": {"name": "affine"},
-    "shape": (8, 8, 1),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Cheap:
-    """The loss of one draw at one time."""
-
-    access: ClassVar = "scores"
-    needs: ClassVar = ()
-
-    def columns(self, model: Any) -> Columns:
-        """One number."""
-        return Columns(("loss",), diagnostics=("network_evaluations",))
-
-    def __call__(self, model: Any, query: Query, products: Any) -> Reading:
-        """Minus the loss."""
-        noise = jax.random.normal(query.key, query.image.shape)
-        x = model.sde.perturb(model.codec.encode(query.image), 0.3, noise)
-        loss = jnp.mean((model.eps(x, 0.3) - noise) ** 2)
-        return Reading(-loss[None], jnp.ones(1))
-
-
-class Digits:
-    """Images of noise, with ids."""
-
-    digest = "noise"
-
-    def __init__(self, count: int) -> None:
-        self.pixels = np.random.default_rng(0).random((count, *SPEC["shape"]), "f4")
-
-    def images(self, ids: np.ndarray) -> np.ndarray:
-        """float32 [n, h, w, c]."""
-        return self.pixels[ids]
 
 
 def bare(reader: Reader, ids: np.ndarray) -> Callable[[], None]:
