@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -20,4 +21,8 @@ def machine() -> dict[str, Any]:
         "processor": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 1),
+        "versions": {
+            "python": platform.python_version(),
+            **{n: importlib.metadata.version(n) for n in ("jax", "jaxlib", "numpy")},
+        },
     }

@@ -7,22 +7,20 @@ resumption and device count cannot change a result (the row law, docs/architectu
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Float, Int
 
-from score_mia import device
-from score_mia.arrays import Key, hashed
+from score_mia import device, profiling, tiles
+from score_mia.arrays import hashed
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -32,13 +30,12 @@ from score_mia.attacks.protocol import (
     HostQuery,
     HostSignal,
     Product,
-    Query,
-    Reading,
     Signal,
     fingerprint,
     identity,
 )
-from score_mia.check import Damaged, UserError, at_least, printable, require
+from score_mia.check import Damaged, UserError, printable, require
+from score_mia.files import load_sealed
 from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.readings import Piece, Readings
 from score_mia.rows import (
@@ -49,40 +46,12 @@ from score_mia.rows import (
     compute,
     folder_of,
     is_whole,
-    tiled,
 )
 from score_mia.sampling.served import Service
 from score_mia.target import Target
+from score_mia.tiles import Engine, at_fault
+from score_mia.tiles import program as _program
 from score_mia.views import Images, Model, Named, Prompts, unprompted, untold, view
-
-
-@dataclasses.dataclass(frozen=True)
-class Engine:
-    """How to compute, never what.
-
-    Attributes:
-      tile: rows per device and call. Part of the result's identity at 1e-5 relative
-        (XLA picks other kernels for other sizes), so it is recorded and kept.
-      shard: rows per file, the unit of resumption; rounded up to whole tiles.
-      devices: how many local devices to use, None for all.
-      memory: bytes of a device that a tile may take; a signal that tells what a row
-        needs (`Columns.bytes_per_row`) gets a smaller one where it must; None for none.
-    """
-
-    tile: int = 16
-    shard: int = 256
-    devices: int | None = None
-    memory: int | None = None
-
-    def __post_init__(self) -> None:
-        at_least("engine.tile", self.tile, 1)
-        at_least("engine.shard", self.shard, 1)
-        at_least("engine.memory", 1 if self.memory is None else self.memory, 1)
-
-
-def row_key(seed: Key, high: UInt32[Array, ""], low: UInt32[Array, ""]) -> Key:
-    """The key of one row: a function of (seed, id), the id split into two halves."""
-    return jax.random.fold_in(jax.random.fold_in(seed, high), low)
 
 
 def row_seeds(seed: int, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -113,7 +82,7 @@ class Reader:
     model: Model
     source: Images
     seed: int
-    engine: Engine = Engine()
+    engine: Engine = dataclasses.field(default_factory=Engine)
     made_of: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     conditions: Named = untold
     prompts: Prompts = unprompted
@@ -132,7 +101,8 @@ class Reader:
         further = {"needs": [identity(product) for product in needs]} if needs else {}
         access = (self.signal.access, *(product.access for product in needs))
         facts = {"signal": identity(self.signal), **self.setting(*access), **further}
-        return {**facts, **fingerprint(self.signal)}
+        undecided = {"tile": "auto"} if self.undecided else {}
+        return {**facts, **undecided, **fingerprint(self.signal)}
 
     def setting(self, *access: Access) -> dict[str, Any]:
         """What decides all that is read off the model with such access."""
@@ -153,10 +123,19 @@ class Reader:
     @functools.cached_property
     def tile(self) -> int:
         """Rows per device and call: the engine's, or what its memory allows."""
+        return self.fitting(self.engine.rows)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its tile is still to be chosen, by trying (`decided`)."""
+        return self.engine.tile == "auto" and not isinstance(self.signal, HostSignal)
+
+    def fitting(self, rows: int) -> int:
+        """So many rows, or what the engine's memory allows."""
         row, memory = self.columns.bytes_per_row, self.engine.memory
         if row is None or memory is None:
-            return self.engine.tile
-        return max(1, min(self.engine.tile, memory // row))
+            return rows
+        return max(1, min(rows, memory // row))
 
     @property
     def shard(self) -> int:
@@ -190,31 +169,83 @@ class Reader:
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         """Values [n, K] and diagnostics [n, D] of some images."""
         width = len(self.columns.names)
+        figure = None
+        if NETWORK_EVALUATIONS in self.columns.diagnostics:
+            place = self.columns.diagnostics.index(NETWORK_EVALUATIONS)
+            figure = ("evaluations", width + place)
+        tell = tiles.Teller(advance, figure)
 
         def seen(values: np.ndarray) -> None:
+            profiling.tick(self.name, values)
             self._check_width(values)
-            figures = {}
-            if NETWORK_EVALUATIONS in self.columns.diagnostics:
-                place = self.columns.diagnostics.index(NETWORK_EVALUATIONS)
-                each = float(values[:, width + place].mean())
-                figures["evaluations"] = f"{each:,.0f} an image"
-            advance(len(values), **figures)
+            tell(values)
 
-        made = tuple({n: p.take(n, ids) for n in p.names} for p in self.products)
-
-        def needed(block: Ids) -> tuple[dict[str, np.ndarray], ...]:
-            return jax.tree.map(lambda a: a[np.searchsorted(ids, block)], made)
-
-        def call(block: Ids) -> Any:
-            return self._dispatch(block, needed(block))
-
+        needed = self._needed(ids)
         if isinstance(self.signal, HostSignal):
             blocks = self.blocks(ids)
             values = [self._batch(block, needed(block), seen) for block in blocks]
             values = np.concatenate(values)
         else:
-            values = tiled(call, ids, self.tile * self._mesh.size, seen)
+
+            def read(block: Ids) -> Any:
+                return (*self.given(block), needed(block))
+
+            size = self.tile * self._mesh.size
+            values = tiles.through(self._call, read, ids, size, seen)
+        tell.flush()
         return {"values": values[:, :width], "diagnostics": values[:, width:]}
+
+    def _needed(self, ids: Ids) -> Callable[[Ids], tuple[dict[str, np.ndarray], ...]]:
+        """Rows of the products, of some of these ids."""
+        made = tuple({n: p.take(n, ids) for n in p.names} for p in self.products)
+
+        def needed(block: Ids) -> tuple[dict[str, np.ndarray], ...]:
+            places = np.searchsorted(ids, block) if made else block
+            return jax.tree.map(lambda a: a[places], made)
+
+        return needed
+
+    def with_tile(self, ids: Ids, folder: str | Path, host: Host) -> Reader:
+        """With a tile of its own, if that is still to be chosen.
+
+        What the folder's manifest says; else, on the first host, what is the fastest of
+        some sizes on the first images. The other hosts wait for that.
+        """
+        path = Path(folder) / "manifest.json"
+
+        def there() -> bool:
+            host.require_no_failure(path.parent)
+            return path.exists()
+
+        if not self.undecided:
+            return self
+        if not host.first:
+            host.wait_for(f"the tile of {self.name}", there)
+        if path.exists():
+            remedy = "delete that folder and run again"
+            tile = load_sealed(path, {"tile": int}, remedy=remedy)["tile"]
+        else:
+            with host.telling(path.parent):
+                tile = self._tried(np.sort(ids)[: max(tiles.SIZES) * self._mesh.size])
+        how = dataclasses.replace(self.engine, tile=tile, memory=None)
+        return dataclasses.replace(self, engine=how)
+
+    def _tried(self, ids: Ids) -> int:
+        """The fastest tile; tried once for all models of one shape."""
+        width = self._mesh.size
+        fitting = {self.fitting(n) for n in tiles.SIZES if n * width <= len(ids)}
+        sizes = sorted(fitting or {self.tile})
+
+        def prepared(size: int) -> Callable[[], Any]:
+            block = ids[: size * width]
+            block = np.pad(block, (0, size * width - len(block)), "edge")
+            given = (*self.given(block), self._needed(block)(block))
+            return lambda: self._call(given).block_until_ready()
+
+        images = self.source.images(ids[:1])
+        shapes = jax.tree.map(np.shape, (images, self._arrays))
+        what = f"{identity(self.signal)} {fingerprint(self.signal)} {shapes} {width}"
+        return tiles.fastest(sizes, prepared, what)
 
     @functools.cached_property
     def _mesh(self) -> Mesh:
@@ -226,22 +257,22 @@ class Reader:
         return self.view if self.signal.access in ("scores", "gradients") else None
 
     @functools.cached_property
-    def _program(self) -> Callable[..., jax.Array]:
+    def _call(self) -> Callable[[Any], jax.Array]:
+        """From what `given` and products say of a tile to its rows, on their way."""
         assert isinstance(self.signal, Signal)
         fixed = self.view if self._arrays is None else None
-        return _program(self.signal, fixed, self._mesh, device.size(self._arrays))
+        program = _program(self.signal, fixed, self._mesh, device.size(self._arrays))
+        # Put on every device once, not with every tile.
+        whole = NamedSharding(self._mesh, P())
+        key = jax.random.key_data(jax.random.key(self.seed))
+        model, key = jax.device_put((self._arrays, key), whole)
+        return lambda given: program(model, *given, key)
 
-    def _dispatch(
-        self, ids: np.ndarray, products: tuple[Mapping[str, np.ndarray], ...]
-    ) -> jax.Array:
-        """A tile of a traced signal, on its way."""
+    def given(self, ids: Ids) -> tuple[Any, ...]:
+        """Images, what the model is told of them, and both halves of their ids."""
+        images = np.asarray(self.source.images(ids), np.float32)
         high = (ids >> 32).astype(np.uint32)
-        low = (ids & 0xFFFFFFFF).astype(np.uint32)
-        images = jnp.asarray(self.source.images(ids), jnp.float32)
-        conditions = jax.tree.map(jnp.asarray, self.conditions(ids))
-        key = jax.random.key(self.seed)
-        given = (images, conditions, products, high, low)
-        return self._program(self._arrays, *given, key)
+        return images, self.conditions(ids), high, ids.astype(np.uint32)
 
     def blocks(self, ids: Ids) -> list[np.ndarray]:
         """Ids of the calls on the host: none is asked twice, since it may cost."""
@@ -262,7 +293,7 @@ class Reader:
         """A batch of a signal on the host."""
         assert isinstance(self.signal, HostSignal)
         query = self.query(ids)
-        with _at_fault():
+        with at_fault():
             reading = self.signal.batch(self.view, query, products)
         parts = (np.asarray(part, np.float32) for part in reading)
         rows = [part.reshape(len(ids), -1) for part in parts if part.size]
@@ -351,7 +382,7 @@ class Making:
         model = view(reader.model, self.product.access, reader.service)
         for block in reader.blocks(ids):
             query = reader.query(block)
-            with _at_fault():
+            with at_fault():
                 made.append(self.product.batch(model, query))
             advance(len(block))
         return {n: np.concatenate([block[n] for block in made]) for n in made[0]}
@@ -386,6 +417,7 @@ def collect(
         needs = (Making(product, reader) for product in reader.signal.needs)
         made = tuple(make_product(task, ids, root, host) for task in needs)
         reader = dataclasses.replace(reader, products=made)
+    reader = reader.with_tile(ids, folder, host)
     shards = compute(reader, ids, folder, shard=reader.shard, host=host)
     return readings(shards, reader.columns)
 
@@ -417,15 +449,6 @@ def readings(shards: Shards, columns: Columns) -> Readings:
     return Readings(shards.ids, columns.names, pieces, None, further)
 
 
-@contextlib.contextmanager
-def _at_fault() -> Iterator[None]:
-    """Whatever a signal or a product refuses is its own fault: other attacks go on."""
-    try:
-        yield
-    except UserError as error:
-        raise TaskError(str(error)) from error
-
-
 def _pieces(shards: Shards, name: str) -> tuple[Piece, ...]:
     def piece(part: int) -> Piece:
         def read(places: Any) -> np.ndarray:
@@ -437,39 +460,3 @@ def _pieces(shards: Shards, name: str) -> tuple[Piece, ...]:
         return Piece(len(shards.of(part)), read)
 
     return tuple(map(piece, shards.parts))
-
-
-def _program(
-    signal: Signal, fixed: Any, mesh: Mesh, numbers: int
-) -> Callable[..., jax.Array]:
-    """The signal on a tile of images, spread over the devices.
-
-    Args:
-      signal: what to measure.
-      fixed: the model, where it is no argument of the program.
-      mesh: of devices.
-      numbers: how many the network has.
-    """
-
-    def row(model, image, conditions, products, high, low, seed):
-        model = model if fixed is None else fixed
-        query = Query(
-            image, conditions, row_key(seed, high, low), jax.random.fold_in(seed, _ALL)
-        )
-        with _at_fault():
-            reading = signal(model, query, products)
-        return Reading(*reading).flat()
-
-    per_device = jax.vmap(row, in_axes=(None, 0, 0, 0, 0, 0, None))
-    spread = jax.shard_map(
-        per_device,
-        mesh=mesh,
-        in_specs=(P(), *[P("data")] * 5, P()),
-        out_specs=P("data"),
-        check_vma=False,
-    )
-    return device.jit(spread, parameters=numbers)
-
-
-_ALL = 0xA11
-"""Folded into the seed's key for the noise that all images share."""

@@ -98,6 +98,15 @@ class Host:
         with contextlib.suppress(UserError):  # a full disk: the reason is told here
             save_sealed(path, {"host": self.number, "reason": reason, "task": task})
 
+    @contextlib.contextmanager
+    def telling(self, folder: Path) -> Iterator[None]:
+        """Work of a folder: if it fails, the others are told why."""
+        try:
+            yield
+        except Exception as error:
+            self.tell(folder, error)
+            raise
+
     def require_no_failure(self, folder: Path) -> None:
         """Refuse to wait for what another host failed to write in a folder.
 

@@ -1,5 +1,6 @@
 """An audit: train -> attack -> report, as stages that meet only through files."""
 
+from score_mia.auditing.bill import bill
 from score_mia.auditing.describe import describe
 from score_mia.auditing.stages import (
     attack,
@@ -11,6 +12,7 @@ from score_mia.auditing.stages import (
 
 __all__ = [
     "attack",
+    "bill",
     "describe",
     "generate",
     "import_target",

@@ -16,7 +16,7 @@ from score_mia.target import Target
 from score_mia.views import view
 
 # A training step costs a forward and a backward pass, the latter about two forwards.
-_TRAIN_FORWARDS = 3
+TRAIN_FORWARDS = 3
 
 
 class Cost(NamedTuple):
@@ -70,8 +70,9 @@ def costs(
 
     made: dict[str, Cost] = {}
     if plan.train is not None:
-        steps = plan.train.steps * plan.train.batch * _TRAIN_FORWARDS
-        made["train"] = Cost(float(steps))
+        train = plan.train
+        images = train.steps * train.batch * train.draws
+        made["train"] = Cost(float(images * TRAIN_FORWARDS))
     for name, each in _signals(plan, plan.signals, passes).items():
         made[name] = each.times(len(split.ids))
     for name, shadows in plan.shadows.items():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from score_mia.attacks.prompts import in_words
 from score_mia.auditing.costs import Cost, costs
+from score_mia.auditing.hardware import measured_rate
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import (
     abstract_target,
@@ -63,7 +62,7 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
     weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(target.tree))
     own = gather(model.conditioner, source.columns, split.ids[:1]).get(OWN)
     forward = _flops(model, params, first_row(own))
-    rate = _rate() * _EFFICIENCY
+    rate = measured_rate() * _EFFICIENCY
     lines.append(
         f"network    {weights:,} parameters, {forward / 1e9:.3g} GFLOP an evaluation"
     )
@@ -107,18 +106,6 @@ def _flops(model: Parts, params: Any, condition: Any) -> float:
     given = (params, *example(model, params, condition))
     lowered = jit(lambda p, *rest: model.network.apply(p, *rest)).lower(*given)
     return float((lowered.cost_analysis() or {}).get("flops", 0.0))
-
-
-def _rate() -> float:
-    """Measured rate of a matrix product, in floating point operations a second."""
-    n = 1024
-    product = jit(lambda a: a @ a)
-    a = jnp.ones((n, n))
-    product(a).block_until_ready()
-    start = time.perf_counter()
-    for _ in range(4):
-        product(a).block_until_ready()
-    return 4 * 2 * n**3 / (time.perf_counter() - start)
 
 
 def _span(hours: float) -> str:

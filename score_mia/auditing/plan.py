@@ -194,7 +194,7 @@ class Plan:
         """How a target of this process is met by who has no network."""
         if self.model is None:
             return None
-        how = (self.engine.tile, self.guidance)
+        how = (self.engine.rows, self.guidance)
         return Service(self.sampler, self.model.conditioner, shape, *how)
 
     def spec(self, shape: tuple[int, int, int]) -> dict[str, Any]:

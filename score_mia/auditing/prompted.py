@@ -54,8 +54,8 @@ def generate(plan: Plan, workdir: str | Path, file: str | Path, count: int) -> s
     missing = [row for row in wanted if not (folder / row[0]).exists()]
     done = len(wanted) - len(missing)
     with Progress("generate", len(wanted), "images", done) as progress:
-        for start in range(0, len(missing), plan.engine.tile):
-            block = missing[start : start + plan.engine.tile]
+        for start in range(0, len(missing), plan.engine.rows):
+            block = missing[start : start + plan.engine.rows]
             texts, seeds = [row[1] for row in block], [row[2] for row in block]
             images = as_picture(generator.draw(texts, np.asarray(seeds, np.int64)))
             for (path, _, _), image in zip(block, images, strict=True):

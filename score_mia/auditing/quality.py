@@ -54,7 +54,7 @@ def samples(
         work.source.shape,
         made_of if weight is None else {**made_of, "guidance": weight},
         _conditions(work),
-        work.plan.engine.tile,
+        work.plan.engine.rows,
         work.plan.engine.devices,
         Words(f"samples of step {step:,}", "samples"),
     )

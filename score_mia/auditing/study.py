@@ -14,6 +14,7 @@ import numpy as np
 from score_mia.attacks.protocol import Attack, HostSignal, side_by_side
 from score_mia.auditing import plan as build
 from score_mia.auditing import stages
+from score_mia.auditing.bill import bill as bill_audit
 from score_mia.auditing.content import log_snr_at, noised
 from score_mia.auditing.describe import describe as describe_audit
 from score_mia.auditing.plan import Plan
@@ -264,6 +265,12 @@ def describe(study: Study, workdir: str | Path | None = None) -> str:
         for name, one in study.exhibits.items()
     ]
     return "\n\n".join([*parts, "\n".join(["exhibits", *lines])])
+
+
+def bill(study: Study, share: float) -> str:
+    """`--bill`: of each audit; see `auditing.bill`."""
+    parts = [f"audit {n}\n{bill_audit(one, share)}" for n, one in study.audits.items()]
+    return "\n\n".join([study.title, *parts])
 
 
 def is_finished(one: Plan, folder: Path) -> bool:

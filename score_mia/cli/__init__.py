@@ -36,12 +36,13 @@ _FLAGS = ("config", "workdir", "dry_run", "cache")
 """What every command takes; `_OWN` has what some take besides."""
 
 _OWN = {
-    "audit": ("host", "fail_if"),
+    "audit": ("host", "fail_if", "bill", "share", "profile"),
+    "train": ("bill", "share", "profile"),
     "import": ("checkpoint",),
-    "attack": ("host", "fail_if"),
+    "attack": ("host", "fail_if", "bill", "share", "profile"),
     "report": ("fail_if",),
-    "generate": ("count", "host", "prompts"),
-    "study": ("only",),
+    "generate": ("count", "host", "prompts", "profile"),
+    "study": ("only", "bill", "share"),
 }
 
 _TEXTS = {
@@ -51,6 +52,7 @@ _TEXTS = {
     "prompts": "file of prompts: --count images for each (1)",
     "host": "I/N: this is process I of N that share the workdir",
     "cache": "folder of compiled programs",
+    "profile": "folder for a trace of the first tiles and steps",
 }
 """Flags that are texts."""
 
@@ -133,7 +135,7 @@ def _run(argv: Sequence[str]) -> int:
     # answers at once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.WARNING)  # JAX tells which backends are not there
-    from score_mia import auditing, device
+    from score_mia import auditing, device, profiling
     from score_mia.auditing.plan import plan as planned
     from score_mia.hosts import ALONE, Host
 
@@ -142,6 +144,9 @@ def _run(argv: Sequence[str]) -> int:
         (_study if rest[1] == "study" else _sanitise)(experiment, values)
         return 0
     plan = planned(experiment)
+    if values.bill:
+        _print(auditing.bill(plan, values.share))
+        return 0
     conditions = _conditions(values, [attack.name for attack in plan.attacks])
     if values.dry_run:
         _print(auditing.describe(plan, values.workdir))
@@ -155,7 +160,8 @@ def _run(argv: Sequence[str]) -> int:
         "generate": lambda p, w: _generate(p, w, values, host),
     }
     act = functools.partial(actions[rest[1]], plan, values.workdir)
-    return _gated(act, conditions if host.first else (), values.workdir)
+    with profiling.into(values.profile, host.number):
+        return _gated(act, conditions if host.first else (), values.workdir)
 
 
 def _generate(plan: Any, workdir: str, values: flags.FlagValues, host: Any) -> str:
@@ -248,7 +254,8 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
         remedy = f"leave it out, or run {' or '.join(map(repr, commands))}"
         require(ok, f"--{name}", f"means nothing to {rest[1]!r}", remedy)
     for name in ("config", "workdir"):
-        unneeded = "config" if rest[1] == "report" else "workdir" * values.dry_run
+        nothing = values.dry_run or values.bill
+        unneeded = "config" if rest[1] == "report" else "workdir" * nothing
         if getattr(values, name) is None and name != unneeded:
             raise UserError(f"--{name} is missing; give it, see score-mia --help")
     if rest[1] == "import":
@@ -261,7 +268,9 @@ def _study(experiment: Any, values: flags.FlagValues) -> None:
     from score_mia.auditing import study
 
     planned = study.plan(experiment)
-    if values.dry_run:
+    if values.bill:
+        _print(study.bill(planned, values.share))
+    elif values.dry_run:
         _print(study.describe(planned, values.workdir))
     else:
         _print(study.run(planned, values.workdir, values.only))
@@ -283,6 +292,9 @@ def _define_flags() -> flags.FlagValues:
     for name, what in _TEXTS.items():
         flags.DEFINE_string(name, None, what, **known)
     flags.DEFINE_bool("dry_run", False, "print config, sizes, cost; no more", **known)
+    what = "print FLOPs, bytes, hours on known devices; no more"
+    flags.DEFINE_bool("bill", False, what, **known)
+    flags.DEFINE_float("share", 0.4, "of peak rates that a bill counts on", **known)
     what = "how many samples to draw (64; of each prompt 1)"
     flags.DEFINE_integer("count", 64, what, lower_bound=1, **known)
     what = "end with status 3 if so: [ATTACK:]tpr@0.01.low>0.05"

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from score_mia import device
+from score_mia import device, profiling
 from score_mia.check import at_least
 from score_mia.hosts import ALONE, Host
 from score_mia.rows import Advance, Ids, Shards, Words, compute, tiled
@@ -101,6 +101,7 @@ class Samples:
             )
 
         def drawn(images: np.ndarray) -> None:
+            profiling.tick("samples", images)
             require_finite(images)
             advance(len(images))
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from score_mia import checkpoint, device
+from score_mia import checkpoint, device, profiling
 from score_mia.arrays import Key, Params
 from score_mia.check import UserError, finite, require
 from score_mia.codecs import LearnedCodec
@@ -131,6 +131,7 @@ def _loop(run: _Run, state: State, keeper: _Keeper, progress: Progress) -> State
             state, loss = call(state, step, count)
             losses.append(loss)
             step += count
+            profiling.tick("train", loss)
             if len(losses) > 2:  # run ahead of the device, but not far
                 jax.block_until_ready(losses[-3])
         values = np.concatenate([np.asarray(loss) for loss in losses])

@@ -14,7 +14,8 @@ from score_mia.auditing import plan as build
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.conditions import OWN
-from score_mia.engine import collect, row_key
+from score_mia.engine import collect
+from score_mia.tiles import row_key
 from tests.auditing.tiny import get_config
 from tests.helpers import ask
 

@@ -16,7 +16,8 @@ from score_mia.auditing import plan as planning
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.data.local import bundled
-from score_mia.engine import collect, row_key
+from score_mia.engine import collect
+from score_mia.tiles import row_key
 from tests.helpers import ask
 
 RETRIEVED = dict(

@@ -11,9 +11,10 @@ from score_mia.auditing import plan as build
 from score_mia.auditing.exposed import load
 from score_mia.auditing.shadows import others
 from score_mia.auditing.work import open_work
-from score_mia.engine import collect, row_key
+from score_mia.engine import collect
 from score_mia.readings import Evidence
 from score_mia.results import AuditResult
+from score_mia.tiles import row_key
 from tests.beams import audit
 from tests.helpers import ask
 from tests.rules.test_lira import naive
