@@ -12,7 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,8 @@ from score_mia.attacks.protocol import (
     fingerprint,
     identity,
 )
-from score_mia.check import Damaged, UserError, at_least, printable, require
+from score_mia.check import Damaged, UserError, at_least, one_of, printable, require
+from score_mia.device import Precision
 from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.readings import Piece, Readings
 from score_mia.rows import (
@@ -67,17 +68,21 @@ class Engine:
       devices: how many local devices to use, None for all.
       memory: bytes of a device that a tile may take; a signal that tells what a row
         needs (`Columns.bytes_per_row`) gets a smaller one where it must; None for none.
+      precision: of products: "float32", "tensorfloat32" (`device.precisely`), or
+        "bfloat16", in which the network multiplies. Part of the result's identity.
     """
 
     tile: int = 16
     shard: int = 256
     devices: int | None = None
     memory: int | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         at_least("engine.tile", self.tile, 1)
         at_least("engine.shard", self.shard, 1)
         at_least("engine.memory", 1 if self.memory is None else self.memory, 1)
+        one_of("engine.precision", self.precision, get_args(Precision))
 
 
 def row_key(seed: Key, high: UInt32[Array, ""], low: UInt32[Array, ""]) -> Key:
@@ -136,13 +141,16 @@ class Reader:
 
     def setting(self, *access: Access) -> dict[str, Any]:
         """What decides all that is read off the model with such access."""
-        served = isinstance(self.model, Target) and {"samples", "observed"} & {*access}
+        own, precision = isinstance(self.model, Target), self.engine.precision
+        served = own and {"samples", "observed"} & {*access}
+        usual = precision == "float32" or not own or {*access} == {"none"}
         return {
             "source": self.source.digest,
             "seed": self.seed,
             "tile": self.tile,
             **self.made_of,
             **({"service": repr(self.service)} if served else {}),
+            **({} if usual else {"precision": precision}),
         }
 
     @property
@@ -166,7 +174,8 @@ class Reader:
     @functools.cached_property
     def view(self) -> Any:
         """The model as the signal may see it."""
-        return view(self.model, self.signal.access, self.service)
+        how = self.engine.precision
+        return view(self.model, self.signal.access, self.service, how)
 
     @functools.cached_property
     def columns(self) -> Columns:
@@ -229,7 +238,8 @@ class Reader:
     def _program(self) -> Callable[..., jax.Array]:
         assert isinstance(self.signal, Signal)
         fixed = self.view if self._arrays is None else None
-        return _program(self.signal, fixed, self._mesh, device.size(self._arrays))
+        numbers, how = device.size(self._arrays), self.engine.precision
+        return _program(self.signal, fixed, self._mesh, numbers, how)
 
     def _dispatch(
         self, ids: np.ndarray, products: tuple[Mapping[str, np.ndarray], ...]
@@ -262,7 +272,7 @@ class Reader:
         """A batch of a signal on the host."""
         assert isinstance(self.signal, HostSignal)
         query = self.query(ids)
-        with _at_fault():
+        with _reading(self.engine.precision):
             reading = self.signal.batch(self.view, query, products)
         parts = (np.asarray(part, np.float32) for part in reading)
         rows = [part.reshape(len(ids), -1) for part in parts if part.size]
@@ -348,10 +358,11 @@ class Making:
         if self.other is not None:
             return self.other(ids, advance)
         reader, made = self.reader, []
-        model = view(reader.model, self.product.access, reader.service)
+        how = reader.engine.precision
+        model = view(reader.model, self.product.access, reader.service, how)
         for block in reader.blocks(ids):
             query = reader.query(block)
-            with _at_fault():
+            with _reading(how):
                 made.append(self.product.batch(model, query))
             advance(len(block))
         return {n: np.concatenate([block[n] for block in made]) for n in made[0]}
@@ -418,10 +429,12 @@ def readings(shards: Shards, columns: Columns) -> Readings:
 
 
 @contextlib.contextmanager
-def _at_fault() -> Iterator[None]:
-    """Whatever a signal or a product refuses is its own fault: other attacks go on."""
+def _reading(precision: Precision) -> Iterator[None]:
+    """What is traced here multiplies so, and what is refused is the signal's own fault:
+    other attacks go on."""
     try:
-        yield
+        with device.precisely(precision):
+            yield
     except UserError as error:
         raise TaskError(str(error)) from error
 
@@ -440,7 +453,7 @@ def _pieces(shards: Shards, name: str) -> tuple[Piece, ...]:
 
 
 def _program(
-    signal: Signal, fixed: Any, mesh: Mesh, numbers: int
+    signal: Signal, fixed: Any, mesh: Mesh, numbers: int, precision: Precision
 ) -> Callable[..., jax.Array]:
     """The signal on a tile of images, spread over the devices.
 
@@ -449,6 +462,7 @@ def _program(
       fixed: the model, where it is no argument of the program.
       mesh: of devices.
       numbers: how many the network has.
+      precision: of products.
     """
 
     def row(model, image, conditions, products, high, low, seed):
@@ -456,7 +470,7 @@ def _program(
         query = Query(
             image, conditions, row_key(seed, high, low), jax.random.fold_in(seed, _ALL)
         )
-        with _at_fault():
+        with _reading(precision):
             reading = signal(model, query, products)
         return Reading(*reading).flat()
 
@@ -468,7 +482,8 @@ def _program(
         out_specs=P("data"),
         check_vma=False,
     )
-    return device.jit(spread, parameters=numbers)
+    rounded = precision == "bfloat16"
+    return device.jit(spread, parameters=numbers, rounded=rounded)
 
 
 _ALL = 0xA11
