@@ -112,12 +112,10 @@ def test_every_traced_signal_is_lowered():
     assert traced <= {name.partition(".")[0] for name in signals.TRACED}
 
 
-NETS = ("mlp", "dit", "ddpm")
-"""Those whose layers are also the others', at a fraction of the time."""
-
-
 @pytest.mark.parametrize("compute", COMPUTES)
-@pytest.mark.parametrize("name", [n if n in NETS else slow(n) for n in networks.SPECS])
+@pytest.mark.parametrize(
+    "name", [n if n in networks.QUICK else slow(n) for n in networks.SPECS]
+)
 def test_networks_and_their_gradients_lower(name, compute):
     """With dropout; in bfloat16 the parameters and their gradients stay float32."""
     network = networks.SPECS[name].build(networks.SHAPE)
