@@ -22,7 +22,7 @@ class Judged(MadeUp):
 
     def entry(self, attack, column=None):
         _, scores, member = self.judged[attack]
-        return evaluate(scores, member, replicates=0)
+        return evaluate(scores, member, replicates=100)
 
 
 def made(name, **scores):
