@@ -6,13 +6,14 @@
 
 Peaks are measured: the best matrix product in each precision, and the best copy. Each
 program is run until it has taken --seconds; its time is that of the fastest call, since
-whatever else a machine does only slows it. On CPUs it is processor time, of all threads,
-so that other work does not count, and rates are those of one core. What it computes is counted on its own
-operations (products and convolutions, loops as often as they turn); what it moves is
-XLA's count on the compiled program (none where there is a loop, whose body XLA counts
-once). A program's roof is the lower of the peak and of bandwidth times operations a
-byte. "Bound by" says which, or "neither" below a quarter of it: then it is launches,
-small kernels, or the host.
+whatever else a machine does only slows it. On CPUs it is processor time over all
+threads, so that other work does not count, and rates are those of one core.
+
+What a program computes is counted on its own operations (products and convolutions,
+loops as often as they turn); what it moves is XLA's count on the compiled program (none
+where there is a loop, whose body XLA counts once). A program's roof is the lower of the
+peak and of bandwidth times operations a byte. "Bound by" says which, or "neither" below
+a quarter of it: then it is launches, small kernels, or the host.
 
 Nothing is asked and nothing needs the network: a case that does not fit into memory is
 told and left out. Writes benchmarks/results/accelerator-DEVICE-SIZE.json after every
