@@ -1,12 +1,17 @@
-"""Where programs run: one jit, one mesh, one compilation cache for the whole house."""
+"""Where programs run: one jit, one mesh, one compilation cache for the whole house.
+
+Nothing here sets an environment variable or a flag of XLA: what helps on accelerators
+is the user's to set (docs/performance.md).
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax.sharding import AxisType, Mesh
@@ -23,18 +28,47 @@ _CPU_OPTIONS = {
 
 _LARGE = 20_000_000
 
+# XLA:CPU multiplies bfloat16 in float32 and, unless told not to, leaves out roundings
+# between two operations: a reading would be closer to float32 than any accelerator's.
+_ROUNDED = {"xla_allow_excess_precision": False}
 
-def jit(function: Callable, *, parameters: int = 0, **options: Any) -> Any:
+Precision = Literal["float32", "tensorfloat32", "bfloat16"]
+"""Of products and convolutions; see `precisely`."""
+
+
+def precisely(precision: Precision) -> AbstractContextManager[Any]:
+    """What is traced in here multiplies float32 numbers so, on every platform.
+
+    JAX's own default is the fastest that a device offers: TF32 on NVIDIA's (10 bits
+    after the point), one pass in bfloat16 on TPUs (7 bits), float32 on CPUs. Here:
+
+    - "float32": in full, on all of them;
+    - "tensorfloat32": in TF32 on NVIDIA's, in three passes on TPUs, in full on CPUs;
+    - "bfloat16": as "float32"; it is the network that rounds (`networks.network`).
+    """
+    name = "tensorfloat32" if precision == "tensorfloat32" else "highest"
+    return jax.default_matmul_precision(name)
+
+
+def jit(
+    function: Callable, *, parameters: int = 0, rounded: bool = False, **options: Any
+) -> Any:
     """`jax.jit` with the compiler options measured to be best on this platform.
+
+    They are the CPU's alone, and no part of the program: lowered for another platform
+    it is that platform's own (tests/laws/test_lowering_laws.py).
 
     Args:
       function: as for `jax.jit`.
       parameters: about how many the network in it has.
+      rounded: whether it computes in bfloat16, and every rounding is to be made.
       options: as for `jax.jit`.
     """
     known = jax.default_backend() == "cpu" and jax.__version__.startswith("0.10.")
-    if known and parameters < _LARGE:
-        options = {"compiler_options": _CPU_OPTIONS, **options}
+    small = known and parameters < _LARGE
+    own = {**(_CPU_OPTIONS if small else {}), **(_ROUNDED if known and rounded else {})}
+    if own:
+        options = {"compiler_options": own, **options}
     return jax.jit(function, **options)
 
 

@@ -49,7 +49,7 @@ from score_mia.rows import (
 )
 from score_mia.sampling.served import Service
 from score_mia.target import Target
-from score_mia.tiles import Engine, at_fault
+from score_mia.tiles import Engine, reading_at
 from score_mia.tiles import program as _program
 from score_mia.views import Images, Model, Named, Prompts, unprompted, untold, view
 
@@ -106,13 +106,16 @@ class Reader:
 
     def setting(self, *access: Access) -> dict[str, Any]:
         """What decides all that is read off the model with such access."""
-        served = isinstance(self.model, Target) and {"samples", "observed"} & {*access}
+        own, precision = isinstance(self.model, Target), self.engine.precision
+        served = own and {"samples", "observed"} & {*access}
+        usual = precision == "float32" or not own or {*access} == {"none"}
         return {
             "source": self.source.digest,
             "seed": self.seed,
             "tile": self.tile,
             **self.made_of,
             **({"service": repr(self.service)} if served else {}),
+            **({} if usual else {"precision": precision}),
         }
 
     @property
@@ -145,7 +148,8 @@ class Reader:
     @functools.cached_property
     def view(self) -> Any:
         """The model as the signal may see it."""
-        return view(self.model, self.signal.access, self.service)
+        how = self.engine.precision
+        return view(self.model, self.signal.access, self.service, how)
 
     @functools.cached_property
     def columns(self) -> Columns:
@@ -261,7 +265,13 @@ class Reader:
         """From what `given` and products say of a tile to its rows, on their way."""
         assert isinstance(self.signal, Signal)
         fixed = self.view if self._arrays is None else None
-        program = _program(self.signal, fixed, self._mesh, device.size(self._arrays))
+        program = _program(
+            self.signal,
+            fixed,
+            self._mesh,
+            device.size(self._arrays),
+            self.engine.precision,
+        )
         # Put on every device once, not with every tile.
         whole = NamedSharding(self._mesh, P())
         key = jax.random.key_data(jax.random.key(self.seed))
@@ -293,7 +303,7 @@ class Reader:
         """A batch of a signal on the host."""
         assert isinstance(self.signal, HostSignal)
         query = self.query(ids)
-        with at_fault():
+        with reading_at(self.engine.precision):
             reading = self.signal.batch(self.view, query, products)
         parts = (np.asarray(part, np.float32) for part in reading)
         rows = [part.reshape(len(ids), -1) for part in parts if part.size]
@@ -379,10 +389,11 @@ class Making:
         if self.other is not None:
             return self.other(ids, advance)
         reader, made = self.reader, []
-        model = view(reader.model, self.product.access, reader.service)
+        how = reader.engine.precision
+        model = view(reader.model, self.product.access, reader.service, how)
         for block in reader.blocks(ids):
             query = reader.query(block)
-            with at_fault():
+            with reading_at(how):
                 made.append(self.product.batch(model, query))
             advance(len(block))
         return {n: np.concatenate([block[n] for block in made]) for n in made[0]}

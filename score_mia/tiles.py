@@ -12,7 +12,7 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -23,7 +23,8 @@ from jaxtyping import Array, UInt32
 from score_mia import device
 from score_mia.arrays import Key
 from score_mia.attacks.protocol import Query, Reading, Signal
-from score_mia.check import UserError, at_least
+from score_mia.check import UserError, at_least, one_of
+from score_mia.device import Precision
 from score_mia.hosts import TaskError
 from score_mia.rows import Advance, Ids
 
@@ -56,17 +57,21 @@ class Engine:
       devices: how many local devices to use, None for all.
       memory: bytes of a device that a tile may take; a signal that tells what a row
         needs (`Columns.bytes_per_row`) gets a smaller one where it must; None for none.
+      precision: of products: "float32", "tensorfloat32" (`device.precisely`), or
+        "bfloat16", in which the network multiplies. Part of the result's identity.
     """
 
     tile: int | Literal["auto"] = 16
     shard: int = 256
     devices: int | None = None
     memory: int | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         at_least("engine.tile", self.rows, 1)
         at_least("engine.shard", self.shard, 1)
         at_least("engine.memory", 1 if self.memory is None else self.memory, 1)
+        one_of("engine.precision", self.precision, get_args(Precision))
 
     @property
     def rows(self) -> int:
@@ -80,7 +85,7 @@ def row_key(seed: Key, high: UInt32[Array, ""], low: UInt32[Array, ""]) -> Key:
 
 
 def program(
-    signal: Signal, fixed: Any, mesh: Mesh, numbers: int
+    signal: Signal, fixed: Any, mesh: Mesh, numbers: int, precision: Precision
 ) -> Callable[..., jax.Array]:
     """The signal on a tile of images, spread over the devices.
 
@@ -89,6 +94,7 @@ def program(
       fixed: the model, where it is no argument of the program.
       mesh: of devices.
       numbers: how many the network has.
+      precision: of products.
     """
 
     def row(model, image, conditions, high, low, products, seed):
@@ -97,7 +103,7 @@ def program(
         query = Query(
             image, conditions, row_key(seed, high, low), jax.random.fold_in(seed, _ALL)
         )
-        with at_fault():
+        with reading_at(precision):
             reading = signal(model, query, products)
         return Reading(*reading).flat()
 
@@ -111,7 +117,8 @@ def program(
     )
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
     shardings = (whole, *[rows] * 5, whole)
-    return device.jit(spread, parameters=numbers, in_shardings=shardings)
+    options = {"rounded": precision == "bfloat16", "in_shardings": shardings}
+    return device.jit(spread, parameters=numbers, **options)
 
 
 _ALL = 0xA11
@@ -119,10 +126,12 @@ _ALL = 0xA11
 
 
 @contextlib.contextmanager
-def at_fault() -> Iterator[None]:
-    """Whatever a signal or a product refuses is its own fault: other attacks go on."""
+def reading_at(precision: Precision) -> Iterator[None]:
+    """What is traced here multiplies so, and what is refused is the signal's own fault:
+    other attacks go on."""
     try:
-        yield
+        with device.precisely(precision):
+            yield
     except UserError as error:
         raise TaskError(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,8 @@ from jaxtyping import Int
 from score_mia.attacks.protocol import Access
 from score_mia.check import UserError
 from score_mia.conditions import Conditions
+from score_mia.device import Precision
+from score_mia.networks.network import computing
 from score_mia.sampling.served import Service
 from score_mia.target import Generator, Observed, Target
 
@@ -50,20 +53,29 @@ def unprompted(ids: Int[np.ndarray, " n"]) -> None:
     del ids
 
 
-def view(model: Model, access: Access, service: Service | None = None) -> Any:
+def view(
+    model: Model,
+    access: Access,
+    service: Service | None = None,
+    precision: Precision = "float32",
+) -> Any:
     """What a signal of this access is handed: that, and nothing more.
 
     Args:
       model: under attack.
       access: of the signal.
       service: how the images of a model of one's own are drawn.
+      precision: in "bfloat16" the network of a model of one's own multiplies so.
 
     Raises:
-      UserError: the model gives less than that.
+      UserError: the model gives less than that, or cannot compute so.
     """
     if access == "none":
         return None
     if isinstance(model, Target):
+        if precision == "bfloat16":
+            apply = computing(model.apply, precision)
+            model = dataclasses.replace(model, apply=apply)
         if access == "gradients":
             return model
         if access == "scores":

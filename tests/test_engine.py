@@ -13,11 +13,12 @@ import pytest
 from score_mia.attacks.protocol import Columns, Reading
 from score_mia.check import UserError
 from score_mia.engine import Engine, Reader, collect
+from score_mia.networks import MLP
 from score_mia.parameterisation import Noise
 from score_mia.rows import part_name, seconds
 from score_mia.sde import VP
 from score_mia.target import Target
-from tests.helpers import ask
+from tests.helpers import ask, moved
 
 SHAPE = (8, 8, 2)
 
@@ -192,3 +193,30 @@ def test_non_finite_rows_are_found_by_id(target, tmp_path):
     expected = [i for i in sorted(IDS) if Images().all[i, 0, 0, 0] > 0.9]
     assert list(signals.ids[~signals.finite()]) == expected
     assert len(expected) > 0
+
+
+def test_precision_is_a_fact_and_what_is_usual_is_none(tmp_path):
+    """Readings that are there stay theirs; others are found under their own facts."""
+    network = MLP(features=8, blocks=1).build(SHAPE)
+    params = moved(network.init(jax.random.key(0)), 0.1, seed=1)
+    target = Target(params, VP(), Noise(scale=999.0), network.apply)
+
+    def reader(precision):
+        engine = Engine(tile=8, precision=precision)
+        return Reader("probe", Probe(), target, Images(), 7, engine)
+
+    whole, rounded, fast = map(reader, ("float32", "bfloat16", "tensorfloat32"))
+    assert "precision" not in whole.facts
+    assert rounded.facts == {**whole.facts, "precision": "bfloat16"}
+    assert fast.facts == {**whole.facts, "precision": "tensorfloat32"}
+    assert "precision" not in rounded.setting("none")
+    here, there = (
+        collect(r, IDS[:8], tmp_path / str(k)) for k, r in enumerate((whole, rounded))
+    )
+    off = np.abs(here.matrix() - there.matrix()) / np.std(here.matrix())
+    assert 1e-5 < off.max() < 0.05
+
+
+def test_a_network_of_ones_own_is_not_silently_rounded(target, tmp_path):
+    with pytest.raises(UserError, match="cannot compute in bfloat16"):
+        run(target, tmp_path, precision="bfloat16")

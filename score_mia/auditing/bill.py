@@ -158,10 +158,10 @@ def evaluation(model: Parts, params: Any, condition: Any) -> Evaluation:
         jit(function).lower(params, *given).compile()
         for function in (forward, jax.value_and_grad(loss))
     ]
-    flops = [(c.cost_analysis() or {}).get("flops", 0.0) / _ROWS for c in compiled]
-    memory = [c.memory_analysis().temp_size_in_bytes // _ROWS for c in compiled]
+    once, both = [(c.cost_analysis() or {}).get("flops", 0.0) / _ROWS for c in compiled]
+    here, kept = [c.memory_analysis().temp_size_in_bytes // _ROWS for c in compiled]
     weights = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    return Evaluation(*flops, weights, *memory)
+    return Evaluation(once, both, weights, here, kept)
 
 
 def _rows(one: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

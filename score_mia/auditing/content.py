@@ -192,6 +192,7 @@ def _facts(work: Work, result: AuditResult) -> dict[str, dict[str, str]]:
         provenance = describe(work.target_folder)["provenance"]
     target, settings = result.target, provenance.get("train")
     split_facts = {k: str(v) for k, v in split.counts.items()}
+    precision = plan.engine.precision
     return {
         "Target": {
             **_model(target),
@@ -212,6 +213,7 @@ def _facts(work: Work, result: AuditResult) -> dict[str, dict[str, str]]:
             "seed": str(plan.seed),
             "device": ", ".join(result.timings.devices),
             "rows per tile": str(plan.engine.tile),
+            **({} if precision == "float32" else {"precision": precision}),
             "config digest": config_digest(plan.config),
             "python": platform.python_version(),
             **provenance.get("versions", {}),

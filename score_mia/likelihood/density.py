@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from score_mia.arrays import Image, Key, Scalar, ScalarLike
 from score_mia.check import at_least, one_of
-from score_mia.device import jit, size
+from score_mia.device import jit, precisely, size
 from score_mia.likelihood.flow import solve
 from score_mia.likelihood.methods import Adaptive, FixedGrid, Solver
 from score_mia.target import Denoiser
@@ -113,9 +113,13 @@ def log_prob(
     if dequantise:
         noise = jax.random.uniform(noise_key, image.shape)
         image = (255.0 * image + noise) / 256.0
-    x, exact = model.codec.encode(image), divergence.kind == "exact"
-    directions = divergence.directions(probe_key, x.shape)
-    end = solve(solver, model, x, directions, condition)
+    exact = divergence.kind == "exact"
+    # A divergence is a difference of large numbers, summed over the path: TF32's
+    # roundings would be bits of the answer, whatever other signals are read in.
+    with precisely("float32"):
+        x = model.codec.encode(image)
+        directions = divergence.directions(probe_key, x.shape)
+        end = solve(solver, model, x, directions, condition)
     gain = jnp.sum(end.gains) if exact else jnp.mean(end.gains)
     scale = model.codec.log_scale or 0.0  # none: a density on the model's own space
     total = prior(end.x1) + gain + end.volume + image.size * scale

@@ -169,15 +169,20 @@ def _adaptive(
             return _flow(lambda x: model.velocity(x, u, condition), z, directions)
         return _flow(_field(model, coordinates.at(u), condition), z, directions)
 
-    ends = (jnp.float32(sde.t0), jnp.float32(sde.t1)) if in_time else coordinates.ends()
+    # Known now: diffrax would look at traced ones by a call back into Python, which
+    # makes a device wait for its host.
+    with jax.ensure_compile_time_eval():
+        times = jnp.float32(sde.t0), jnp.float32(sde.t1)
+        first, last = times if in_time else coordinates.ends()
+        step = (last - first) * (1e-5 if in_time else 1e-2)
     start = x if in_time else x / coordinates.start().scale
     method = getattr(diffrax, ADAPTIVE[control.method])()
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
         method,
-        t0=ends[0],
-        t1=ends[1],
-        dt0=(ends[1] - ends[0]) * (1e-5 if in_time else 1e-2),
+        t0=first,
+        t1=last,
+        dt0=step,
         y0=(start, jnp.zeros(len(directions))),
         stepsize_controller=diffrax.PIDController(rtol=control.rtol, atol=control.atol),
         max_steps=control.max_steps,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from score_mia.networks.convolution import Form
 from score_mia.networks.layers import Draws
-from score_mia.networks.network import Network, Shape, functional
+from score_mia.networks.network import Compute, Network, Shape, functional
 from score_mia.networks.options import Options
 from score_mia.networks.unet import UNet
 
@@ -41,6 +41,7 @@ class DDPMNet:
     freq_shift: int = 1
     pad: tuple[int, int] = (0, 1)
     eps: float = 1e-6
+    compute: Compute = "float32"
 
     def __post_init__(self) -> None:
         self.options()

@@ -120,7 +120,8 @@ class Conv(nnx.Module):
         self, x: Float[Array, "b h w i"], stride: int = 1
     ) -> Float[Array, "b h2 w2 o"]:
         """The same weights without padding and without the bias."""
-        return convolve(x, self.kernel[...], stride, (0, 0), self.form)
+        kernel = self.kernel[...].astype(x.dtype)
+        return convolve(x, kernel, stride, (0, 0), self.form)
 
 
 class GroupNorm(nnx.Module):
@@ -220,8 +221,9 @@ class Attention(nnx.Module):
         return residual(x, h.reshape(x.shape), self.rescale)
 
     def _one_head(self, q: Array, k: Array, v: Array) -> Array:
-        logits = jnp.einsum("bqc,bkc->bqk", q, k) * self.width**-0.5
-        return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits, axis=-1), v)
+        logits = jnp.einsum("bqc,bkc->bqk", q, k).astype(jnp.float32)
+        weights = jax.nn.softmax(logits * self.width**-0.5, axis=-1)
+        return jnp.einsum("bqk,bkc->bqc", weights.astype(v.dtype), v)
 
 
 class Fourier(nnx.Module):
@@ -296,7 +298,7 @@ class Dropout:
 
 def residual(x: Array, h: Array, rescale: bool) -> Array:
     """x + h, divided by sqrt(2) when variances are to stay equal."""
-    return (x + h) * np.float32(2**-0.5) if rescale else x + h
+    return (x + h) * 2**-0.5 if rescale else x + h
 
 
 def along_last(vector: Float[Array, " c"], ndim: int) -> Array:

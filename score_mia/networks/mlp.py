@@ -8,13 +8,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Key
-from score_mia.check import at_least, within
+from score_mia.check import at_least, one_of, within
 from score_mia.networks.layers import ClassEmbedding, Dense, Draws, Dropout, sinusoids
-from score_mia.networks.network import Network, Shape, functional, take_condition
+from score_mia.networks.network import (
+    COMPUTES,
+    Compute,
+    Network,
+    Shape,
+    functional,
+    take_condition,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +34,17 @@ class MLP:
       blocks: number of residual hidden layers.
       dropout: rate inside the hidden layers, where a dropout key is given.
       classes: number of classes the network is told of; 0 for none.
+      compute: in what it multiplies; see `network.Compute`.
     """
 
     features: int = 64
     blocks: int = 2
     dropout: float = 0.0
     classes: int = 0
+    compute: Compute = "float32"
 
     def __post_init__(self) -> None:
+        one_of("compute", self.compute, COMPUTES)
         at_least("features", self.features, 4)
         at_least("blocks", self.blocks, 1)
         at_least("classes", self.classes, 0)
@@ -69,10 +80,11 @@ class _Perceptron(nnx.Module):
     ) -> Float[Array, "b h w c"]:
         take_condition(condition, self.spec.classes)
         dropout = Dropout(self.spec.dropout, dropout_key)
-        h = self.first(x.reshape(x.shape[0], -1))
-        h = h + self.embed(sinusoids(label, self.spec.features))
+        dtype = jnp.dtype(self.spec.compute)
+        h = self.first(x.reshape(x.shape[0], -1).astype(dtype))
+        h = h + self.embed(sinusoids(label, self.spec.features).astype(dtype))
         if self.classes is not None:
-            h = h + self.classes(condition)
+            h = h + self.classes(condition).astype(dtype)
         for layer in self.hidden:
             h = h + layer(dropout(jax.nn.silu(h)))
-        return self.last(jax.nn.silu(h)).reshape(x.shape)
+        return self.last(jax.nn.silu(h).astype(x.dtype)).reshape(x.shape)

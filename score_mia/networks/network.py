@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import jax
 from flax import nnx
@@ -28,6 +28,14 @@ A network that draws nothing may leave `dropout_key` out.
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image."""
+
+Compute = Literal["float32", "bfloat16"]
+"""In what a network multiplies, whatever its parameters are stored in.
+
+In bfloat16 its label, means and variances, softmaxes and last layer stay in float32, as
+do what it is given and what it gives: only what lies between is rounded.
+"""
+COMPUTES: tuple[str, ...] = get_args(Compute)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +74,30 @@ class Spec(Protocol):
     def module(self, shape: Shape, draws: Draws) -> Any:
         """A new NNX module, called as `module(x, label, condition, dropout_key)`."""
         ...
+
+
+@runtime_checkable
+class Computing(Protocol):
+    """A specification that can be told in what to multiply."""
+
+    compute: Compute
+
+
+def computing(apply: Apply, compute: Compute) -> Apply:
+    """The same network, of the same parameters, that multiplies in another type.
+
+    Raises:
+      UserError: it was not built by `functional`, or its specification has no field
+        `compute`.
+    """
+    spec = spec_of(apply)
+    if not (isinstance(apply, _Apply) and isinstance(spec, Computing)):
+        raise UserError(
+            f"the network cannot compute in {compute}: its specification has no field "
+            "`compute`; read it in float32, or give it one"
+        )
+    changed: Any = dataclasses.replace(apply.spec, compute=compute)
+    return dataclasses.replace(apply, spec=changed)
 
 
 def with_dropout(apply: Apply, key: Key) -> Apply:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from score_mia.check import at_least, one_of, positive, require, within
 from score_mia.networks.convolution import FORMS, Form
 from score_mia.networks.layers import ACTIVATIONS
-from score_mia.networks.network import Shape
+from score_mia.networks.network import COMPUTES, Compute, Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Options:
       middle_groups: of the normalisation there; 0 as everywhere, -1 for none.
       embedding_width: of what the blocks are told; 0 for 4 * features.
       learned_variance: twice the output's channels, of which the first half is taken.
+      compute: in what it multiplies, "float32" or "bfloat16"; see `network.Compute`.
     """
 
     features: int = 128
@@ -107,6 +108,7 @@ class Options:
     middle_groups: int = 0
     embedding_width: int = 0
     learned_variance: bool = False
+    compute: Compute = "float32"
 
     def __post_init__(self) -> None:
         at_least("features", self.features, 4)
@@ -209,6 +211,7 @@ _CHOICES = {
     "embedding_order": ("sin_cos", "cos_sin"),
     "told_as": ("shift", "scale_shift"),
     "middle": ("attention", "plain", "none"),
+    "compute": COMPUTES,
 }
 
 

@@ -70,7 +70,8 @@ def _filtered_axis(
     span = x.shape[axis] - len(taps) + 1
     # A convolution turns its kernel round, hence the reversed taps.
     terms = [
-        tap * jax.lax.slice_in_dim(x, start, start + span, stride=down, axis=axis)
+        float(tap)
+        * jax.lax.slice_in_dim(x, start, start + span, stride=down, axis=axis)
         for start, tap in enumerate(taps[::-1])
     ]
     return sum(terms[1:], start=terms[0])
@@ -103,7 +104,8 @@ class Halve(nnx.Module):
         # The filter widens the image by the 2 pixels that the unpadded 3x3 eats.
         extra = len(self.fir)
         x = filtered(x, self.fir, pad=((extra + 1) // 2, extra // 2))
-        return self.conv.unpadded(x, stride=2) + along_last(self.conv.bias[...], 4)
+        bias = along_last(self.conv.bias[...].astype(x.dtype), 4)
+        return self.conv.unpadded(x, stride=2) + bias
 
 
 class Double(nnx.Module):
@@ -129,4 +131,4 @@ class Double(nnx.Module):
         x = self.conv.unpadded(x)
         extra = len(self.fir) - 4
         x = filtered(x, self.fir, gain=2.0, pad=((extra + 1) // 2 + 1, extra // 2 + 1))
-        return x + along_last(self.conv.bias[...], 4)
+        return x + along_last(self.conv.bias[...].astype(x.dtype), 4)

@@ -54,9 +54,9 @@ class Embedding(nnx.Module):
         self.vector: Any = Dense(o.vector, width, draws) if o.vector else None
 
     def __call__(
-        self, label: Float[Array, " b"], condition: Array | None
+        self, label: Float[Array, " b"], condition: Array | None, dtype: Any
     ) -> Float[Array, "b e"] | None:
-        """What is told, [b, e]; None if there is nothing to tell."""
+        """What is told, [b, e], of this type; None if there is nothing to tell."""
         take_condition(condition, self.o.classes or self.o.vector)
         total = None
         if self.o.conditional:
@@ -68,10 +68,11 @@ class Embedding(nnx.Module):
                 if self.fourier is None
                 else self.fourier(label)
             )
-            total = self.dense_1(act(self.dense_0(told)))
+            # A step is exact in float32 only: beyond 256 bfloat16 skips some.
+            total = self.dense_1(act(self.dense_0(told.astype(dtype))))
         for told in (self.classes, self.vector):
             if told is not None:
-                more = told(condition)
+                more = told(condition).astype(dtype)
                 total = more if total is None else total + more
         return total
 
@@ -278,7 +279,8 @@ class Up(nnx.Module):
         if self.grow is not None:
             h = image = residual(self.grow(image), h, self.o.skip_rescale)
         elif self.head is not None:
-            new = self.head(h)
+            grows = self.o.progressive == "output_skip"
+            new = self.head(h.astype(jnp.float32) if grows else h)
             image = new if image is None else double(image, self.o.taps) + new
         if isinstance(self.double, Block):
             h = self.double(h, embedding, dropout)
@@ -347,8 +349,9 @@ class UNet(nnx.Module):
     ) -> Float[Array, "b h w c"]:
         """The network's output, of the shape of x."""
         dropout = Dropout(self.o.dropout, dropout_key)
-        embedding = self.embedding(label, condition)
-        image = x if self.o.centered else 2.0 * x - 1.0
+        dtype = jnp.dtype(self.o.compute)
+        embedding = self.embedding(label, condition, dtype)
+        image = (x if self.o.centered else 2.0 * x - 1.0).astype(dtype)
         h = self.first(image)
         skips = [h]
         for level in self.downs:
@@ -361,7 +364,7 @@ class UNet(nnx.Module):
         grown = None
         for level in self.ups:
             h, grown = level(h, skips, grown, embedding, dropout)
-        out: Any = grown if self.head is None else self.head(h)
+        out: Any = grown if self.head is None else self.head(h.astype(x.dtype))
         out = out[..., : x.shape[-1]] if self.o.learned_variance else out
         return out / self._sigma(label) if self.o.scale_by_sigma else out
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from score_mia.check import require
 from score_mia.networks.convolution import Form
 from score_mia.networks.layers import Draws
-from score_mia.networks.network import Network, Shape, functional
+from score_mia.networks.network import Compute, Network, Shape, functional
 from score_mia.networks.options import Options
 from score_mia.networks.unet import UNet
 
@@ -48,6 +48,7 @@ class UNet2D:
     middle_groups: int = 0
     embedding_width: int = 0
     learned_variance: bool = False
+    compute: Compute = "float32"
 
     def __post_init__(self) -> None:
         require(len(self.widths) > 0, "widths", "has no level", "give one or more")

@@ -18,8 +18,8 @@ from score_mia.networks.latent.dit import DiT
 from score_mia.networks.latent.text import ClipText
 from score_mia.networks.latent.unet import LatentUNet, TextUNet
 from score_mia.networks.layers import Draws, Dropout, GroupNorm
-from score_mia.networks.network import Embedding
-from tests.helpers import moved
+from score_mia.networks.network import Embedding, computing
+from tests.helpers import moved, slow
 
 SHAPE = (8, 8, 2)
 UNET = {"features": 16, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
@@ -86,6 +86,33 @@ def test_the_label_matters(name):
     apply, params = made(name)
     other = apply(params, X, LABEL + 100.0)
     assert np.abs(np.asarray(apply(params, X, LABEL) - other)).max() > 1e-3
+
+
+QUICK = ("mlp", "dit", "ddpm")
+"""Those whose layers are also the others', at a fraction of the time."""
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else slow(n) for n in SPECS])
+def test_bfloat16_is_near_and_tells_every_step_apart(name):
+    """What lies between is rounded to 8 bits; a label is not, nor what comes out."""
+    exact, params = made(name)
+    apply, _ = made(name, compute="bfloat16")
+    want, near = exact(params, X, LABEL), apply(params, X, LABEL)
+    assert near.dtype == jnp.float32
+    off = np.std(near - want) / np.std(want)
+    assert 1e-4 < off < 0.05
+    # In bfloat16 998 and 999 would be one number, 1000.
+    steps = [apply(params, X, jnp.full((3,), t)) for t in (998.0, 999.0)]
+    assert np.abs(np.asarray(steps[0] - steps[1])).max() > 0.0
+    network = SPECS[name].build(SHAPE)
+    told = dataclasses.replace(SPECS[name], compute="bfloat16").build(SHAPE)
+    assert computing(network.apply, "bfloat16") == told.apply
+    assert computing(network.apply, "float32") == network.apply
+
+
+def test_a_network_that_cannot_be_told_is_refused():
+    with pytest.raises(UserError, match="cannot compute in bfloat16"):
+        computing(lambda params, x, label, condition: x, "bfloat16")
 
 
 @pytest.mark.parametrize("name", DROPS)

@@ -114,6 +114,26 @@ def test_the_prototypes_targets_are_two():
     assert {a.name for a in audits["half"].attacks} >= {"once_100", "all_weighed"}
 
 
+def test_precision_is_all_that_a_pair_differs_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = get_config("targets.py", "ddpm,0").audits["ddpm-0"]
+    kept(tmp_path / "runs" / "benchmark" / "targets" / "ddpm-0", config)
+    planned = study.plan(get_config("precision.py"))
+    pairs = planned.exhibits["differences"].pairs
+    assert [*pairs] == ["half", "memorised"]
+    for names in pairs.values():
+        first, second = (planned.audits[name] for name in names)
+        assert (first.engine.precision, second.engine.precision) == (
+            "float32",
+            "bfloat16",
+        )
+        assert first.signals == second.signals
+        assert first.config["target"] == second.config["target"]
+        assert first.config["split"] == second.config["split"]
+    with pytest.raises(ValueError, match="'hal'] is unknown"):
+        get_config("precision.py", "hal")
+
+
 def test_an_unknown_part_of_the_benchmark_is_told():
     with pytest.raises(ValueError, match=r"'ddqm' is unknown; known: ddpm, vp"):
         get_config("mini.py", "ddqm")

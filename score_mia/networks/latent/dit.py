@@ -35,7 +35,14 @@ from score_mia.networks.layers import (
     normalised,
     sinusoids,
 )
-from score_mia.networks.network import Network, Shape, functional, take_condition
+from score_mia.networks.network import (
+    COMPUTES,
+    Compute,
+    Network,
+    Shape,
+    functional,
+    take_condition,
+)
 
 _WAVES = 256
 
@@ -58,7 +65,7 @@ class DiT:
       bias: whether queries, keys and values have one.
       activation: of the perceptrons.
       dropout: after attention and inside the perceptrons.
-      compute: "float32", or "bfloat16" for everything but the normalisations.
+      compute: in what it multiplies; see `network.Compute`.
       attention_chunk: queries at a time; 0 for all at once.
     """
 
@@ -75,7 +82,7 @@ class DiT:
     bias: bool = True
     activation: str = "gelu_tanh"
     dropout: float = 0.0
-    compute: str = "float32"
+    compute: Compute = "float32"
     attention_chunk: int = 0
 
     def __post_init__(self) -> None:
@@ -84,7 +91,7 @@ class DiT:
         for name in ("classes", "grid", "attention_chunk"):
             at_least(name, getattr(self, name), 0)
         one_of("activation", self.activation, ACTIVATIONS)
-        one_of("compute", self.compute, ("float32", "bfloat16"))
+        one_of("compute", self.compute, COMPUTES)
         ok = self.width % self.heads == 0 and self.width % 4 == 0
         problem = f"does not divide the width {self.width}, or 4 does not"
         remedy = "give heads that divide it, and a width that 4 divides"
@@ -138,8 +145,9 @@ class _Transformer(nnx.Module):
         # Of several embeddings the first layer's also says how the last one is shifted.
         if shared is None:
             shared = self.transformer_blocks[0].norm1.emb(label, condition, dtype)
-        shift, scale = jnp.split(self.proj_out_1(jax.nn.silu(shared)), 2, axis=-1)
-        h = self.proj_out_2(_modulated(h, shift, scale, 1e-6))
+        last = self.proj_out_1(jax.nn.silu(shared)).astype(x.dtype)
+        shift, scale = jnp.split(last, 2, axis=-1)
+        h = self.proj_out_2(_modulated(h.astype(x.dtype), shift, scale, 1e-6))
         return self.image(h).astype(x.dtype)
 
     def image(self, h: Float[Array, "b n o"]) -> Float[Array, "b h w c"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,7 @@ from score_mia.networks.layers import (
     LayerNorm,
     sinusoids,
 )
-from score_mia.networks.network import Shape, Telling, telling
-
-Compute = Literal["float32", "bfloat16"]
+from score_mia.networks.network import COMPUTES, Compute, Shape, Telling, telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +99,7 @@ class TextUNet:
     compute: Compute = "float32"
 
     def __post_init__(self) -> None:
-        one_of("compute", self.compute, ("float32", "bfloat16"))
+        one_of("compute", self.compute, COMPUTES)
         problem = f"is not the {self.unet.context} that the U-Net is told in"
         same = self.text.width == self.unet.context
         remedy = "give the text encoder that belongs to it"
@@ -259,7 +257,7 @@ class UNet(nnx.Module):
         label: Float[Array, " b"],
         context: Float[Array, "b l d"],
     ) -> Float[Array, "b h w c"]:
-        """The network's output, of the shape and the type of x."""
+        """The network's output, of the shape of x, in float32."""
         waves = sinusoids(label, self.first, "cos_sin", 0)
         time = self.time_embedding(waves.astype(x.dtype))
         h = self.conv_in(x)
@@ -280,4 +278,4 @@ class UNet(nnx.Module):
                 h = level.block(i, h, time, context)
             for change in level.upsamplers:
                 h = change(h)
-        return self.conv_out(jax.nn.silu(self.conv_norm_out(h)))
+        return self.conv_out(jax.nn.silu(self.conv_norm_out(h.astype(jnp.float32))))

@@ -19,6 +19,7 @@ from score_mia.report.exhibits.base import (
     Table,
 )
 from score_mia.report.exhibits.curves import AttackCurve
+from score_mia.report.exhibits.differences import Differences
 from score_mia.report.exhibits.figures import Perturbed, Roc, Samples, TprByStep
 from score_mia.report.exhibits.frontier import Frontier
 from score_mia.report.exhibits.leaderboard import Leaderboard
@@ -45,6 +46,7 @@ EXHIBITS: dict[str, Callable[..., Any]] = {
     "attack_curve": AttackCurve,
     "leaderboard": Leaderboard,
     "power": Power,
+    "differences": Differences,
 }
 """Name in a config -> class."""
 
