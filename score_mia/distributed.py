@@ -59,8 +59,12 @@ def start(
     # Its handler would swallow the SIGTERM by which schedulers end a process.
     jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # With all numbers given, nothing is guessed from the surroundings.
+    search = None if coordinator is None else "deactivate"
     try:
-        jax.distributed.initialize(coordinator, process_count, process_id)
+        jax.distributed.initialize(
+            coordinator, process_count, process_id, cluster_detection_method=search
+        )
         return Host(jax.process_index(), jax.process_count())
     except (ValueError, TypeError, RuntimeError, OSError, KeyError) as error:
         remedy = "give --coordinator=HOST:PORT --process_id=I --process_count=N"

@@ -158,7 +158,7 @@ def _run(argv: Sequence[str]) -> int:
     if rest[1] in ("study", "sanitise"):
         (_study if rest[1] == "study" else _sanitise)(experiment, values)
         return 0
-    host = _host(values, rest[1])
+    host = _host(values, rest[1], experiment)
     plan = planned(experiment)
     conditions = _conditions(values, [attack.name for attack in plan.attacks])
     if values.dry_run:
@@ -175,18 +175,35 @@ def _run(argv: Sequence[str]) -> int:
     return _gated(act, conditions if host.first else (), values.workdir)
 
 
-def _host(values: flags.FlagValues, command: str) -> Any:
+def _host(values: flags.FlagValues, command: str, experiment: Any) -> Any:
     """Which of several processes this is; joined to the others if they train."""
     from score_mia import distributed
     from score_mia.hosts import ALONE, Host
 
-    if values.distributed and not values.dry_run:
-        where, number = values.coordinator, values.process_id
-        host = distributed.start(where, number, values.process_count)
-        if command not in ("audit", "train"):
-            distributed.leave()
-        return host
-    return ALONE if values.host is None else Host.of(values.host)
+    if not values.distributed or values.dry_run:
+        return ALONE if values.host is None else Host.of(values.host)
+    number, count = values.process_id, values.process_count
+    trains = command in ("audit", "train") and not _is_trained(experiment, values)
+    if values.coordinator is not None and not trains:
+        # Nobody is needed, so that one that was killed may come back alone.
+        return Host(number, count)
+    host = distributed.start(values.coordinator, number, count)
+    if not trains:
+        distributed.leave()
+    return host
+
+
+def _is_trained(experiment: Any, values: flags.FlagValues) -> bool:
+    """Whether no training is left to be done."""
+    from score_mia.checkpoint import describe
+
+    if "train" not in experiment:
+        return True
+    try:
+        known = describe(os.path.join(values.workdir, "target"))["provenance"]
+    except UserError:
+        return False
+    return known.get("step") == experiment.train.get("steps")
 
 
 def _generate(plan: Any, workdir: str, values: flags.FlagValues, host: Any) -> str:
