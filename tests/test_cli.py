@@ -175,7 +175,10 @@ JOIN = (
         (["audit", "--config.title.x=1"], "--config.title.x: title is "),
         (["audit", "--config=quikstart"], "did you mean 'quickstart'"),
         (["train", "--process_id=1"], "--process_id: means nothing alone; add"),
-        (["audit", "--distributed", "--coordinator=a:1"], "--coordinator: is not enough"),
+        (
+            ["audit", "--distributed", "--coordinator=a:1"],
+            "--coordinator: is not enough",
+        ),
         (["attack", "--distributed", "--host=0/2"], "--host: is not for --distributed"),
         (["generate", *JOIN, "--coordinator=a"], "--coordinator='a': is not HOST:PORT"),
         (["audit", *JOIN, "--process_id=2"], "--process_id=2: is no number among 2;"),

@@ -111,9 +111,7 @@ def train(
         "identity": identity,
         "members": len(images),
     }
-    distributed.require_same("data and config", identity, "give all hosts the same")
-    done = distributed.first() and is_done(folder, spec, config, about)
-    if distributed.agreed(done):
+    if _finished(folder, spec, config, about):
         return checkpoint.load_target(folder, allow=trusted)
     run = _Run.prepare(p, config, Batch(images, conditions), devices, begin)
     state, seconds = run.resume(folder, identity)
@@ -129,6 +127,14 @@ def train(
         keeper.save(state, keeper.folder)
     distributed.meet()  # it is written
     return checkpoint.load_target(folder, allow=trusted)
+
+
+def _finished(folder: Path, spec: Facts, config: TrainConfig, about: Facts) -> bool:
+    """Whether nothing is left to do: what the first of several processes says."""
+    same = "give all hosts the same"
+    distributed.require_same("data and config", about["identity"], same)
+    done = distributed.first() and is_done(folder, spec, config, about)
+    return bool(distributed.agreed(done))
 
 
 def _loop(run: _Run, state: State, keeper: _Keeper, progress: Progress) -> State:

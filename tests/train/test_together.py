@@ -59,7 +59,7 @@ def start(folder, config, count, devices=1, *, dies=(-1, 0)):
 
 def end(processes):
     """What each said on standard error."""
-    said = [process.communicate(timeout=300)[1] for process in processes]
+    said = [process.communicate(timeout=1200)[1] for process in processes]
     return [process.returncode for process in processes], said
 
 
