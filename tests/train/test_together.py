@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -140,7 +141,9 @@ def test_who_dies_ends_the_others_and_fewer_go_on_from_the_checkpoint(
     assert not list(tmp_path.glob("failed-*"))
     status, said = end(start(tmp_path, CONFIG, 2))
     assert status == [0, 0], said
-    assert all("training goes on from step 20" in text for text in said)
+    # The first may have been ended while it wrote the state of step 20.
+    (told,) = {x for t in said for x in re.findall(r"goes on from step (\d+)", t)}
+    assert told in ("10", "20")
     same(tmp_path / "target", alone)
 
 
