@@ -105,12 +105,8 @@ def train(
     begin = start if isinstance(start, Start) else Start(start)
     given = images if begin.tree is None else (images, begin.tree)
     identity = run_identity(spec, config, p.sde, given, conditions, *begin.told)
-    about = {
-        **(provenance or {}),
-        "train": config.record(p.sde.clock),
-        "identity": identity,
-        "members": len(images),
-    }
+    about = dict(provenance or {}, train=config.record(p.sde.clock))
+    about |= {"identity": identity, "members": len(images)}
     if _finished(folder, spec, config, about):
         return checkpoint.load_target(folder, allow=trusted)
     run = _Run.prepare(p, config, Batch(images, conditions), devices, begin)
