@@ -342,7 +342,9 @@ def save_state(folder: str | Path, step: int, tree: Any, record: Facts) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_state(folder: str | Path, like: Any) -> TrainingState | None:
+def load_state(
+    folder: str | Path, like: Any, step: int | None = None
+) -> TrainingState | None:
     """The newest whole state, or None where training has not got that far.
 
     A damaged state is passed over with a warning for the one before it.
@@ -350,13 +352,15 @@ def load_state(folder: str | Path, like: Any) -> TrainingState | None:
     Args:
       folder: as given to `save_state`.
       like: nested dict of things with `shape` and `dtype`, as they were saved.
+      step: of the state, if only that one will do.
 
     Raises:
-      UserError: states exist, and none can be read.
+      UserError: states exist, and none can be read; or not that of the step.
     """
     root = Path(folder) / "state"
     failure: UserError | None = None
-    for path in sorted(root.glob("step-*.json"), reverse=True):
+    name = "step-*" if step is None else f"step-{step:08d}"
+    for path in sorted(root.glob(f"{name}.json"), reverse=True):
         try:
             about = _read_state(path)
             tree = load_tree(path.with_suffix(""), like, about["files"], "delete it")
@@ -368,6 +372,8 @@ def load_state(folder: str | Path, like: Any) -> TrainingState | None:
         problem = f"training state {root}: no state can be read ({failure})"
         remedy = "delete that folder to train from the start"
         raise UserError(f"{problem}; {remedy}") from failure
+    problem = "is not here, though another host reads it"
+    require(step is None, f"{root / name}", problem, "give all hosts the same workdir")
     return None
 
 

@@ -73,8 +73,8 @@ def jit(
 
 
 def name() -> str:
-    """Number and kind of the devices, e.g. "1 x cpu (x86_64)"."""
-    devices = jax.devices()
+    """Number and kind of this process's devices, e.g. "1 x cpu (x86_64)"."""
+    devices = jax.local_devices()
     kind = devices[0].device_kind
     where = f" ({platform.machine()})" if kind == "cpu" else ""
     return f"{len(devices)} x {kind}{where}"
@@ -85,15 +85,17 @@ def size(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def mesh(devices: int | None = None) -> Mesh:
+def mesh(devices: int | None = None, *, everywhere: bool = False) -> Mesh:
     """This process's devices (the first `devices` of them) along one axis, "data".
+
+    With `everywhere`, those of all processes that are joined (`distributed`) instead.
 
     The axis is Auto: `jax.make_mesh` would make it Explicit, which `shard_map` and
     per-example gradients reject for unsharded inputs.
     """
-    local = jax.local_devices()[:devices]
+    chosen = jax.devices() if everywhere else jax.local_devices()[:devices]
     return jax.make_mesh(
-        (len(local),), ("data",), axis_types=(AxisType.Auto,), devices=local
+        (len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen
     )
 
 

@@ -48,7 +48,7 @@ def save_tree(path: Path, tree: Any, live: str | None = None) -> str:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if path.exists():
             shutil.rmtree(path)
-        with _silent(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
+        with _silent(), _storage() as writer:
             writer.save(path.absolute(), args=ocp.args.PyTreeSave(tree))
         return files_digest(path)
     except (OSError, ValueError, RuntimeError) as error:
@@ -62,6 +62,18 @@ def save_tree(path: Path, tree: Any, live: str | None = None) -> str:
             f"cannot write {path} ({reason}); free some space or choose a writable "
             "folder, then run the same command again: what was done is kept"
         ) from error
+
+
+def _storage() -> Any:
+    """The storage library, for this process alone: it would wait for all others."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    own = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"host{me}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=own)
+    return ocp.Checkpointer(handler, multiprocessing_options=own)
 
 
 def _remove_torn(path: Path) -> None:
@@ -116,7 +128,7 @@ def load_tree(path: Path, like: Any, expected: str, remedy: str) -> Any:
     try:
         same = files_digest(path) == expected
         require(same, f"{path}", "is damaged (digest differs)", remedy)
-        with _silent(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        with _silent(), _storage() as reader:
             kept = reader.metadata(path.absolute()).item_metadata.tree
             _require_same_shapes(kept, like, path, remedy)
             args = ocp.args.PyTreeRestore(item=like, restore_args=kinds)

@@ -155,6 +155,12 @@ def test_a_users_own_attack_runs_from_a_config_line(tmp_path, capsys, monkeypatc
     assert "mine" in out
 
 
+JOIN = (
+    *("--distributed", "--coordinator=a:1", "--process_id=0"),
+    "--process_count=2",
+)
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -168,6 +174,15 @@ def test_a_users_own_attack_runs_from_a_config_line(tmp_path, capsys, monkeypatc
         (["audit", "--config.train.steps=many"], "steps='many' is a text"),
         (["audit", "--config.title.x=1"], "--config.title.x: title is "),
         (["audit", "--config=quikstart"], "did you mean 'quickstart'"),
+        (["train", "--process_id=1"], "--process_id: means nothing alone; add"),
+        (
+            ["audit", "--distributed", "--coordinator=a:1"],
+            "--coordinator: is not enough",
+        ),
+        (["attack", "--distributed", "--host=0/2"], "--host: is not for --distributed"),
+        (["generate", *JOIN, "--coordinator=a"], "--coordinator='a': is not HOST:PORT"),
+        (["audit", *JOIN, "--process_id=2"], "--process_id=2: is no number among 2;"),
+        (["report", "--distributed"], "--distributed: means nothing to 'report'"),
     ],
 )
 def test_misspelt_flags_and_commands(argv, said, tmp_path, capsys):

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from score_mia import device
+from score_mia import device, distributed
 from score_mia.attacks.protocol import Attack
 from score_mia.auditing.assess import (
     Assessment,
@@ -70,18 +70,17 @@ def _opened(plan: Plan, workdir: str | Path, host: Host = ALONE) -> Iterator[Wor
 def run(plan: Plan, workdir: str | Path, host: Host = ALONE) -> str:
     """Train, attack, report; returns the table and the path of the HTML file."""
     with _opened(plan, workdir, host) as work:
+        _train_together(work)
         if not host.first:
-            work.host.wait_for("the target", lambda: work.is_trained)
             return _share(work)
-        _train(work)
         _attack(work)
         return remake(work.folder)
 
 
-def train(plan: Plan, workdir: str | Path) -> str:
+def train(plan: Plan, workdir: str | Path, host: Host = ALONE) -> str:
     """Train the target (or go on training it)."""
-    with _opened(plan, workdir) as work:
-        _train(work)
+    with _opened(plan, workdir, host) as work:
+        _train_together(work)
         return f"target: {work.folder / 'target'}"
 
 
@@ -143,6 +142,19 @@ def _share(work: Work) -> str:
 
 def _shared(work: Work) -> str:
     return f"{work.host.name}: its share is done, the rest is for host 0"
+
+
+def _train_together(work: Work) -> None:
+    """The target, by all hosts as one where they are joined; else by the first."""
+    if distributed.joined() and work.plan.trained is not None:
+        with distributed.together(work.host):
+            _train(work)
+        return
+    distributed.leave()
+    if work.host.first:
+        _train(work)
+    else:
+        work.host.wait_for("the target", lambda: work.is_trained)
 
 
 def _train(work: Work) -> None:

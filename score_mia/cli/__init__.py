@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -35,13 +37,15 @@ COMMANDS = {
 _FLAGS = ("config", "workdir", "dry_run", "cache")
 """What every command takes; `_OWN` has what some take besides."""
 
-_OWN = {
-    "audit": ("host", "fail_if", "bill", "share", "profile"),
-    "train": ("bill", "share", "profile"),
+_JOINT = ("distributed", "coordinator", "process_id", "process_count")
+
+_OWN: dict[str, tuple[str, ...]] = {
+    "audit": ("host", "fail_if", "bill", "share", "profile", *_JOINT),
+    "train": ("bill", "share", "profile", *_JOINT),
     "import": ("checkpoint",),
-    "attack": ("host", "fail_if", "bill", "share", "profile"),
+    "attack": ("host", "fail_if", "bill", "share", "profile", *_JOINT),
     "report": ("fail_if",),
-    "generate": ("count", "host", "prompts", "profile"),
+    "generate": ("count", "host", "prompts", "profile", *_JOINT),
     "study": ("only", "bill", "share"),
 }
 
@@ -51,6 +55,7 @@ _TEXTS = {
     "checkpoint": "the file to import",
     "prompts": "file of prompts: --count images for each (1)",
     "host": "I/N: this is process I of N that share the workdir",
+    "coordinator": "HOST:PORT of process 0, with --distributed",
     "cache": "folder of compiled programs",
     "profile": "folder for a trace of the first tiles and steps",
 }
@@ -72,13 +77,25 @@ def run() -> None:
     """Entry point of launch.py, of the console script and of `python -m score_mia`."""
     try:
         status = main(sys.argv)
+        _end(status)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough, as in `score-mia --help | head`. What is still
         # to be flushed at the exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = _CLOSED
+    except Exception:
+        _end(1, traceback.format_exc())
+        raise
     sys.exit(status)
+
+
+def _end(status: int, text: str = "") -> None:
+    """After a failure beside joined processes, end without waiting for them."""
+    if status and "score_mia.distributed" in sys.modules:
+        from score_mia import distributed
+
+        distributed.end(status, text)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -137,12 +154,12 @@ def _run(argv: Sequence[str]) -> int:
     logging.set_verbosity(logging.WARNING)  # JAX tells which backends are not there
     from score_mia import auditing, device, profiling
     from score_mia.auditing.plan import plan as planned
-    from score_mia.hosts import ALONE, Host
 
     device.cache_compilations(values.cache)
     if rest[1] in ("study", "sanitise"):
         (_study if rest[1] == "study" else _sanitise)(experiment, values)
         return 0
+    host = _host(values, rest[1], experiment)
     plan = planned(experiment)
     if values.bill:
         _print(auditing.bill(plan, values.share))
@@ -151,10 +168,9 @@ def _run(argv: Sequence[str]) -> int:
     if values.dry_run:
         _print(auditing.describe(plan, values.workdir))
         return 0
-    host = ALONE if values.host is None else Host.of(values.host)
     actions: dict[str, Callable[..., str]] = {
         "audit": lambda p, w: auditing.run(p, w, host),
-        "train": auditing.train,
+        "train": lambda p, w: auditing.train(p, w, host),
         "import": lambda p, w: auditing.import_target(p, w, values.checkpoint),
         "attack": lambda p, w: auditing.attack(p, w, host),
         "generate": lambda p, w: _generate(p, w, values, host),
@@ -162,6 +178,37 @@ def _run(argv: Sequence[str]) -> int:
     act = functools.partial(actions[rest[1]], plan, values.workdir)
     with profiling.into(values.profile, host.number):
         return _gated(act, conditions if host.first else (), values.workdir)
+
+
+def _host(values: flags.FlagValues, command: str, experiment: Any) -> Any:
+    """Which of several processes this is; joined to the others if they train."""
+    from score_mia import distributed
+    from score_mia.hosts import ALONE, Host
+
+    if not values.distributed or values.dry_run or values.bill:
+        return ALONE if values.host is None else Host.of(values.host)
+    number, count = values.process_id, values.process_count
+    trains = command in ("audit", "train") and not _is_trained(experiment, values)
+    if values.coordinator is not None and not trains:
+        # Nobody is needed, so that one that was killed may come back alone.
+        return Host(number, count)
+    host = distributed.start(values.coordinator, number, count)
+    if not trains:
+        distributed.leave()
+    return host
+
+
+def _is_trained(experiment: Any, values: flags.FlagValues) -> bool:
+    """Whether no training is left to be done."""
+    from score_mia.checkpoint import describe
+
+    if "train" not in experiment:
+        return True
+    try:
+        known = describe(os.path.join(values.workdir, "target"))["provenance"]
+    except UserError:
+        return False
+    return known.get("step") == experiment.train.get("steps")
 
 
 def _generate(plan: Any, workdir: str, values: flags.FlagValues, host: Any) -> str:
@@ -258,10 +305,32 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
         unneeded = "config" if rest[1] == "report" else "workdir" * nothing
         if getattr(values, name) is None and name != unneeded:
             raise UserError(f"--{name} is missing; give it, see score-mia --help")
+    _check_joint(values)
     if rest[1] == "import":
         require(bool(values.checkpoint), "--checkpoint", "is missing", "give the file")
     if values.workdir is not None:
         check.workdir(values.workdir)
+
+
+def _check_joint(values: flags.FlagValues) -> None:
+    """Refuse flags of several processes that contradict each other."""
+    own = [name for name in _JOINT[1:] if values[name].present]
+    told = ", ".join(f"--{name}" for name in own)
+    ok = values.distributed or not own
+    require(ok, told, "means nothing alone", "add --distributed")
+    remedy = "give all of --coordinator, --process_id and --process_count, or none"
+    require(len(own) in (0, 3), told, "is not enough", remedy)
+    ok = not (values.distributed and values.host is not None)
+    remedy = "leave it out: the number of the process is that of the host"
+    require(ok, "--host", "is not for --distributed", remedy)
+    if own:
+        ok = re.fullmatch(r"\S+:\d{1,5}", values.coordinator) is not None
+        what = f"--coordinator={values.coordinator!r}"
+        require(ok, what, "is not HOST:PORT", "give 10.0.0.1:1234")
+        what = f"--process_id={values.process_id}"
+        problem = f"is no number among {values.process_count}"
+        ok = values.process_id < values.process_count
+        require(ok, what, problem, "count from 0")
 
 
 def _study(experiment: Any, values: flags.FlagValues) -> None:
@@ -295,6 +364,13 @@ def _define_flags() -> flags.FlagValues:
     what = "print FLOPs, bytes, hours on known devices; no more"
     flags.DEFINE_bool("bill", False, what, **known)
     flags.DEFINE_float("share", 0.4, "of peak rates that a bill counts on", **known)
+    what = "train with the other processes of this job, then share the rest"
+    flags.DEFINE_bool("distributed", False, what, **known)
+    for name, what, low in (
+        ("process_id", "number of this one, with --coordinator", 0),
+        ("process_count", "how many they are, with --coordinator", 1),
+    ):
+        flags.DEFINE_integer(name, None, what, lower_bound=low, **known)
     what = "how many samples to draw (64; of each prompt 1)"
     flags.DEFINE_integer("count", 64, what, lower_bound=1, **known)
     what = "end with status 3 if so: [ATTACK:]tpr@0.01.low>0.05"

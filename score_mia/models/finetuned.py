@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from score_mia import distributed
 from score_mia.arrays import Params
 from score_mia.check import UserError, one_of, require
 from score_mia.checkpoint import describe, load_target, place
@@ -115,7 +116,8 @@ class Finetuned(Trained):
         kept = place(str(self.base))
         if self._foreign is not None:
             kept = folder / "base"
-            self._foreign.make(kept, order)
+            adopt = functools.partial(self._foreign.make, kept, order)
+            distributed.in_turn(adopt)
         try:
             return load_target(kept, allow=names(order.spec)).tree
         except UserError as error:

@@ -16,7 +16,7 @@ CONTROLS = ("", "clip_only", "noise_only")
 # Choices that change how a run is cut up, kept or told about, never what it computes.
 _OPERATIONAL = (
     *("steps", "log_every", "checkpoint_every", "snapshot_every"),
-    "steps_per_call",
+    *("steps_per_call", "accumulate", "fsdp"),
 )
 # Fields younger than the first kept runs: told where they are set.
 _LATER = ("cutout", "dp", "condition_dropout", "decay")
@@ -105,6 +105,11 @@ class TrainConfig:
       snapshot_every: keep the target every so many steps as well; None for never.
       steps_per_call: steps in one program; None for 1 on CPU (where convolutions in
         loops are slow) and 10 on accelerators.
+      accumulate: parts of a batch whose gradients are computed one after the other and
+        averaged: the same step, with the memory of one part.
+      fsdp: whether parameters, their average and Adam's moments are dealt out over the
+        devices, each of which then holds a share of every large array, and not whole
+        on each: for models whose state does not fit on one.
       dp: differential privacy, None for none; `batch` is then the expected number of
         images a step.
     """
@@ -133,6 +138,8 @@ class TrainConfig:
     checkpoint_every: int = 1000
     snapshot_every: int | None = None
     steps_per_call: int | None = None
+    accumulate: int = 1
+    fsdp: bool = False
     dp: Privacy | None = None
 
     def __post_init__(self) -> None:
@@ -158,7 +165,22 @@ class TrainConfig:
         ok = self.dp is None or isinstance(self.dp, Privacy)
         remedy = "give dp=dict(epsilon=..., delta=...)"
         require(ok, f"dp={self.dp!r}", "is no privacy config", remedy)
+        self._check_cut()
         _ = self.objective
+
+    def _check_cut(self) -> None:
+        """Refuse a way to cut up a step that it does not have."""
+        _whole("accumulate", self.accumulate, 1)
+        parts = f"accumulate={self.accumulate}"
+        ok = self.batch % self.accumulate == 0
+        problem = f"does not divide the batch of {self.batch}"
+        require(ok, parts, problem, "give a divisor of train.batch")
+        private = self.dp is not None
+        ok = self.accumulate == 1 or not private
+        problem = "is not for private training, which adds up clipped gradients itself"
+        require(ok, parts, problem, "set dp.microbatch instead")
+        problem = "is not for private training, which holds the parameters whole"
+        require(not (self.fsdp and private), "fsdp=True", problem, "leave it out")
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> TrainConfig:

@@ -8,12 +8,16 @@
 Step n depends on the seed, n, and the state after step n - 1, on nothing else. Lines,
 states and snapshots are due at fixed steps, so that a run that was killed and started
 again (same machine, same number of devices) writes what it would have written.
+
+Processes that are joined (`distributed`) enter together and train as one, over a mesh
+of all their devices: each puts in its rows of a batch, process 0 writes, and all go on
+from the step that process 0 read. More of them or fewer end with the same numbers, up
+to the order of sums.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -23,26 +27,32 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from score_mia import checkpoint, device, profiling
+from score_mia import checkpoint, device, distributed, profiling
 from score_mia.arrays import Key, Params
-from score_mia.check import UserError, finite, require
+from score_mia.check import UserError, require
 from score_mia.codecs import LearnedCodec
 from score_mia.data.loader import Batches, PoissonBatches
-from score_mia.files import Facts, digest
+from score_mia.files import Facts
 from score_mia.progress import Progress
-from score_mia.sde import SDE
 from score_mia.spec import Parts, names, parts
 from score_mia.target import Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
 from score_mia.train.adapt import Adaptation, Start, whole
 from score_mia.train.config import TrainConfig
+from score_mia.train.identity import (
+    check_data,
+    is_done,
+    require_same_run,
+    run_identity,
+)
+from score_mia.train.spread import Spread, layout, restored, written
 from score_mia.train.step import (
     Batch,
     Layout,
     State,
+    Step,
     make_gradient,
     make_optimiser,
     make_program,
@@ -90,23 +100,20 @@ def train(
     folder = Path(folder)
     trusted = names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
-    _check_data(images, conditions, p.shape)
+    check_data(images, conditions, p.shape)
     config.check_shape(p.shape)
     begin = start if isinstance(start, Start) else Start(start)
     given = images if begin.tree is None else (images, begin.tree)
     identity = run_identity(spec, config, p.sde, given, conditions, *begin.told)
-    about = {
-        **(provenance or {}),
-        "train": config.record(p.sde.clock),
-        "identity": identity,
-        "members": len(images),
-    }
-    if _is_done(folder, spec, config, about):
+    about = dict(provenance or {}, train=config.record(p.sde.clock))
+    about |= {"identity": identity, "members": len(images)}
+    if _finished(folder, spec, config, about):
         return checkpoint.load_target(folder, allow=trusted)
     run = _Run.prepare(p, config, Batch(images, conditions), devices, begin)
     state, seconds = run.resume(folder, identity)
     done = int(state.step)
-    log.truncate(folder / "train.jsonl", done)
+    if distributed.first():
+        log.truncate(folder / "train.jsonl", done)
     keeper = _Keeper(folder, spec, about, run, seconds)
     with Progress("train", config.steps, "steps", done) as progress:
         if done:
@@ -114,7 +121,16 @@ def train(
         if done < config.steps:
             state = _loop(run, state, keeper, progress)
         keeper.save(state, keeper.folder)
+    distributed.meet()  # it is written
     return checkpoint.load_target(folder, allow=trusted)
+
+
+def _finished(folder: Path, spec: Facts, config: TrainConfig, about: Facts) -> bool:
+    """Whether nothing is left to do: what the first of several processes says."""
+    same = "give all hosts the same"
+    distributed.require_same("data and config", about["identity"], same)
+    done = distributed.first() and is_done(folder, spec, config, about)
+    return bool(distributed.agreed(done))
 
 
 def _loop(run: _Run, state: State, keeper: _Keeper, progress: Progress) -> State:
@@ -122,6 +138,7 @@ def _loop(run: _Run, state: State, keeper: _Keeper, progress: Progress) -> State
     config, start = run.config, int(state.step)
     first = step = start
     call = run.compile(state, progress)
+    distributed.meet()  # compilation takes longer on some than collectives wait
     progress.start_clock()
     keeper.began = time.perf_counter()
     for stop in stops(start, config):
@@ -164,10 +181,10 @@ class _Run:
     adapt: Adaptation
     layout: Layout
     optimiser: Any
-    program: Any
+    step: Step
     batches: Batches | PoissonBatches
     data: Batch
-    mesh: Mesh
+    spread: Spread
     indexed: bool
     chunk: int
     mechanism: Mechanism | None
@@ -189,34 +206,36 @@ class _Run:
         else:
             batches = dp.make_batches(config, private)
             optimiser = make_optimiser(config, dp.make_privatiser(config, private))
-        available = min(devices or jax.local_device_count(), jax.local_device_count())
-        mesh = device.mesh(math.gcd(batches.size, available))
+        spread = _spread(config, batches.size, devices)
         trained = jax.eval_shape(
             lambda k: adapt.split(p.init(k), k)[1], jax.random.key(0)
         )
-        layout = Layout(_float32(trained))
+        lying = layout(_float32(trained), spread)
 
         def join(frozen: Params, trained: Params) -> Target:
-            return p.target(adapt.join(frozen, trained))
+            return p.target(adapt.join(spread.gather(frozen), trained))
 
         if private is None:
-            gradient = make_gradient(join, layout, config.objective)
+            how = config.objective, config.accumulate
+            gradient = make_gradient(join, lying, *how)
         else:
-            gradient = dp.make_private_gradient(join, layout, config, private, mesh)
+            gradient = dp.make_private_gradient(
+                join, lying, config, private, spread.mesh
+            )
         indexed = images.nbytes <= RESIDENT_BYTES
         if indexed:
-            data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+            data = spread.put(data)
         usual = 1 if jax.default_backend() == "cpu" else STEPS_PER_CALL
         run = _Run(
             config=config,
             parts=p,
             adapt=adapt,
-            layout=layout,
+            layout=lying,
             optimiser=optimiser,
-            program=make_program(make_step(gradient, optimiser, config), mesh, indexed),
+            step=make_step(gradient, optimiser, config),
             batches=batches,
             data=data,
-            mesh=mesh,
+            spread=spread,
             indexed=indexed,
             chunk=config.steps_per_call or usual,
             mechanism=private,
@@ -235,24 +254,22 @@ class _Run:
         require(mine == given, "training", problem, remedy)
         return dataclasses.replace(self, start=start)
 
-    def put(self, value: Any, *spec: str | None) -> Any:
-        """On the run's devices: whole on each, or an axis spread over them."""
-        return jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*spec)))
-
     def initial(self) -> State:
         """The state before the first step."""
         # 0x1217 is 4,631, so that step 4,631 draws its noise with this very key. It
         # stays: another key is another training, and every committed number another.
         key = jax.random.fold_in(jax.random.key(self.config.seed), 0x1217)
+        held = self.layout.abstract
         if self.start is None:
-            params = device.jit(self._fresh)(key)
+            params = self._jit(self._fresh, held)(self._known(key))
         else:
-            params = device.jit(self._begun)(self.start, key)
-        fresh = State(
-            params, params, self.optimiser.init(params), jnp.zeros((), jnp.int32)
-        )
+            known = self._known(self.start), self._known(key)
+            params = self._jit(self._begun, held)(*known)
+        moments = jax.eval_shape(self.optimiser.init, held)
+        moments = self._jit(self.optimiser.init, moments)(params)
+        step = self.spread.put(jnp.zeros((), jnp.int32))
         # A donated buffer must not be held twice.
-        return self.completed(jax.tree.map(jnp.copy, self.put(fresh)))
+        return self.completed(State(self._copy(params), params, moments, step))
 
     def _fresh(self, key: Key) -> Any:
         problem, remedy = "has no parameters to begin with", "name its base"
@@ -268,13 +285,46 @@ class _Run:
         if self.start is None:
             return state
         frozen = self.adapt.split(self.start, jax.random.key(0))[0]
-        frozen = jax.tree.map(jnp.copy, self.put(frozen))
+        frozen = self._copy(self.spread.place(frozen))
         return dataclasses.replace(state, frozen=frozen)
 
-    def whole(self, state: State, vector: Any) -> Params:
-        """The model's tree of one of the state's vectors."""
-        trained = self.layout.unravel(vector)
-        return device.jit(self.adapt.join)(state.frozen, trained)
+    def _known(self, value: Any) -> Any:
+        """What a program that makes a state is given."""
+        return value if self.spread.plain else self.spread.place(value)
+
+    def _jit(self, make: Any, like: Any) -> Any:
+        """A program that makes a part of a state, of these shapes, where it is held."""
+        return device.jit(make, out_shardings=self.spread.held(like))
+
+    def _copy(self, tree: Any) -> Any:
+        return self._jit(lambda t: jax.tree.map(jnp.copy, t), tree)(tree)
+
+    def trees(self, state: State) -> list[Params]:
+        """The model's last trees and the averaged ones; all processes have to ask."""
+        if self.spread.plain:
+            frozen, join = state.frozen, device.jit(self.adapt.join)
+            vectors = [self.layout.unravel(v) for v in (state.params, state.ema)]
+        else:
+            kept, join = self.written(state), self.adapt.join
+            vectors = [self.layout.cut(v) for v in (kept.params, kept.ema)]
+            frozen: Any = {}
+            if self.start is not None:
+                frozen = self.adapt.split(self.start, jax.random.key(0))[0]
+        return [join(frozen, vector) for vector in vectors]
+
+    def written(self, state: State) -> State:
+        """The state as it is written, on the host; all processes have to ask."""
+        return written(self.spread, self.layout, self.abstract(), state)
+
+    def is_finite(self, state: State) -> bool:
+        """Whether all parameters and their averages are numbers."""
+
+        def finite(tree: Any) -> Any:
+            each = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+            return jnp.stack(each).all()
+
+        check = device.jit(finite, out_shardings=self.spread.sharding())
+        return bool(check((state.params, state.ema)))
 
     def abstract(self) -> State:
         """Shapes of the state, without making one."""
@@ -285,10 +335,10 @@ class _Run:
     def resume(self, folder: Path, identity: str) -> tuple[State, float]:
         """The newest state of this very run with its seconds so far, or a new one."""
         shapes = self.abstract()
-        found = checkpoint.load_state(folder, as_tree(shapes))
+        found = _newest(folder, as_tree(shapes))
         if found is None:
             return self.initial(), 0.0
-        _require_same_run(folder, found.record.get("identity"), identity)
+        require_same_run(folder, found.record.get("identity"), identity)
         ok = found.step <= self.config.steps
         problem = f"lie behind step {found.step}, which {folder} has reached"
         remedy = "give more steps or a new folder"
@@ -296,26 +346,30 @@ class _Run:
         state = jax.tree.unflatten(
             jax.tree.structure(shapes), jax.tree.leaves(found.tree)
         )
-        return self.completed(self.put(state)), float(found.record.get("seconds", 0.0))
+        state = self.completed(restored(self.spread, self.layout, shapes, state))
+        return state, float(found.record.get("seconds", 0.0))
 
     def inputs(self, step: int, count: int) -> tuple[Batch, Any]:
         """What the program is given for `count` steps from this one."""
         rows = np.stack([self.batches.indices(step + i) for i in range(count)])
-        rows = rows.astype(np.int32)
+        fill = -rows.shape[1] % self.spread.mesh.size  # private batches have any length
+        rows = np.pad(rows, ((0, 0), (0, fill)), constant_values=-1).astype(np.int32)
         axes = (None, "data")
         if count == 1:
             rows, axes = rows[0], ("data",)
         if self.indexed:
-            return self.data, self.put(rows, *axes)
-        return self.put(take(self.data, rows), *axes), None
+            return self.data, self.spread.put(rows, *axes)
+        return self.spread.put(take(self.data, rows), *axes), None
 
     def compile(self, state: State, progress: Progress) -> Any:
         """`call(state, step, count)`, compiled for the counts that will occur."""
-        key = self.put(jax.random.key(self.config.seed))
+        key = self.spread.put(jax.random.key(self.config.seed))
+        held = self.spread.held(state) if self.spread.dealt else None
+        program = make_program(self.step, self.spread.mesh, self.indexed, held)
         progress.note("compiling the step (kept on disk for the next start) ...")
         began = time.perf_counter()
         programs = {
-            count: self.program.lower(state, *self.inputs(0, count), key).compile()
+            count: program.lower(state, *self.inputs(0, count), key).compile()
             for count in {1, self.chunk}
         }
         progress.note(f"compiled in {time.perf_counter() - began:.1f} s")
@@ -346,18 +400,21 @@ class _Keeper:
     def write(self, state: State, step: int, loss: float) -> None:
         """A line, and the state and the snapshot where they are due."""
         config = self.run.config
-        log.append(self.folder / "train.jsonl", {"step": step, "loss": loss})
+        if distributed.first():
+            log.append(self.folder / "train.jsonl", {"step": step, "loss": loss})
         due = step % config.checkpoint_every == 0 or step == config.steps
         snap = config.snapshot_every and step % config.snapshot_every == 0
         if not (due or snap):
             return
-        if not bool(jnp.isfinite(state.params).all() & jnp.isfinite(state.ema).all()):
+        if not self.run.is_finite(state):
             _diverged(f"a parameter after step {step}", self)
         if snap:
             self.save(state, self.folder / "snapshots" / f"step-{step:06d}")
         if due:
             about = {**self.description(step), "spec": self.spec}
-            checkpoint.save_state(self.folder, step, as_tree(state), about)
+            tree = as_tree(self.run.written(state))
+            if distributed.first():
+                checkpoint.save_state(self.folder, step, tree, about)
             self.kept = step
 
     def description(self, step: int) -> dict[str, Any]:
@@ -366,14 +423,14 @@ class _Keeper:
 
     def save(self, state: State, folder: Path) -> None:
         """Write the target of this state."""
+        last, average = self.run.trees(state)
+        if not distributed.first():
+            return
         about = self.description(int(state.step))
         if self.run.mechanism is not None:
             about["privacy"] = dp.record(
                 self.run.config, self.run.mechanism, int(state.step)
             )
-        last, average = (
-            self.run.whole(state, vector) for vector in (state.params, state.ema)
-        )
         checkpoint.save_target(folder, self.spec, last, average, about)
 
 
@@ -386,99 +443,36 @@ def as_tree(state: State) -> dict[str, Any]:
     return {f"{i:02d}": leaf for i, leaf in enumerate(leaves)}
 
 
+def _spread(config: TrainConfig, rows: int, devices: int | None) -> Spread:
+    """The devices over which a batch of so many rows is spread."""
+    rows //= config.accumulate
+    if distributed.joined() and jax.process_count() > 1:
+        there, hosts = jax.device_count(), jax.process_count()
+        problem = f"cannot be dealt out to {there} devices of {hosts} hosts"
+        cut = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+        remedy = f"give a multiple of {there * config.accumulate}"
+        ok = config.dp is not None or rows % there == 0
+        require(ok, f"train.batch={config.batch}", problem + cut, remedy)
+        return Spread(device.mesh(everywhere=True), config.fsdp)
+    available = min(devices or jax.local_device_count(), jax.local_device_count())
+    return Spread(device.mesh(math.gcd(rows, available)), config.fsdp)
+
+
+def _newest(folder: Path, like: Any) -> checkpoint.TrainingState | None:
+    """The newest whole state; of several processes all take that of the first."""
+    found = checkpoint.load_state(folder, like) if distributed.first() else None
+    step = distributed.agreed(-1 if found is None else found.step)
+    if distributed.first() or step < 0:
+        return found
+    return checkpoint.load_state(folder, like, step)
+
+
 def _float32(shapes: Any) -> Any:
     for leaf in jax.tree.leaves(shapes):
         ok = leaf.dtype == jnp.float32
         remedy = "keep parameters in float32 (compute in what you like)"
         require(ok, "network parameters", f"hold {leaf.dtype}", remedy)
     return shapes
-
-
-def _check_data(
-    images: np.ndarray, conditions: Any, shape: tuple[int, int, int]
-) -> None:
-    ok = images.ndim == 4 and images.shape[1:] == shape and len(images) > 0
-    problem = f"are not [n, {', '.join(map(str, shape))}]"
-    remedy = "give at least one image of the spec's shape"
-    require(ok, f"images of shape {images.shape}", problem, remedy)
-    ok = images.dtype == np.float32
-    remedy = "give float32 in [0, 1]"
-    require(ok, f"images of dtype {images.dtype}", "are not float32", remedy)
-    finite("images", images)
-    low, high = float(images.min()), float(images.max())
-    ok = low >= 0.0 and high <= 1.0
-    remedy = "divide 8-bit values by 255"
-    require(ok, f"images in [{low:.4g}, {high:.4g}]", "leave [0, 1]", remedy)
-    for leaf in jax.tree.leaves(conditions):
-        require(
-            leaf.shape[:1] == (len(images),),
-            f"conditions of shape {leaf.shape}",
-            f"are not one for each of {len(images)} images",
-            "give one for each image, or none",
-        )
-
-
-def run_identity(
-    spec: Facts, config: TrainConfig, sde: SDE, images: Any, conditions: Any, *how: str
-) -> str:
-    """Digest of everything that decides the result; `images` may be several arrays."""
-    science = config.science(sde.clock)
-    told = json.dumps([spec, science], sort_keys=True, default=dict)
-    given = jax.tree.leaves((images, conditions))
-    return digest(told, *map(np.asarray, given), *how)
-
-
-def _require_same_run(folder: Path, found: Any, identity: str) -> None:
-    problem = "holds the training of another config or other data"
-    remedy = "choose another workdir, or delete that folder to train anew"
-    require(found == identity, f"{folder}", problem, remedy)
-
-
-def _is_done(folder: Path, spec: Facts, config: TrainConfig, provenance: Facts) -> bool:
-    """Whether the folder holds this run's finished target; another's is refused."""
-    if not (folder / "target.json").exists():
-        return False
-    for path in (folder, *sorted((folder / "snapshots").glob("step-*"))):
-        if checkpoint.is_unsealed(path):
-            _seal(path, spec, config, provenance)
-    about = checkpoint.describe(folder)["provenance"]
-    _require_same_run(folder, about.get("identity"), provenance["identity"])
-    if about.get("step") != config.steps:
-        return False
-    require(
-        checkpoint.has_arrays(folder) or checkpoint.has_state(folder),
-        f"{folder}",
-        "lacks parameters that its target.json speaks of, and has no training state",
-        "restore them from a copy, or delete that folder to train anew",
-    )
-    return checkpoint.has_arrays(folder)
-
-
-def _seal(folder: Path, spec: Facts, config: TrainConfig, provenance: Facts) -> None:
-    """Seal the description of a target that a version before 0.2 wrote.
-
-    It says that it is of this very run, so all that becomes a number is known here and
-    written anew; seconds and versions are taken from it.
-    """
-    old = checkpoint.describe(folder, unsealed=True)["provenance"]
-    _require_same_run(folder, old.get("identity"), provenance["identity"])
-    step, privacy = old.get("step"), None
-    ok = isinstance(step, int) and step > 0
-    if folder.parent.name == "snapshots":
-        ok = ok and folder.name == f"step-{step:06d}"
-    if ok and config.dp is not None:
-        privacy = dp.record(config, dp.mechanism(config, provenance["members"]), step)
-        told = old.get("privacy")
-        names = ("noise_multiplier", "rate", "clip", "delta")
-        ok = isinstance(told, dict) and all(told.get(n) == privacy[n] for n in names)
-    problem = "does not say what a training with this config leaves"
-    remedy = "restore it from a copy, or train in a new workdir"
-    require(ok, f"{folder / 'target.json'}", problem, remedy)
-    about = {**provenance, "step": step}
-    about |= {n: old[n] for n in ("seconds", "config", "versions") if n in old}
-    checkpoint.seal_target(
-        folder, spec, about if privacy is None else {**about, "privacy": privacy}
-    )
 
 
 def _diverged(what: str, keeper: _Keeper) -> NoReturn:

@@ -5,18 +5,21 @@ clipped image by image, and one more optax transform, and takes the same step.
 
 The state is raveled: all parameters in one vector. A step on hundreds of leaves takes
 XLA a minute to compile, on one vector a fraction of it (benchmarks/), and nothing that
-a step does to parameters cares where one ends.
+a step does to parameters cares where one ends. Where the state is dealt out over the
+devices (`spread.Dealt`) it is the tree instead, and a step the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
@@ -47,8 +50,8 @@ class State:
     """Everything that one step hands to the next.
 
     Attributes:
-      params: [p], the raveled parameters.
-      ema: [p], their moving average.
+      params: [p], the raveled parameters; or their tree, dealt out.
+      ema: [p], their moving average; likewise.
       optimiser: the optax state.
       step: number of finished steps, int32.
       frozen: what of the model is not trained; {} if all of it is.
@@ -63,7 +66,7 @@ class State:
     frozen: Any = dataclasses.field(default_factory=dict)
 
 
-Gradient = Callable[[Params, Vector, Batch, Key], tuple[Scalar, Vector]]
+Gradient = Callable[[Params, Params, Batch, Key], tuple[Scalar, Params]]
 """`gradient(frozen, params, batch, key) -> (loss, its gradient in params)`."""
 
 Join = Callable[[Params, Params], Target]
@@ -87,6 +90,11 @@ class Layout:
         self.ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
         self.size = self.ends[-1]
 
+    @property
+    def abstract(self) -> Any:
+        """Shape of the vector."""
+        return jax.ShapeDtypeStruct((self.size,), jnp.float32)
+
     def ravel(self, tree: Params) -> Vector:
         """From the tree to the vector."""
         return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
@@ -96,6 +104,16 @@ class Layout:
         pieces = jnp.split(vector, self.ends[:-1])
         leaves = [jnp.reshape(p, s) for p, s in zip(pieces, self.shapes, strict=True)]
         return jax.tree.unflatten(self.treedef, leaves)
+
+    def cut(self, vector: np.ndarray) -> Params:
+        """`unravel` of an array of NumPy, on the host; no number is copied."""
+        places = zip([0, *self.ends[:-1]], self.ends, self.shapes, strict=True)
+        leaves = [vector[a:b].reshape(shape) for a, b, shape in places]
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    def settle(self, tree: Params) -> Params:
+        """A gradient as the state holds parameters."""
+        return tree
 
 
 def make_optimiser(
@@ -134,12 +152,20 @@ def make_optimiser(
     return optax.chain(*stages)
 
 
-def make_gradient(join: Join, layout: Layout, objective: Objective) -> Gradient:
-    """Gradient of the mean loss of a batch in what is trained."""
+def make_gradient(
+    join: Join, layout: Layout, objective: Objective, accumulate: int = 1
+) -> Gradient:
+    """Gradient of the mean loss of a batch in what is trained.
 
-    def loss(params: Vector, frozen: Params, batch: Batch, key: Key) -> Scalar:
+    Args:
+      join: makes the target.
+      layout: of what is trained.
+      objective: the loss of an image.
+      accumulate: parts of the batch that are looked at one after the other.
+    """
+
+    def loss(params: Params, frozen: Params, batch: Batch, keys: Any) -> Scalar:
         known = join(frozen, layout.unravel(params))
-        keys = jax.random.split(key, len(batch.images))
         axes = (None, 0, 0, None if batch.conditions is None else 0)
         per_image = jax.vmap(objective, axes)
         return jnp.mean(per_image(known, batch.images, keys, batch.conditions))
@@ -147,11 +173,48 @@ def make_gradient(join: Join, layout: Layout, objective: Objective) -> Gradient:
     value_and_grad = jax.value_and_grad(loss)
 
     def gradient(
-        frozen: Params, params: Vector, batch: Batch, key: Key
-    ) -> tuple[Scalar, Vector]:
-        return value_and_grad(params, frozen, batch, key)
+        frozen: Params, params: Params, batch: Batch, key: Key
+    ) -> tuple[Scalar, Params]:
+        keys = jax.random.split(key, len(batch.images))
+        one = functools.partial(value_and_grad, params, frozen)
+        if accumulate == 1:
+            value, grad = one(batch, keys)
+            return value, layout.settle(grad)
+        return _accumulated(one, layout, accumulate, batch, keys)
 
     return gradient
+
+
+def _accumulated(
+    one: Callable, layout: Layout, count: int, batch: Batch, keys: Any
+) -> tuple[Scalar, Params]:
+    """The mean of `one(batch, keys)` over so many parts of a batch.
+
+    Part i is of the rows i, i + count, ...: each device has its share of every part.
+    The rows' keys are those of the whole batch.
+    """
+    parts = jax.tree.map(
+        lambda a: jnp.swapaxes(a.reshape(-1, count, *a.shape[1:]), 0, 1), (batch, keys)
+    )
+
+    def of(number: int) -> tuple[Batch, Any]:
+        return jax.tree.map(lambda a: a[number], parts)
+
+    def more(total: Any, part: Any) -> tuple[Any, None]:
+        value, grad = one(*part)
+        return jax.tree.map(jnp.add, total, (value, layout.settle(grad))), None
+
+    value, grad = one(*of(0))
+    total: Any = (value, layout.settle(grad))
+    if jax.default_backend() == "cpu":  # where convolutions in loops are slow
+        for number in range(1, count):
+            rows, own = of(number)
+            # The next part waits for the sum so far, so that one is held at a time.
+            total, rows = jax.lax.optimization_barrier((total, rows))
+            total, _ = more(total, (rows, own))
+    else:
+        total, _ = jax.lax.scan(more, total, jax.tree.map(lambda a: a[1:], parts))
+    return jax.tree.map(lambda a: a / count, total)
 
 
 def ema_decay(config: TrainConfig, updates: Int[Array, ""]) -> Scalar:
@@ -172,9 +235,10 @@ def make_step(
         loss, grad = gradient(state.frozen, state.params, batch, own)
         with jax.numpy_dtype_promotion("standard"):  # optax: float ** int32
             update, moments = optimiser.update(grad, state.optimiser, state.params)
-        params = state.params + update
+        params = jax.tree.map(jnp.add, state.params, update)
         done = state.step + 1
-        ema = state.ema + (1.0 - ema_decay(config, done)) * (params - state.ema)
+        share = 1.0 - ema_decay(config, done)
+        ema = jax.tree.map(lambda e, p: e + share * (p - e), state.ema, params)
         return State(params, ema, moments, done, state.frozen), loss
 
     return step
@@ -185,14 +249,14 @@ def take(data: Batch, rows: Any) -> Batch:
     return jax.tree.map(lambda a: a[rows], data)._replace(real=rows >= 0)
 
 
-def make_program(step: Step, mesh: Mesh, indexed: bool) -> Any:
+def make_program(step: Step, mesh: Mesh, indexed: bool, held: Any = None) -> Any:
     """The jitted, donated `program(state, data, indices, key) -> (state, losses)`.
 
     With `indexed`, `data` is a `Batch` of the whole data set, on every device, and
     `indices` [b] or [k, b] choose from it (-1: no row, but a filler); without,
     `indices` is None and `data` holds the k batches themselves (or the one, without a
-    leading axis). Rows of a batch are
-    spread over the mesh, everything else is on every device. k steps run as one scan.
+    leading axis). Rows of a batch are spread over the mesh; the state is held as the
+    shardings `held` say, or whole on every device. k steps run as one scan.
     """
     rows = NamedSharding(mesh, PartitionSpec("data"))
     whole = NamedSharding(mesh, PartitionSpec())
@@ -212,4 +276,4 @@ def make_program(step: Step, mesh: Mesh, indexed: bool) -> Any:
             return state, loss[None]
         return jax.lax.scan(lambda s, g: one(s, pick(g), key), state, given)
 
-    return device.jit(program, donate_argnums=0, out_shardings=(whole, whole))
+    return device.jit(program, donate_argnums=0, out_shardings=(held or whole, whole))

@@ -139,13 +139,22 @@ def test_more_steps_go_on_from_where_a_shorter_run_ended(tmp_path, whole):
         ({"steps_per_call": 4}, {}),
         ({}, {"resident": 0}),
         ({"steps_per_call": 4}, {"resident": 0}),
+        ({"accumulate": 2}, {}),
+        ({"accumulate": 4, "steps_per_call": 4}, {"devices": 2}),
+        ({"fsdp": True}, {}),
+        ({"fsdp": True, "accumulate": 2, "steps_per_call": 4}, {"resident": 0}),
     ],
-    ids=["one device", "scanned", "streamed", "scanned and streamed"],
+    ids=[
+        *("one device", "scanned", "streamed", "scanned and streamed"),
+        *("in parts", "in parts, scanned", "dealt out", "dealt out, in parts, scanned"),
+    ],
 )
 def test_how_steps_are_run_changes_nothing(
     tmp_path, whole, monkeypatch, change, options
 ):
-    monkeypatch.setattr(loop, "RESIDENT_BYTES", options.pop("resident", 2**30))
+    monkeypatch.setattr(loop, "RESIDENT_BYTES", options.get("resident", 2**30))
+    monkeypatch.setattr("score_mia.train.spread.SMALL", 8)
+    options = {name: o for name, o in options.items() if name != "resident"}
     config = dataclasses.replace(CONFIG, **change)
     other = train(MLP, IMAGES, config, tmp_path, **options)
     for a, b in zip(leaves(other), leaves(whole[0]), strict=True):
@@ -159,12 +168,44 @@ def _prepared(config):
 
 def test_batches_are_spread_over_all_devices(tmp_path):
     run = _prepared(CONFIG)
-    assert run.mesh.size == 4
+    assert run.spread.mesh.size == 4
     rows = run.inputs(0, 1)[1]
     assert len({s.device for s in rows.addressable_shards}) == 4
     assert rows.addressable_shards[0].data.shape == (2,)
     odd = dataclasses.replace(CONFIG, batch=6)
-    assert _prepared(odd).mesh.size == 2
+    assert _prepared(odd).spread.mesh.size == 2
+
+
+def test_a_state_that_is_dealt_out_is_so_on_every_device(tmp_path, monkeypatch):
+    monkeypatch.setattr("score_mia.train.spread.SMALL", 8)
+    run = _prepared(dataclasses.replace(CONFIG, fsdp=True))
+    state = run.initial()
+    moments = state.optimiser[1]
+    for tree in (state.params, state.ema, moments.mu, moments.nu):
+        for leaf in jax.tree.leaves(tree):
+            whole = leaf.sharding.is_fully_replicated
+            shares = {s.data.size for s in leaf.addressable_shards}
+            assert shares == {leaf.size if whole else leaf.size // 4}
+            assert whole == (leaf.size < 8 or all(n % 4 for n in leaf.shape))
+    kept = run.written(state)
+    plain = _prepared(CONFIG)
+    expected = plain.written(plain.initial())
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+    loop.checkpoint.save_state(tmp_path, 0, loop.as_tree(kept), {"identity": "x"})
+    again, _ = run.resume(tmp_path, "x")
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
+        assert a.sharding == b.sharding
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_goes_on_however_its_state_was_held_before(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr("score_mia.train.spread.SMALL", 8)
+    changes = {"snapshot_every": None, "fsdp": True, "accumulate": 2}
+    train(MLP, IMAGES, dataclasses.replace(CONFIG, steps=40, **changes), tmp_path)
+    ended = train(MLP, IMAGES, CONFIG, tmp_path, devices=2)
+    for a, b in zip(leaves(ended), leaves(whole[0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
 
 
 def test_stops_do_not_depend_on_where_a_run_begins():

@@ -157,7 +157,7 @@ def test_gradient_is_that_of_the_mean_over_images():
         ("steps", 0), ("learning_rate", float("nan")), ("beta1", 1.0),
         ("ema", 1.2), ("clip", 0.0), ("warmup", -1), ("decay", 11),
         ("weighting", "nose"), ("log_every", True), ("steps_per_call", 0),
-        ("weight_decay", -0.1),
+        ("weight_decay", -0.1), ("accumulate", 0), ("accumulate", 5),
     ],
 )  # fmt: skip
 def test_wrong_values_are_named_with_their_bound(field, value):
