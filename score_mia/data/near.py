@@ -13,6 +13,7 @@ A row takes 2 * `DIMENSIONS` bytes, whatever the images' size.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -83,7 +84,7 @@ def boxes(features: Features, count: int, like: Boxes | None = None) -> Boxes:
         apart = exact - rows[i : i + len(exact)]
         moved = max(moved, float(np.sqrt(np.sum(apart**2, axis=1).max(initial=0.0))))
     order, starts = _halved(rows)
-    ends = list(zip(starts[:-1], starts[1:], strict=True))
+    ends = list(itertools.pairwise(starts.tolist()))
     low, high = np.empty((2, len(ends), rows.shape[1]), np.float32)
     for k, (start, stop) in enumerate(ends):
         own = rows[order[start:stop]]
