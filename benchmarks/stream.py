@@ -30,22 +30,27 @@ class Made:
 
     @property
     def shape(self):
+        """(h, w, c) of every image."""
         return (SIDE, SIDE, 1)
 
     @functools.cached_property
     def ids(self):
+        """[N] int64, ascending."""
         return np.arange(self.count, dtype=np.int64)
 
     @property
     def digest(self):
+        """Of how many there are, which decides them."""
         return digest(f"made {self.count}")
 
     def images(self, ids):
+        """float32 in [0, 1], [n, h, w, c]."""
         place = np.asarray(ids)[:, None] * SIDE**2 + np.arange(SIDE**2)
         values = (hashed(place, 7) >> np.uint64(40)).astype(np.float32) / 2**24
         return values.reshape(-1, *self.shape)
 
     def columns(self, ids, names):
+        """The images; there is nothing else."""
         return {"image": self.images(ids)} if "image" in names else {}
 
 

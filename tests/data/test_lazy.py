@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.data import SOURCES, index, lazy, local
+from score_mia.data import SOURCES, index, lazy, local, split
 from score_mia.data.index import scan
 from score_mia.data.lazy import Ahead, Blocks, Files
 from tests.data.makers import pictures, write_folder
@@ -208,3 +208,13 @@ def test_workers_without_grain_are_refused(root, monkeypatch):
     with pytest.raises(UserError, match=r"workers need the package grain.*\[grain\]"):
         folder(root, 8, lazy=True, workers=1)
     assert Files(scan(root), lazy.Decoder(8)).columns == ("file",)
+
+
+def test_a_split_by_folders_reads_names_a_few_at_a_time(root, monkeypatch):
+    whole, parts = both(root)
+    want = split.folders(whole, "a", "b")
+    assert want.members.tolist() == list(range(75))
+    monkeypatch.setattr(split, "_NAMES", 7)
+    assert split.folders(parts, "a", "b") == want
+    with pytest.raises(UserError, match=r"split folder 'c'.*holds no image"):
+        split.folders(parts, "a", "c")
