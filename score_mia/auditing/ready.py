@@ -158,18 +158,19 @@ def _rehearse(
     for signal in attack.signals.values():
         if isinstance(target, Target) and isinstance(signal, Shaped):
             signal.check_shape(target.codec.shape(source.shape))
-    made = {
-        name: _made_up(
-            Reader(name, signal, target, source, plan.seed, service=service), split
-        )
+    readers = {
+        name: Reader(name, signal, target, source, plan.seed, service=service)
         for name, signal in attack.signals.items()
     }
-    readings, others = joined(made), ()
-    if attack.knows == "shadows":
-        shadows = plan.shadows[attack.shadows]
-        others = _made_up_shadows(readings.names, shadows, split, plan.seed)
-    if len(split.ids) * len(readings.names) * (1 + len(others)) > _MOST:
+    shadows = plan.shadows[attack.shadows] if attack.knows == "shadows" else None
+    width = sum(len(reader.columns.names) for reader in readers.values())
+    models = 1 + (0 if shadows is None else shadows.count)
+    if len(split.ids) * width * models > _MOST:
         return
+    readings = joined({n: _made_up(reader, split) for n, reader in readers.items()})
+    others: tuple[Readings, ...] = ()
+    if shadows is not None:
+        others = _made_up_shadows(readings.names, shadows, split, plan.seed)
     quick = dataclasses.replace(plan.report, replicates=_REPLICATES)
     rehearsed = dataclasses.replace(plan, report=quick)
     rule = attack.rule.quick() if isinstance(attack.rule, Slow) else attack.rule

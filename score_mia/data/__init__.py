@@ -5,7 +5,7 @@ one function and one line here make a new one, or none with "my_package.mine:sou
 """
 
 from score_mia.data.local import arrays, bundled, faces, folder
-from score_mia.data.records import tfds
+from score_mia.data.records import array_record, tfds
 from score_mia.data.source import ArraySource, Source
 from score_mia.data.split import Split, coin, files, folders, shuffled
 
@@ -15,6 +15,7 @@ SOURCES = {
     "arrays": arrays,
     "faces": faces,
     "tfds": tfds,
+    "array_record": array_record,
 }
 
 SPLITS = {"shuffled": shuffled, "coin": coin, "files": files, "folders": folders}

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from score_mia.check import (
     UserError,
+    at_least,
     existing,
     extra,
     one_of,
-    printable,
     refusing,
     require,
 )
+from score_mia.data.captions import FILES as TABLES
 from score_mia.data.captions import captions
+from score_mia.data.index import Index, scan
+from score_mia.data.lazy import Files, LazySource
 from score_mia.data.pixels import Crop, Decoder, adapt
 from score_mia.data.source import ArraySource
 from score_mia.files import (
@@ -34,11 +36,8 @@ from score_mia.files import (
     write_atomic,
 )
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"),
-    *(".tif", ".tiff", ".pgm", ".ppm"),
-)
-"""Files that count as images, whatever the case of their letters."""
+LAZY = 100_000
+"""Files from which on a folder is not decoded into memory, unless it is asked for."""
 
 
 def bundled(
@@ -96,7 +95,9 @@ def folder(
     channels: int | None = 3,
     crop: Crop = "center",
     cache: str | Path | None = None,
-) -> ArraySource:
+    lazy: bool | None = None,
+    workers: int = 0,
+) -> ArraySource | LazySource:
     """All images below a folder; an image's id is its place in the sorted list.
 
     The list is sorted by relative path with "/" between the parts, on every system.
@@ -110,7 +111,14 @@ def folder(
       channels: 3 (RGB), 1 (grey), or None for what the files are.
       crop: "center" (largest centred square) or "none"; see `Decoder`.
       cache: folder to keep the decoded pixels in, so that later starts map them; it
-        is checked against every file's name, size and time of change.
+        is checked against every file's name, size and time of change. Of a lazy folder
+        it keeps the list of files and the digest, and folders that have not changed are
+        not searched again.
+      lazy: whether images are decoded each time that they are asked for, and never held
+        together; by default with more than 100,000 files and no cache. The results are
+        the same.
+      workers: processes that decode ahead for a lazy folder (extra "grain"); 0 decodes
+        in threads.
 
     Raises:
       UserError: no folder, no images, a damaged image (named), unequal sizes, or an
@@ -118,20 +126,39 @@ def folder(
     """
     path = existing(path, "folder")
     require(path.is_dir(), f"folder {path}", "is a file", "give a folder of images")
-    decoder = Decoder(size, channels, crop)
-    names = list_images(path)
-    stats = [_stat(path / n) for n in names]
-    facts = [
-        f"{n}\0{s.st_size}\0{s.st_mtime_ns}" for n, s in zip(names, stats, strict=True)
-    ]
+    at_least("workers", workers, 0)
+    decoder, place = Decoder(size, channels, crop), None
+    if cache is not None:
+        place = Path(cache).expanduser()
+    index = scan(path, place if lazy else None)
+    if lazy is None:
+        lazy = place is None and len(index) > LAZY
+    require(
+        lazy or not workers, f"workers={workers}", "decode for a lazy folder", _LAZY
+    )
+    if lazy:
+        files = Files(index, decoder, _captions(path, index))
+        return LazySource(files, workers, place)
+    names = index.names(range(len(index)))
 
     def make() -> dict[str, np.ndarray]:
         pixels = gather(names, lambda i: decoder.file(path / names[i]))
         return {"pixels": pixels, "ids": np.arange(len(names))}
 
-    parts = cached(cache, digest(repr(decoder), str(path.resolve()), *facts), make)
+    key = index.fingerprint(repr(decoder), str(path.resolve()))
+    parts = cached(cache, key, make)
     texts = captions(path, names)
     return ArraySource(f"folder {path}", **parts, files=tuple(names), captions=texts)
+
+
+_LAZY = "say lazy=True, or leave workers out"
+
+
+def _captions(path: Path, index: Index) -> tuple[str, ...] | None:
+    """What the folder says of its images; their names are not listed for nothing."""
+    if not index.beside and not any((path / name).is_file() for name in TABLES):
+        return None
+    return captions(path, index.names(range(len(index))))
 
 
 def faces(size: int | None = 64, channels: int | None = 1) -> ArraySource:
@@ -159,47 +186,9 @@ def faces(size: int | None = 64, channels: int | None = 1) -> ArraySource:
 
 
 def list_images(path: Path) -> list[str]:
-    """Sorted relative posix paths of the images below a folder, at least one.
-
-    Links to files are followed, links to folders are not. What is named like an image
-    and is none (a folder, a link to nothing), and a folder that cannot be searched,
-    are refused: a list that silently lacks them would number the others anew.
-    """
-
-    def refuse(error: OSError) -> NoReturn:
-        problem = f"folder {error.filename} cannot be searched ({error.strerror})"
-        raise UserError(f"{problem}; make it readable, or move it away") from error
-
-    names = []
-    for folder, below, files in os.walk(path, onerror=refuse):
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in (*below, *files):
-            file = Path(folder, name)
-            if file.suffix.lower() in SUFFIXES and not name.startswith("."):
-                _check_entry(file)
-                names.append(file.relative_to(path).as_posix())
-    names.sort()
-    known = ", ".join(SUFFIXES)
-    require(bool(names), f"folder {path}", "holds no images", f"give files of {known}")
-    return names
-
-
-def _check_entry(path: Path) -> None:
-    """Require that what is named like an image is a file whose name is a text."""
-    remedy = "rename or remove it"
-    require(not path.is_dir(), f"image {path}", "is a folder", remedy)
-    require(path.is_file(), f"image {path}", "is no file, or a link to none", remedy)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        what = f"image {printable(str(path))}"
-        raise UserError(f"{what}: its name is not UTF-8; rename it") from None
-
-
-def _stat(path: Path) -> os.stat_result:
-    problem = f"image {path} cannot be read"
-    with refusing(problem, "repair or remove the file", OSError):
-        return path.stat()
+    """Sorted relative posix paths of the images below a folder; see `index.scan`."""
+    index = scan(path)
+    return index.names(range(len(index)))
 
 
 def gather(

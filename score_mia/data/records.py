@@ -1,20 +1,27 @@
 """Sources read from data sets that TFDS prepared as array_record, without TensorFlow.
 
-Any TFDS data set will do whose files are in that format.
+Any TFDS data set will do whose files are in that format: `tfds` finds one by its name
+and decodes it into memory; `array_record` takes the files and reads records as they are
+asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import glob
+import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
-from score_mia.check import UserError, one_of, refusing, require
+from score_mia.check import UserError, at_least, one_of, refusing, require
+from score_mia.data.lazy import LazySource
 from score_mia.data.local import cached
 from score_mia.data.pixels import Crop, Decoder
 from score_mia.data.source import ArraySource
@@ -83,6 +90,138 @@ def tfds(
 
 
 _CAPTION = "caption"
+
+
+def array_record(
+    files: str | Path,
+    size: int | None = None,
+    channels: int | None = None,
+    crop: Crop = "center",
+    features: Mapping[str, str] = MappingProxyType({}),
+    cache: str | Path | None = None,
+    workers: int = 0,
+) -> LazySource:
+    """Files of records as TFDS writes them, each record read when it is asked for.
+
+    The files lie beside the features.json that TFDS wrote with them, which says what a
+    record holds. An image's id is its place among the records of all files, in the
+    order of their names. Neither TensorFlow nor the code that prepared them is needed.
+
+    Args:
+      files: a folder with files *.array_record*, or a pattern of their paths,
+        "DIR/name-train.array_record*".
+      size: side in pixels; None keeps the records' own, which must then be all equal.
+      channels: 3, 1, or None for what the records are.
+      crop: "center" or "none"; see `Decoder`.
+      features: which feature holds an image's "image", "label" and "caption", where
+        these are not their names; as of `tfds`.
+      cache: folder to keep the digest in, which takes a pass over all records.
+      workers: processes that decode ahead (extra "grain"); 0 decodes in threads.
+
+    Raises:
+      UserError: no such file, no features.json, no image feature, a damaged record.
+    """
+    from tensorflow_datasets.core.features import FeatureConnector
+
+    at_least("workers", workers, 0)
+    path = Path(files).expanduser()
+    pattern = path / "*.array_record*" if path.is_dir() else path
+    paths = tuple(sorted(glob.glob(str(pattern))))
+    name = f"array_record {files}"
+    remedy = 'give a folder with files *.array_record*, or "DIR/name.array_record*"'
+    require(bool(paths), name, "is no file", remedy)
+    place = Path(paths[0]).parent
+    problem = f"{name}: {place / 'features.json'} cannot be read"
+    remedy = "put the files beside the features.json that TFDS wrote"
+    with refusing(problem, remedy, *(OSError, ValueError, KeyError, TypeError)):
+        there = FeatureConnector.from_config(str(place))
+    image, label, caption = _keys(name, features, there)
+    decoder = Decoder(size, channels or _channels(there[image]), crop)
+    known = label if _is_integer(there, label) else None
+    records = Records(name, paths, decoder, image, known, caption)
+    require(len(records) > 0, name, "holds no records", "give other files")
+    kept = None if cache is None else Path(cache).expanduser()
+    return LazySource(records, workers, kept)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+    """`Stored` images of array_record files.
+
+    Attributes:
+      name: for messages.
+      paths: the files, in order.
+      decoder: what each image is turned into.
+      image, label, caption: the features that hold them; None for none.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    decoder: Decoder
+    image_key: str
+    label: str | None
+    caption: str | None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a record says of its image."""
+        known = {_CAPTION: self.caption, "label": self.label}
+        return tuple(name for name, feature in known.items() if feature is not None)
+
+    def __len__(self) -> int:
+        return len(self._open[0])
+
+    def image(self, row: int) -> UInt8[np.ndarray, "h w c"]:
+        """One record's image, decoded."""
+        record = self._record(row)
+        return _decode(
+            f"{self.name} record {row}", record[self.image_key], self.decoder
+        )
+
+    def column(self, name: str, rows: Int[np.ndarray, " n"]) -> np.ndarray:
+        """Labels or captions of some records."""
+        if name == "label":
+            labels = (int(self._record(row)[self.label]) for row in rows.tolist())
+            return np.fromiter(labels, np.int64, len(rows))
+        assert self.caption is not None
+        texts = (
+            _text(f"{self.name} record {row}", self._record(row), self.caption)
+            for row in rows.tolist()
+        )
+        return np.asarray([*texts])
+
+    def fingerprint(self) -> str:
+        """Of the files' names, sizes and times, and of how they are read."""
+        facts = [repr(self.decoder), json.dumps([self.image_key, *self.columns])]
+        for path in (*self.paths, str(Path(self.paths[0]).parent / "features.json")):
+            stat = Path(path).stat()
+            facts.append(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}")
+        return digest(*facts)
+
+    @cached_property
+    def _open(self) -> tuple[Any, Any]:
+        """The reader, and what turns a record's bytes into its features."""
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+        from tensorflow_datasets.core.features import FeatureConnector
+
+        there: Any = FeatureConnector.from_config(str(Path(self.paths[0]).parent))
+        _keep_bytes(there[self.image_key])
+        problem = f"{self.name} cannot be read"
+        with refusing(problem, "prepare the files again", *_BROKEN):
+            return ArrayRecordDataSource([*self.paths]), there
+
+    def _record(self, row: int) -> dict[str, Any]:
+        reader, there = self._open
+        problem = f"{self.name}: record {row} cannot be read"
+        with refusing(problem, "prepare the files again", *_BROKEN):
+            return there.deserialize_example_np(reader[row])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is open: a process that gets it opens its own."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+_BROKEN = (ValueError, OSError, RuntimeError, IndexError, SyntaxError, KeyError)
 
 
 def _texts(captions: np.ndarray | None) -> tuple[str, ...] | None:

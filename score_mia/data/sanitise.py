@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from score_mia.check import UserError, at_least
+from score_mia.data.near import Boxes, Rows, across, boxes, within
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.data.views import with_squares
 from score_mia.readings import Readings
 
-_BLOCK = 2048  # images of each side compared at a time: 16 MB of distances
+_BLOCK = 2048  # images read at a time, unless they are large
+_NUMBERS = 2**22  # of images read at a time: 16 MB
 _COARSE = 16  # side to which images are pooled for the first pass
 MOST_PAIRS = 1_000_000
 """Pairs that are looked at; more are no list of duplicates."""
@@ -75,29 +77,28 @@ def near_duplicates(
     split: Split,
     threshold: float = 10 / 255,
     *,
-    inside: Float[np.ndarray, "n d"] | None = None,
+    inside: Boxes | None = None,
 ) -> Duplicates:
     """All pairs across the split's border whose RMSE is below the threshold.
 
-    No pair is missed: images are first compared after pooling to at most 16x16 grey
-    blocks, and a pooled distance is never larger than the true one (Cauchy-Schwarz in
-    each block); what is left is compared pixel by pixel. After `MOST_PAIRS` of those,
-    which no data set of distinct images has, the search ends.
+    No pair is missed, among a thousand images or a million: they are first compared
+    after pooling to at most 16x16 grey blocks, and a pooled distance is never larger
+    than the true one (Cauchy-Schwarz in each block), and in the few dimensions and the
+    boxes of `data.near`; what is left is compared pixel by pixel. After `MOST_PAIRS` of
+    those, which no data set of distinct images has, the search ends.
 
     Args:
       source: the images.
       split: whose members are compared with whose non-members.
       threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
-      inside: the members, `pooled`; they are not read again for that.
+      inside: the members, `boxed`; they are not read again for that.
     """
     at_least("threshold", threshold, 0.0)
     split.check(source)
-    inside = pooled(source, split.members) if inside is None else inside
-    outside = pooled(source, split.nonmembers)
-    centre = inside.mean(axis=0)
+    inside = boxed(source, split.members) if inside is None else inside
+    outside = boxed(source, split.nonmembers, like=inside)
     limit = threshold**2 * float(np.prod(source.shape))
-    near = _candidates(inside - centre, outside - centre, limit)
-    a, b, complete = _first(near)
+    a, b, complete = _first(across(inside, outside, limit))
     a, b = split.members[a], split.nonmembers[b]
     rmse = _rmse(source, a, b)
     keep = (rmse < threshold) | (rmse == 0)
@@ -155,7 +156,7 @@ def repeats(
     ids: Int[np.ndarray, " n"],
     threshold: float = 10 / 255,
     *,
-    inside: Float[np.ndarray, "n d"] | None = None,
+    inside: Boxes | None = None,
 ) -> Repeated:
     """The images that nearly repeat another of the same ids, and their groups.
 
@@ -165,15 +166,15 @@ def repeats(
       source: the images.
       ids: of the group, ascending: a training set.
       threshold: RMSE on images in [0, 1]; 0 finds exact duplicates only.
-      inside: these images, `pooled`; they are not read again for that.
+      inside: these images, `boxed`; they are not read again for that.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     at_least("threshold", threshold, 0.0)
-    inside = pooled(source, ids) if inside is None else inside
+    inside = boxed(source, ids) if inside is None else inside
     limit = threshold**2 * float(np.prod(source.shape))
-    a, b, complete = _first(_within(inside - inside.mean(axis=0), limit))
+    a, b, complete = _first(within(inside, limit))
     rmse = _rmse(source, ids[a], ids[b])
     keep = (rmse < threshold) | (rmse == 0)
     a, b, same = a[keep], b[keep], rmse[keep] == 0
@@ -185,14 +186,12 @@ def repeats(
     return Repeated(ids[rows], exact, group, len(ids), float(threshold), complete)
 
 
-Rows = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]
-
-
 def _first(
     found: Iterator[Rows],
 ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], bool]:
-    """The first `MOST_PAIRS` pairs, and whether these are all."""
-    pairs: list[Rows] = []
+    """The first `MOST_PAIRS` pairs, in the order of the rows, and whether all."""
+    none = np.zeros(0, np.int64)
+    pairs: list[Rows] = [(none, none)]
     left, complete = MOST_PAIRS, True
     for a, b in found:
         pairs.append((a[:left], b[:left]))
@@ -201,26 +200,27 @@ def _first(
         if not complete:
             break
     a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return a, b, complete
+    order = np.lexsort((b, a))
+    return a[order], b[order], complete
 
 
-def _within(rows: np.ndarray, limit: float) -> Iterator[Rows]:
-    """Rows that are near a later one, block by block; each pair once."""
-    for i in range(0, len(rows), _BLOCK):
-        for j in range(i, len(rows), _BLOCK):
-            a, b = _close(rows[i : i + _BLOCK], rows[j : j + _BLOCK], limit)
-            later = a + i < b + j
-            yield a[later] + i, b[later] + j
+def boxed(
+    source: Source, ids: Int[np.ndarray, " n"], like: Boxes | None = None
+) -> Boxes:
+    """Images that are to be compared with each other, or with those of other boxes.
+
+    Each is read once and keeps 64 bytes; they are never in memory together.
+    """
+
+    def features(start: int, stop: int) -> Float[np.ndarray, "n d"]:
+        return pooled(source, ids[start:stop])
+
+    return boxes(features, len(ids), like)
 
 
-def _candidates(
-    inside: np.ndarray, outside: np.ndarray, limit: float
-) -> Iterator[Rows]:
-    """Rows of either side that are near each other, block by block."""
-    for i in range(0, len(inside), _BLOCK):
-        for j in range(0, len(outside), _BLOCK):
-            a, b = _close(inside[i : i + _BLOCK], outside[j : j + _BLOCK], limit)
-            yield a + i, b + j
+def _block(source: Source) -> int:
+    """Images that are read at a time."""
+    return max(1, min(_BLOCK, _NUMBERS // int(np.prod(source.shape))))
 
 
 def pooled(source: Source, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
@@ -232,32 +232,22 @@ def pooled(source: Source, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d
     h, w, c = source.shape
     f = max(-(-h // _COARSE), -(-w // _COARSE))
     rows, columns = -(-h // f), -(-w // f)
-    out = np.empty((len(ids), rows * columns), np.float32)
-    for i in range(0, len(ids), _BLOCK):
-        x = source.images(ids[i : i + _BLOCK])
+    out, step = np.empty((len(ids), rows * columns), np.float32), _block(source)
+    for i in range(0, len(ids), step):
+        x = source.images(ids[i : i + step])
         x = np.pad(x, ((0, 0), (0, rows * f - h), (0, columns * f - w), (0, 0)))
         x = x.reshape(len(x), rows, f, columns, f, c).sum(axis=(2, 4, 5))
         out[i : i + len(x)] = x.reshape(len(x), -1) / np.sqrt(f * f * c)
     return out
 
 
-def _close(
-    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], limit: float
-) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
-    """Pairs with |a - b|^2 <= limit, by one matrix product, with room for rounding."""
-    sizes = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None, :]
-    squared = sizes - 2 * (a @ b.T)
-    rows, columns = np.nonzero(squared <= limit + 1e-5 * sizes + 1e-6)
-    return rows, columns
-
-
 def _rmse(
     source: Source, a: Int[np.ndarray, " p"], b: Int[np.ndarray, " p"]
 ) -> Float[np.ndarray, " p"]:
-    out = np.empty(len(a), np.float64)
-    for i in range(0, len(a), _BLOCK):
-        x = source.images(a[i : i + _BLOCK]).astype(np.float64)
-        difference = x - source.images(b[i : i + _BLOCK])
+    out, step = np.empty(len(a), np.float64), _block(source)
+    for i in range(0, len(a), step):
+        x = source.images(a[i : i + step]).astype(np.float64)
+        difference = x - source.images(b[i : i + step])
         out[i : i + len(x)] = np.sqrt(np.mean(difference**2, axis=(1, 2, 3)))
     return out
 

@@ -1,8 +1,9 @@
 """`Source`: images with stable ids, by random access; and the one class that is one.
 
-Every data set of this room is decoded once into one array of pixels (60,000 images of
+Data sets of this room are decoded once into one array of pixels (60,000 images of
 32x32x3 are 184 MB, FFHQ at 64x64 is 860 MB; a large npy file or a disk cache is memory
-mapped), so that training and attacks index memory and never wait for a decoder.
+mapped), so that training and attacks index memory and never wait for a decoder. What
+is too large for that is decoded as it is asked for (`data.lazy`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from jaxtyping import Float, Int, Shaped
 from score_mia.check import UserError, require
 from score_mia.files import digest
 
-_BLOCK = 1024  # rows hashed at a time; part of the digest's definition
+BLOCK = 1024
+"""Rows hashed at a time; part of the digest's definition."""
 
 
 COLUMNS = ("image", "label", "caption", "file")
@@ -116,13 +118,13 @@ class ArraySource:
     @cached_property
     def digest(self) -> str:
         """Of ids, pixels, labels and captions; computed once."""
-        blocks = range(0, len(self.pixels), _BLOCK)
+        blocks = range(0, len(self.pixels), BLOCK)
         more: list[str | np.ndarray] = []
         if self.labels is not None:
             more += ["classes", self.labels]
         if self.captions is not None:
             more += ["captions", json.dumps(self.captions)]
-        return digest(self.ids, *(self.pixels[i : i + _BLOCK] for i in blocks), *more)
+        return digest(self.ids, *(self.pixels[i : i + BLOCK] for i in blocks), *more)
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
         """float32 in [0, 1], in the order asked."""
@@ -151,10 +153,20 @@ class ArraySource:
         return values.astype(np.float32)
 
     def _rows(self, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        ids = np.asarray(ids)
-        rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        unknown = ids[self.ids[rows] != ids]
-        if len(unknown):
-            remedy = f"its {len(self.ids)} ids run from {self.ids[0]} to {self.ids[-1]}"
-            raise UserError(f"{self.name} has no image with id {unknown[0]}; {remedy}")
-        return rows
+        return rows_of(self.name, self.ids, np.asarray(ids))
+
+
+def rows_of(
+    name: str, known: Int[np.ndarray, " m"], ids: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Where some ids are among the ascending ones of a source.
+
+    Raises:
+      UserError: one of them is not there.
+    """
+    rows = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    unknown = ids[known[rows] != ids]
+    if len(unknown):
+        remedy = f"its {len(known)} ids run from {known[0]} to {known[-1]}"
+        raise UserError(f"{name} has no image with id {unknown[0]}; {remedy}")
+    return rows

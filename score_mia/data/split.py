@@ -34,6 +34,7 @@ _REFERENCE = 1  # second word of the seed of the draw of reference rows
 _COIN = 2  # second word of the seed of the coins
 _SEED_MAX = 2**32 - 1  # of NumPy's RandomState
 _ID_MAX = 2**63 - 1
+_NAMES = 2**16  # file names that are held at a time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -326,28 +327,32 @@ def folders(
     Raises:
       UserError: images without file names, or a folder without images.
     """
-    known = source.columns(source.ids, ("file",)).get("file")
-    if known is None:
+    if "file" not in source.columns(source.ids[:1], ("file",)):
         raise UserError(
             "split folders: these data have no files; give data=dict(name='folder')"
         )
 
-    def within_it(folder: str) -> tuple[int, ...]:
-        ids = inside(source.ids, known, folder)
-        problem, remedy = "holds no image", f"give a folder such as {known[0]!r}'s"
+    def within_it(folder: str) -> Int[np.ndarray, " k"]:
+        parts = []
+        for start in range(0, len(source.ids), _NAMES):
+            some = source.ids[start : start + _NAMES]
+            known = source.columns(some, ("file",))["file"]
+            parts.append(inside(some, known, folder))
+        ids = np.concatenate(parts)
+        first = source.columns(source.ids[:1], ("file",))["file"][0]
+        problem, remedy = "holds no image", f"give a folder such as {first!r}'s"
         require(len(ids) > 0, f"split folder {folder!r}", problem, remedy)
-        return tuple(ids.tolist())
+        return ids
 
-    made = files(
-        source,
-        within_it(members),
-        within_it(nonmembers),
-        reference,
-        seed=seed,
-        auxiliary=None if auxiliary is None else within_it(auxiliary),
-    )
+    one, other = within_it(members), within_it(nonmembers)
+    ids, further = _both(one, other, source), np.zeros(0, np.int64)
+    if auxiliary is not None:
+        further = within_it(auxiliary)
+        _both(ids, further, source)
     recipe = {"name": "folders", "members": members, "nonmembers": nonmembers}
-    return dataclasses.replace(made, recipe=recipe)
+    member = np.arange(len(ids)) < len(one)
+    made = _split(source, ids, member, reference, seed, recipe)
+    return dataclasses.replace(made, recipe=recipe, auxiliary=further)
 
 
 def inside(

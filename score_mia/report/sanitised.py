@@ -102,12 +102,15 @@ def _pools(record: Record) -> Iterator[str]:
 def _near(record: Record) -> Iterator[str]:
     near, encoder = record["duplicates"], record["encoder"]["name"]
     yield from ("## Near-duplicates", "")
-    among = "an index file" if near["neighbours"] is None else "exact search"
+    among = "an index file" if near["neighbours"] is None else near["by"]
     yield f"By {among}, unit-norm features of `{encoder}`, threshold "
     yield f"{near['threshold']:g}: {near['duplicates']} of {near['candidates']} "
     yield f"candidates are nearer, {near['without_neighbour']} have no usable "
     yield "neighbour. A threshold holds for the encoder that it was set for, by "
     yield "judged pairs."
+    if recall := near.get("recall"):
+        yield f"The index found {100 * recall['share']:.1f} % of {recall['planted']:,} "
+        yield "copies that were planted at the threshold."
     yield ""
     judged = {one["bin"]: one for one in near["judged"]}
     rows = []

@@ -84,6 +84,11 @@ def _tfds(root, change):
     return SOURCES["tfds"](f"ffhq/{SIZE}px", root / "data")
 
 
+def _array_record(root, change):
+    folder = prepared_ffhq(root, pictures(change=change))
+    return SOURCES["array_record"](folder)
+
+
 def _ffhq(root, change):
     prepared_ffhq(root, pictures(change=change))
     return ffhq(root / "data", SIZE)
@@ -117,6 +122,7 @@ MAKERS = {
     "folder": _folder,
     "arrays": _arrays,
     "tfds": _tfds,
+    "array_record": _array_record,
     "ffhq": _ffhq,
     "drd": _drd,
 }

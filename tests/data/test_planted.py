@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
-from score_mia.data import sanitise
+from score_mia.data import near, sanitise
 from score_mia.data.sanitise import blind_features, near_duplicates, repeats
 from score_mia.data.split import Split
 from score_mia.metrics.means import differ
@@ -187,14 +187,15 @@ def test_no_copy_is_missed_and_none_invented(side, channels, seed):
     threshold = float(rng.choice([0.0, 4 / 255, 10 / 255, 30 / 255]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sanitise, "_BLOCK", 5)
+        patch.setattr(near, "BOX", 2)
         found = repeats(source, source.ids, threshold)
     images = source.images(source.ids).astype(np.float64)
     apart = np.sqrt(np.mean((images[:, None] - images[None]) ** 2, axis=(2, 3, 4)))
-    near = ((apart < threshold) | (apart == 0)) & ~np.eye(18, dtype=bool)
-    assert found.ids.tolist() == np.flatnonzero(near.any(axis=1)).tolist()
+    close = ((apart < threshold) | (apart == 0)) & ~np.eye(18, dtype=bool)
+    assert found.ids.tolist() == np.flatnonzero(close.any(axis=1)).tolist()
     same = (apart == 0) & ~np.eye(18, dtype=bool)
     assert found.exact.tolist() == same.any(axis=1)[found.ids].tolist()
-    reach = np.linalg.matrix_power(near.astype(float) + np.eye(18), 18) > 0
+    reach = np.linalg.matrix_power(close.astype(float) + np.eye(18), 18) > 0
     linked = found.group[:, None] == found.group[None]
     np.testing.assert_array_equal(linked, reach[np.ix_(found.ids, found.ids)])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 import warnings
 
@@ -9,7 +10,7 @@ import tensorflow_datasets
 from PIL import Image
 
 from score_mia.check import UserError
-from score_mia.data.records import tfds
+from score_mia.data.records import array_record, tfds
 from score_mia.papers.hu_pang import ffhq
 from tests.data.makers import (
     pictures,
@@ -144,7 +145,43 @@ def test_records_in_another_order_than_their_index_are_sorted():
     np.testing.assert_array_equal(parts["pixels"], x)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_files_of_records_are_read_as_they_are_asked_for(several, tmp_path):
+    x = pictures(5, 8)
+    captioned(tmp_path, x, several)
+    (folder,) = {path.parent for path in tmp_path.rglob("features.json")}
+    features = {"caption": "captions/text"} if several else {}
+    whole = tfds("captioned", tmp_path, features=features)
+    for files in (folder, folder / "captioned-train.array_record*"):
+        source = array_record(files, features=features)
+        assert source.digest == whole.digest
+        ids = np.asarray([3, 1, 3])
+        for name, told in whole.columns(ids, ("image", "caption")).items():
+            np.testing.assert_array_equal(source.columns(ids, (name,))[name], told)
+    again = pickle.loads(pickle.dumps(source.stored))  # as a worker gets it
+    np.testing.assert_array_equal(again.image(4), x[4])
+    assert "tensorflow" not in sys.modules
+
+
+def test_files_of_records_have_labels_and_are_recoloured(prepared):
+    root, _ = prepared
+    whole = tfds("ffhq/8px", root / "data", size=4, channels=1)
+    (folder,) = {path.parent for path in (root / "data").rglob("features.json")}
+    source = array_record(folder, size=4, channels=1)
+    assert source.digest == whole.digest
+    labels = source.columns(source.ids, ("label",))
+    np.testing.assert_array_equal(labels["label"], whole.labels)
+
+
 # --- bad input ---
+
+
+def test_what_is_no_file_of_records_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"is no file; give a folder"):
+        array_record(tmp_path)
+    (tmp_path / "x.array_record").write_bytes(b"none")
+    with pytest.raises(UserError, match=r"features.json cannot be read"):
+        array_record(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from score_mia.check import UserError
-from score_mia.data import sanitise
+from score_mia.data import near, sanitise
 from score_mia.data.sanitise import blind_features, near_duplicates
 from score_mia.data.split import shuffled
 from tests.data.makers import pictures, source_of
@@ -40,6 +40,7 @@ def test_no_pair_is_missed_and_none_invented(h, w, c, seed):
     threshold = generator.choice([0.0, 4 / 255, 10 / 255, 30 / 255])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sanitise, "_BLOCK", 7)
+        patch.setattr(near, "BOX", 3)
         found = near_duplicates(source, split, float(threshold))
     pairs = list(zip(found.members.tolist(), found.nonmembers.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)

@@ -24,8 +24,9 @@ from score_mia.auditing.sanitising.rounds import Shown, alike
 from score_mia.auditing.sanitising.settings import Sanitising
 from score_mia.check import require
 from score_mia.check import workdir as check_workdir
-from score_mia.data.duplicates import Bins, Index, Nearest, nearest, unit
+from score_mia.data.duplicates import Bins, Index, Nearest, unit
 from score_mia.data.pools import Chosen, Names, conditions
+from score_mia.data.search import faiss, is_few, search
 from score_mia.data.source import Source
 from score_mia.encoders import frechet_name
 from score_mia.files import save_sealed, sealed_text, write_atomic
@@ -116,6 +117,8 @@ def _open(plan: Sanitising) -> Opened:
         require(len(both) == 0, "pools", problem + first, "remove them from one")
     if settings.index is not None:
         others = members.every[:0]  # what the index says is all that is asked
+    elif not is_few(len(nonmembers.ids), len(others)):
+        faiss()  # now, not after the features
     return Opened(source, Names.of(source), members, nonmembers, others)
 
 
@@ -155,11 +158,14 @@ class _Near(NamedTuple):
       found: its row and distance.
       ids: [n] of the neighbour; -1 where it is not in the data or there is none.
       names: [n] of the neighbour; "" where there is none.
+      by, recall: how it was searched for; of `data.search`.
     """
 
     found: Nearest
     ids: np.ndarray
     names: list[str]
+    by: str = "index file"
+    recall: tuple[float, int] | None = None
 
 
 def _distant(plan: Sanitising, near: _Near) -> np.ndarray:
@@ -173,7 +179,7 @@ def _duplicates(
     """Neighbours of the candidates; and counts, with what people said of pairs."""
     index = plan.duplicates.index
     if index is None:
-        near = _searched(opened, encoded)
+        near = _searched(plan, opened, encoded)
     else:
         near = _indexed(plan, opened, encoded, folder)
     distance, bins = near.found.distance, Bins(plan.report.bins)
@@ -187,7 +193,7 @@ def _duplicates(
     counts = np.bincount(bins.of(distance) + 1, minlength=len(bins.edges))[1:]
     facts = {
         "threshold": plan.duplicates.threshold,
-        "by": "exact search" if index is None else "index file",
+        "by": near.by,
         "neighbours": None if index is not None else len(opened.neighbours),
         "candidates": len(distance),
         "without_neighbour": int(np.sum(~usable)),
@@ -201,6 +207,8 @@ def _duplicates(
         "pairs": len(rows),
         "judged": to_json(shares),
     }
+    if near.recall is not None:
+        facts["recall"] = {"share": near.recall[0], "planted": near.recall[1]}
     return near, facts
 
 
@@ -212,13 +220,16 @@ def _quantiles(distance: np.ndarray) -> dict[str, float]:
     return {f"{q:g}": float(v) for q, v in zip(at, values, strict=True)}
 
 
-def _searched(opened: Opened, encoded: _Encoded) -> _Near:
-    found = nearest(
+def _searched(plan: Sanitising, opened: Opened, encoded: _Encoded) -> _Near:
+    found = search(
         unit(encoded.of(opened.nonmembers.ids), "nonmembers"),
         unit(encoded.of(opened.neighbours), "neighbours"),
+        at=plan.duplicates.threshold,
+        seed=plan.seed,
     )
-    ids = opened.neighbours[found.index]
-    return _Near(found, ids, opened.names.shown(ids))
+    ids = opened.neighbours[found.nearest.index]
+    names = opened.names.shown(ids)
+    return _Near(found.nearest, ids, names, found.by, found.recall)
 
 
 def _indexed(
