@@ -156,7 +156,8 @@ def _read(root: Path, path: Path) -> Index | None:
             return None
         if now != stamp or began - stamp < _RACY:
             return None
-    return Index(root, *(kept[name] for name in _ARRAYS), bool(kept["beside"]))
+    text, ends, sizes, times = (kept[name] for name in _ARRAYS)
+    return Index(root, text, ends, sizes, times, bool(kept["beside"]))
 
 
 def _search(root: Path) -> tuple[Index, list[tuple[str, int]], int]:

@@ -134,7 +134,7 @@ def array_record(
     problem = f"{name}: {place / 'features.json'} cannot be read"
     remedy = "put the files beside the features.json that TFDS wrote"
     with refusing(problem, remedy, *(OSError, ValueError, KeyError, TypeError)):
-        there = FeatureConnector.from_config(str(place))
+        there: Any = FeatureConnector.from_config(str(place))
     image, label, caption = _keys(name, features, there)
     decoder = Decoder(size, channels or _channels(there[image]), crop)
     known = label if _is_integer(there, label) else None
@@ -181,7 +181,9 @@ class Records:
     def column(self, name: str, rows: Int[np.ndarray, " n"]) -> np.ndarray:
         """Labels or captions of some records."""
         if name == "label":
-            labels = (int(self._record(row)[self.label]) for row in rows.tolist())
+            assert self.label is not None
+            key = self.label
+            labels = (int(self._record(row)[key]) for row in rows.tolist())
             return np.fromiter(labels, np.int64, len(rows))
         assert self.caption is not None
         texts = (
