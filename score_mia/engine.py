@@ -52,6 +52,7 @@ from score_mia.rows import (
     tiled,
 )
 from score_mia.sampling.served import Service
+from score_mia.storage import locate
 from score_mia.target import Target
 from score_mia.views import Images, Model, Named, Prompts, unprompted, untold, view
 
@@ -382,7 +383,7 @@ def collect(
       UserError: the folder holds another run's parts, or a damaged one.
     """
     if reader.signal.needs and not is_whole(folder):
-        root = products or Path(folder) / "products"
+        root = products or locate(folder) / "products"
         needs = (Making(product, reader) for product in reader.signal.needs)
         made = tuple(make_product(task, ids, root, host) for task in needs)
         reader = dataclasses.replace(reader, products=made)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from score_mia.check import UserError, require
+from score_mia.check import Unreachable, UserError, require
 from score_mia.checkpoint import describe, has_arrays, is_unsealed, save_target
 from score_mia.interop import Foreign, read_score_sde
 from score_mia.models.protocol import Order
@@ -104,5 +104,7 @@ def origin(folder: Path) -> dict[str, str] | None:
     """Where a target that was read came from; None for one that was trained here."""
     try:
         return describe(folder, unsealed=True)["provenance"].get("imported")
+    except Unreachable:
+        raise
     except UserError:
         return None

@@ -34,6 +34,7 @@ from score_mia.files import Facts, digest
 from score_mia.progress import Progress
 from score_mia.sde import SDE
 from score_mia.spec import Parts, names, parts
+from score_mia.storage import locate
 from score_mia.target import Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
@@ -87,7 +88,7 @@ def train(
       UserError: wrong data, a folder that belongs to another run, a loss that is no
         longer finite (the last good state is kept), a disk that cannot be written.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     trusted = names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     _check_data(images, conditions, p.shape)
