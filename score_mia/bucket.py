@@ -68,7 +68,7 @@ _SLOWER = _Trouble(
 )
 _LOST = _Trouble("the store does not answer", "check network and endpoint", True)
 _CONDITION = _Trouble(
-    "the store knows no conditional writes (If-None-Match)",
+    "the store does not know this request, which may be a conditional write",
     "choose another, or a folder",
 )
 

@@ -35,6 +35,7 @@ from score_mia import files
 from score_mia.bucket import require_bucket
 from score_mia.check import Unreachable, UserError, refusing
 from score_mia.process import Process, this_process
+from score_mia.progress import say
 from score_mia.storage import ObjectPath, locate
 from score_mia.typed import from_json, to_json
 
@@ -297,8 +298,7 @@ def _create(path: Path, holder: Holder) -> bool:
     """Write a file that nobody else has made; False if somebody has."""
     text = files.sealed_text(to_json(holder)).encode()
     if isinstance(path, ObjectPath):
-        # Of an attempt whose answer was lost the object may be there: then it is ours.
-        return path.create(text) or path.read_bytes() == text
+        return _create_object(path, text)
     handle, temporary = tempfile.mkstemp(".tmp", files.temporary_prefix(), path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -316,6 +316,16 @@ def _create(path: Path, holder: Holder) -> bool:
         return False
     finally:
         os.unlink(temporary)
+    return True
+
+
+def _create_object(path: ObjectPath, text: bytes) -> bool:
+    if not path.create(text):
+        # Of an attempt whose answer was lost the object may be there: then it is ours.
+        return path.read_bytes() == text
+    if path.create(text):  # which a store that knows conditions refuses
+        problem = "knows no conditional writes, so of two starts at once both may win"
+        say("lease", f"the store of {path} {problem}; start no host twice at once")
     return True
 
 

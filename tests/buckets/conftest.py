@@ -19,6 +19,15 @@ ENVIRONMENT = {
 }
 
 
+def copied(run, to):
+    """What a bucket's own tools make of a workdir when they copy it to a folder."""
+    for path in run.rglob("*"):
+        place = to / path.relative_to(run)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    return to
+
+
 class Gate:
     """Stands before the store: keeps a list of requests, and may answer in its place.
 

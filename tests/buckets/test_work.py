@@ -17,6 +17,7 @@ from score_mia.process import Process
 from score_mia.spec import parts
 from score_mia.storage import ObjectPath, locate
 from score_mia.train import log
+from tests.buckets.conftest import copied
 from tests.helpers import slow
 from tests.toys import Waves
 from tests.train.toys import MLP
@@ -29,15 +30,6 @@ IDS = np.arange(40)
 
 def compute(folder, task=None, **how):
     return rows.compute(task or Waves(), IDS, folder, shard=8, **how)
-
-
-def copied(run: ObjectPath, to):
-    """What a bucket's own tools make of a workdir when they copy it to a folder."""
-    for path in run.rglob("*"):
-        place = to / path.relative_to(run)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(path.read_bytes())
-    return to
 
 
 # --- parts -------------------------------------------------------------------------
@@ -218,6 +210,7 @@ import numpy as np
 from score_mia import hosts, rows
 from score_mia.lease import lease
 from score_mia.storage import locate
+from tests.buckets.conftest import copied
 from tests.helpers import slow
 from tests.toys import Waves
 
