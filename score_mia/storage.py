@@ -113,7 +113,7 @@ class ObjectPath(Path):
     def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError(f"{self} is an object of a bucket and no local file")
 
-    __fspath__ = _refuse
+    __fspath__ = with_segments = _refuse
     _parts = _raw_paths = property(_refuse)  # of which pathlib makes other paths
 
     # --- its name ----------------------------------------------------------------

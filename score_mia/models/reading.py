@@ -86,7 +86,7 @@ def adopt(
     same = before == given.origin
     if same and has_arrays(folder) and not is_unsealed(folder):
         return given.step
-    free = not (folder / "target.json").exists() and not (folder / "state").exists()
+    free = not (folder / "target.json").exists() and not (folder / "state").is_dir()
     problem = "holds another target" if before is None else f"holds {before['file']}"
     require(free or same, f"{folder}", problem, "choose another --workdir")
     about = {

@@ -483,7 +483,7 @@ def _seal(folder: Path, spec: Facts, config: TrainConfig, provenance: Facts) -> 
 
 def _diverged(what: str, keeper: _Keeper) -> NoReturn:
     state = keeper.folder / "state"
-    kept = any(state.glob("step-*.json")) if state.exists() else False
+    kept = checkpoint.has_state(keeper.folder)
     raise UserError(
         f"training: {what} is NaN or infinite; lower learning_rate, or set clip, and "
         f"train in a new workdir ("
