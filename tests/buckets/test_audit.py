@@ -12,6 +12,7 @@ import pytest
 
 from score_mia import auditing, report
 from score_mia.auditing import plan as planning
+from score_mia.auditing.door import load
 from score_mia.auditing.verify import verify
 from score_mia.check import UserError
 from score_mia.cli import main
@@ -91,7 +92,7 @@ def test_an_audit_in_a_bucket_is_that_of_a_folder(alone, room, gate, capsys, tmp
     assert (run / page).read_bytes() == (tmp_path / "copy" / page).read_bytes()
     assert main(["score-mia", "verify", room]) == 0
     assert "0 of" in capsys.readouterr().out
-    auditing.load(room)
+    load(room)
 
 
 def test_a_killed_audit_goes_on(alone, room, gate):
