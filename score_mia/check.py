@@ -33,6 +33,10 @@ class Damaged(UserError):
     """A file that was computed is at fault: no result of what reads it."""
 
 
+class Unreachable(UserError):
+    """A store that cannot be asked: of what it holds nothing is known."""
+
+
 class Incomplete(UserError):
     """Some part failed; all else is done and written.
 
@@ -123,6 +127,8 @@ def workdir(path: str | Path) -> Path:
     told = f"--workdir={path!s}"
     require(str(path) != "", told, "is empty", "name a folder, such as runs/first")
     require("\0" not in str(path), told, "holds a NUL", "name a folder")
+    url = "://" in str(path)
+    require(not url, told, "is no folder", "this command takes a folder only")
     path = Path(path)
     for part in path.parts:
         ok = len(os.fsencode(part)) <= _LONGEST_PART
@@ -152,7 +158,7 @@ def extra(name: str) -> str:
 def existing(path: str | Path, what: str) -> Path:
     """The path, required to exist; `what` says what it was to be."""
     try:
-        path = Path(path).expanduser()
+        path = (path if isinstance(path, Path) else Path(path)).expanduser()
         there = path.exists()
     except (OSError, RuntimeError) as error:  # a name too long, a home unknown
         raise UserError(f"{what} {path}: {reason(error)}; check the path") from error

@@ -19,7 +19,6 @@ import dataclasses
 import itertools
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_mia.arrays import Params
-from score_mia.check import UserError, one_of, require
+from score_mia.check import Unreachable, UserError, one_of, require
 from score_mia.codecs import Bound
 from score_mia.files import (
     SEAL,
@@ -44,8 +43,9 @@ from score_mia.files import (
     save_sealed,
 )
 from score_mia.spec import Parts, parts
+from score_mia.storage import locate, remove_tree
 from score_mia.target import Target
-from score_mia.trees import leaf_name, load_tree, save_tree
+from score_mia.trees import has_tree, leaf_name, load_tree, save_tree
 
 KEPT_STATES = 2
 _USES = ("ema", "params")
@@ -100,7 +100,7 @@ def save_target(
     Raises:
       UserError: the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     digests, files, live = {}, {}, _live_files(folder)
     for use, tree in (("ema", ema), ("params", params)):
         if use == "params" and tree is ema:  # what others trained: one copy of it
@@ -114,7 +114,7 @@ def save_target(
     names = {f"{use}-{name}" for use, name in digests.items()}
     for old in [*folder.glob("ema-*"), *folder.glob("params-*")]:
         if old.name not in names:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old, ignore_errors=True)
 
 
 def _save_description(
@@ -138,7 +138,7 @@ def seal_target(folder: str | Path, spec: Facts, provenance: Facts) -> None:
     """
     about = describe(folder, unsealed=True)
     kept = (about["digest"], about["files"])
-    _save_description(Path(folder), spec, provenance, *kept)
+    _save_description(locate(folder), spec, provenance, *kept)
 
 
 def _live_files(folder: Path) -> dict[str, str]:
@@ -167,7 +167,7 @@ def load_target(
         or its weights are not finite.
     """
     one_of("use", use, _USES)
-    folder = Path(folder)
+    folder = locate(folder)
     about = describe(folder)
     p, expected = _expected(folder, about["spec"], allow)
     path = _arrays(folder, about, use)
@@ -203,10 +203,10 @@ def _expected(folder: Path, spec: Facts, allow: Collection[str]) -> tuple[Parts,
         ) from error
 
 
-def place(start: str) -> Path:
+def place(start: str | Path) -> Path:
     """The folder of a target: that of a workdir, or the one given."""
-    inner = Path(start) / "target"
-    return inner if inner.is_dir() else Path(start)
+    inner = locate(start) / "target"
+    return inner if inner.is_dir() else locate(start)
 
 
 def fingerprint(folder: str | Path) -> str:
@@ -230,7 +230,7 @@ def describe(folder: str | Path, *, unsealed: bool = False) -> dict[str, Any]:
     Raises:
       UserError: there is none, it is damaged, or changed since it was written.
     """
-    path = Path(folder) / "target.json"
+    path = locate(folder) / "target.json"
     snapshot = path.parent.parent.name == "snapshots"
     ok = path.is_file()
     remedy = _remedy(path) if snapshot else "train it first, or check the path"
@@ -258,7 +258,9 @@ _DESCRIPTION = {"spec": dict, "provenance": dict, "digest": dict, "files": dict}
 def is_unsealed(folder: str | Path) -> bool:
     """Whether there is a whole `target.json` without a seal, as before 0.2."""
     try:
-        return SEAL not in load_json(Path(folder) / "target.json", dict)
+        return SEAL not in load_json(locate(folder) / "target.json", dict)
+    except Unreachable:
+        raise
     except UserError:
         return False  # missing or damaged: told by whoever needs it
 
@@ -266,7 +268,7 @@ def is_unsealed(folder: str | Path) -> bool:
 def has_arrays(folder: str | Path) -> bool:
     """Whether both sets of parameters that `target.json` speaks of are there."""
     about = describe(folder, unsealed=True)
-    return all(_arrays(Path(folder), about, use).is_dir() for use in _USES)
+    return all(has_tree(_arrays(locate(folder), about, use)) for use in _USES)
 
 
 def _arrays(folder: Path, about: Facts, use: str) -> Path:
@@ -278,7 +280,7 @@ def _arrays(folder: Path, about: Facts, use: str) -> Path:
 
 def has_state(folder: str | Path) -> bool:
     """Whether a training state is kept with a target."""
-    return any((Path(folder) / "state").glob("step-*.json"))
+    return any((locate(folder) / "state").glob("step-*.json"))
 
 
 def _remedy(path: Path, about: Facts | None = None) -> str:
@@ -326,7 +328,7 @@ def save_state(folder: str | Path, step: int, tree: Any, record: Facts) -> None:
     Raises:
       UserError: the folder cannot be written; earlier states are kept.
     """
-    root = Path(folder) / "state"
+    root = locate(folder) / "state"
     name = f"step-{step:08d}"
     tree = jax.tree.map(np.asarray, tree)
     (root / f"{name}.json").unlink(missing_ok=True)
@@ -339,7 +341,7 @@ def save_state(folder: str | Path, step: int, tree: Any, record: Facts) -> None:
     names = {path.stem for path in kept[-KEPT_STATES:]}
     for old in root.glob("step-*"):
         if old.is_dir() and old.name not in names:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old, ignore_errors=True)
 
 
 def load_state(
@@ -357,7 +359,7 @@ def load_state(
     Raises:
       UserError: states exist, and none can be read; or not that of the step.
     """
-    root = Path(folder) / "state"
+    root = locate(folder) / "state"
     failure: UserError | None = None
     name = "step-*" if step is None else f"step-{step:08d}"
     for path in sorted(root.glob(f"{name}.json"), reverse=True):
@@ -365,6 +367,8 @@ def load_state(
             about = _read_state(path)
             tree = load_tree(path.with_suffix(""), like, about["files"], "delete it")
             return TrainingState(about["step"], tree, about["record"])
+        except Unreachable:
+            raise
         except UserError as error:
             failure = failure or error
         warnings.warn(f"{failure}; trying the state before it", stacklevel=2)
@@ -379,9 +383,11 @@ def load_state(
 
 def state_record(folder: str | Path) -> dict[str, Any] | None:
     """The record of the newest state whose description is whole; None if none is."""
-    for path in sorted((Path(folder) / "state").glob("step-*.json"), reverse=True):
+    for path in sorted((locate(folder) / "state").glob("step-*.json"), reverse=True):
         try:
             return _read_state(path)["record"]
+        except Unreachable:
+            raise
         except UserError:
             continue
     return None

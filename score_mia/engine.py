@@ -48,6 +48,7 @@ from score_mia.rows import (
     is_whole,
 )
 from score_mia.sampling.served import Service
+from score_mia.storage import locate
 from score_mia.target import Target
 from score_mia.tiles import Engine, reading_at
 from score_mia.tiles import program as _program
@@ -424,7 +425,7 @@ def collect(
       UserError: the folder holds another run's parts, or a damaged one.
     """
     if reader.signal.needs and not is_whole(folder):
-        root = products or Path(folder) / "products"
+        root = products or locate(folder) / "products"
         needs = (Making(product, reader) for product in reader.signal.needs)
         made = tuple(make_product(task, ids, root, host) for task in needs)
         reader = dataclasses.replace(reader, products=made)

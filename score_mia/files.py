@@ -1,5 +1,7 @@
 """Files that are whole or absent: atomic writes, reads that name what is damaged.
 
+A file is one of a local folder or an object of a bucket (`storage.locate`).
+
 Records of ours are *sealed*: they carry a digest of what they say, so that one changed
 bit, digit or key is noticed when they are read and never becomes a number.
 
@@ -15,6 +17,7 @@ import dataclasses
 import errno
 import functools
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -34,6 +37,7 @@ import numpy as np
 
 from score_mia.check import UserError, existing, reason, refusing, require, short
 from score_mia.process import this_process
+from score_mia.storage import ObjectPath, locate
 
 DAMAGED = (
     *(OSError, EOFError, LookupError, TypeError, ValueError, AttributeError),
@@ -65,9 +69,15 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let `write(file)` fill a temporary file, then rename it to `path`.
 
     A killed process leaves the old file or the new one, never half of one. A disk
-    that is full or read-only becomes a `UserError` and leaves the old file.
+    that is full or read-only becomes a `UserError` and leaves the old file. An object
+    of a bucket is filled in memory and put at once.
     """
-    path = Path(path)
+    path = locate(path)
+    if isinstance(path, ObjectPath):
+        filled = io.BytesIO()
+        write(filled)
+        path.write_bytes(filled.getvalue())
+        return
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,9 +120,11 @@ def remove_orphans(folder: str | Path) -> int:
     known, stay for a day.
 
     Returns:
-      How many were removed.
+      How many were removed; of a bucket none, where nothing is temporary.
     """
     me, count = this_process(), 0
+    if isinstance(folder, ObjectPath):
+        return count
     for path in Path(folder).rglob(f"{_TEMPORARY}*.tmp"):
         with contextlib.suppress(OSError, ValueError):
             room, pid, start, _ = path.name.removeprefix(_TEMPORARY).split("-")
@@ -154,10 +166,10 @@ def load_npz(
       UserError: the file is missing, damaged, pickled, lacks one of the keys, or an
         array is not the one that was sealed.
     """
-    path = existing(path, "file")
+    path = _existing(path)
     with (
         refusing(f"{path} is damaged or no npz file", remedy, *DAMAGED),
-        open(path, "rb") as file,
+        _opened(path) as file,
         warnings.catch_warnings(action="ignore"),
         np.load(file, allow_pickle=False) as data,
     ):
@@ -172,6 +184,22 @@ def load_npz(
     if sealed:
         _require_sealed(path, seal, arrays, remedy)
     return arrays
+
+
+def _existing(path: str | Path) -> Path:
+    """The path of a file; whether an object is there is told by reading it."""
+    path = locate(path)
+    return path if isinstance(path, ObjectPath) else existing(path, "file")
+
+
+def _opened(path: Path) -> Any:
+    """A file to be read; an object is read whole, now."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        if not isinstance(path, ObjectPath):
+            raise
+        raise UserError(f"file {path}: does not exist; check the path") from None
 
 
 def _require_sealed(
@@ -204,9 +232,12 @@ def load_json(path: str | Path, shape: Any = object, *, remedy: str = AGAIN) -> 
     Raises:
       UserError: the file is missing, damaged, or of another shape.
     """
-    path = existing(path, "file")
-    with refusing(f"{path} is damaged", remedy, OSError, ValueError):
-        text = path.read_text(encoding="utf-8")
+    path = _existing(path)
+    with (
+        refusing(f"{path} is damaged", remedy, OSError, ValueError),
+        _opened(path) as file,
+    ):
+        text = file.read().decode("utf-8")
     return parse_json(str(path), text, shape, remedy=remedy)
 
 
@@ -375,7 +406,7 @@ def keep_manifest(
     Raises:
       UserError: the folder holds parts that were made with other facts.
     """
-    path = Path(folder) / "manifest.json"
+    path = locate(folder) / "manifest.json"
     facts = json.loads(json.dumps(dict(facts)))
     if not path.exists():
         if write:

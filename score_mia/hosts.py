@@ -22,12 +22,21 @@ from score_mia.check import Incomplete, UserError, one_line, require
 from score_mia.files import load_sealed, save_sealed
 from score_mia.lease import Holder, holder
 from score_mia.progress import say
+from score_mia.storage import ObjectPath, there
 
 POLL = 0.5
 """Seconds between two looks for what another host writes."""
 
+POLL_BUCKET = 5.0
+"""The same in a bucket, where each look is a request that is paid for."""
+
 PATIENCE = 600.0
 """Seconds that hosts wait for a host 0 that does not run: it may be started late."""
+
+
+def poll(folder: Path) -> float:
+    """Seconds to wait before a file of another host is looked for again."""
+    return POLL_BUCKET if isinstance(folder, ObjectPath) else POLL
 
 
 class TaskError(UserError):
@@ -114,7 +123,7 @@ class Host:
           TaskError: the work itself is at fault there, and would be here.
           HostFailed: something else was.
         """
-        for path in sorted(folder.glob(_FAILED)):
+        for path in self._failures(folder):
             remedy = "delete it and run again: it only says why a host failed"
             record = load_sealed(path, _RECORD, remedy=remedy)
             if record["host"] == self.number:
@@ -124,10 +133,25 @@ class Host:
                 f"host {record['host']} of {self.count} failed: {record['reason']}"
             )
 
+    def _failures(self, folder: Path) -> list[Path]:
+        """What hosts have left in a folder of why they failed.
+
+        A listing of a bucket may lag: there each of the hosts is asked for by name.
+        """
+        if not isinstance(folder, ObjectPath):
+            return sorted(folder.glob(_FAILED))
+        others = [k for k in range(self.count) if k != self.number]
+        paths = [folder / f"failed-{k:05d}.json" for k in others]
+        return [p for p, is_there in zip(paths, there(paths), strict=True) if is_there]
+
     def forget_failures(self) -> None:
         """Remove the reasons of earlier starts: this host's, and those of the gone."""
         assert self.workdir is not None
-        for path in self.workdir.rglob(_FAILED):
+        found = [*self.workdir.rglob(_FAILED)]
+        if isinstance(self.workdir, ObjectPath):  # a listing may lag
+            here = (self.workdir / f"failed-{k:05d}.json" for k in range(self.count))
+            found = sorted({*found, *here})
+        for path in found:
             number = int(path.stem.partition("-")[2])
             if number == self.number or self.holder(number) is None:
                 path.unlink(missing_ok=True)
@@ -167,7 +191,7 @@ class Host:
             if not told:
                 say(self.name, f"waits for {what} of host 0")
                 told = True
-            time.sleep(POLL)
+            time.sleep(poll(self.workdir))
 
 
 ALONE = Host()

@@ -1,14 +1,18 @@
 """A workdir is used by one process at a time for each host number.
 
     .lease-00000.lock           held with `flock`, and who holds it
-    .lease-00000/00000007.json  where `flock` cannot be relied on (NFS and its like):
-                                the 7th holder, renewed while it lives
+    .lease-00000/00000007.json  where `flock` cannot be relied on (NFS and its like, and
+                                buckets): the 7th holder, renewed while it lives
 
 The kernel lets go of a lock when its holder dies, however it dies. A holder without a
 lock writes down until when it is to be believed and goes on writing that down; one that
 is known to be dead, or has let that time pass, is succeeded. Successors are numbered
 and a number is created once, so of two starts at once one wins. Clocks of hosts that
 share a folder have to agree to a minute.
+
+In a bucket a number is created by a conditional put. The records of earlier holders
+stay there, a few hundred bytes for each start: the newest is found by asking for names
+(1, 2, 4, ... and between), since a listing may lag.
 
 No number depends on any of this: it only keeps two starts out of each other's way.
 """
@@ -28,8 +32,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from score_mia import files
-from score_mia.check import UserError, refusing
+from score_mia.bucket import require_bucket
+from score_mia.check import Unreachable, UserError, refusing
 from score_mia.process import Process, this_process
+from score_mia.progress import say
+from score_mia.storage import ObjectPath, locate
 from score_mia.typed import from_json, to_json
 
 try:
@@ -91,8 +98,13 @@ def lease(
       UserError: a living process uses it as the same host number, or the folder cannot
         be written.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     with contextlib.ExitStack() as stack:
+        if isinstance(folder, ObjectPath):
+            require_bucket(folder)
+            stack.enter_context(_beating(folder, number, clock))
+            yield
+            return
         problem = f"workdir {folder} cannot be used"
         with refusing(problem, "choose another --workdir", OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +125,9 @@ def holder(
       number: of the host that is asked for.
       clock: seconds since 1970.
     """
-    folder = Path(folder)
+    folder = locate(folder)
+    if isinstance(folder, ObjectPath):
+        return _living(folder, number, clock())
     path = folder / f".lease-{number:05d}.lock"
     with contextlib.suppress(OSError):  # no such file, or no locks here
         handle = os.open(path, os.O_RDONLY)
@@ -123,9 +137,13 @@ def holder(
             return _read(path) or Holder(Process("", "", 0, ""), clock())
         finally:
             os.close(handle)
+    return _living(folder, number, clock())
+
+
+def _living(folder: Path, number: int, now: float) -> Holder | None:
     newest = _newest(folder / f".lease-{number:05d}")
     last = None if newest is None else _read(newest)
-    return last if last is not None and last.holds(clock()) else None
+    return last if last is not None and last.holds(now) else None
 
 
 # --- with a lock -------------------------------------------------------------------
@@ -268,6 +286,8 @@ def take(folder: Path, number: int, clock: Callable[[], float]) -> Heartbeat:
             if _newest(room) == mine:
                 break
             mine.unlink()  # a number of old, which its successors had removed
+    if isinstance(room, ObjectPath):
+        return Heartbeat(mine, now, clock)
     for old in room.glob("*.json"):
         if old.name < mine.name:
             old.unlink(missing_ok=True)
@@ -277,6 +297,8 @@ def take(folder: Path, number: int, clock: Callable[[], float]) -> Heartbeat:
 def _create(path: Path, holder: Holder) -> bool:
     """Write a file that nobody else has made; False if somebody has."""
     text = files.sealed_text(to_json(holder)).encode()
+    if isinstance(path, ObjectPath):
+        return _create_object(path, text)
     handle, temporary = tempfile.mkstemp(".tmp", files.temporary_prefix(), path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -297,6 +319,16 @@ def _create(path: Path, holder: Holder) -> bool:
     return True
 
 
+def _create_object(path: ObjectPath, text: bytes) -> bool:
+    if not path.create(text):
+        # Of an attempt whose answer was lost the object may be there: then it is ours.
+        return path.read_bytes() == text
+    if path.create(text):  # which a store that knows conditions refuses
+        problem = "knows no conditional writes, so of two starts at once both may win"
+        say("lease", f"the store of {path} {problem}; start no host twice at once")
+    return True
+
+
 def _written(path: Path) -> float:
     """When a file was last written; long ago, if it is gone."""
     try:
@@ -306,12 +338,38 @@ def _written(path: Path) -> float:
 
 
 def _newest(room: Path) -> Path | None:
+    if isinstance(room, ObjectPath):
+        return _newest_object(room)
     return max(room.glob("*.json"), default=None)
+
+
+def _newest_object(room: ObjectPath) -> Path | None:
+    """Numbers go up by one and none is removed, so they are there up to the newest."""
+
+    def name(number: int) -> ObjectPath:
+        return room / f"{number:08d}.json"
+
+    low = _SEEN.get(room, 0)
+    step = 1
+    while name(low + step).exists():
+        low, step = low + step, 2 * step
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if name(middle).exists() else (low, middle)
+    _SEEN[room] = low
+    return name(low) if low else None
+
+
+_SEEN: dict[ObjectPath, int] = {}
+"""Of each room the highest number that this process has seen."""
 
 
 def _read(path: Path) -> Holder | None:
     try:
         return Holder.load(path)
+    except Unreachable:
+        raise
     except UserError:
         return None
 

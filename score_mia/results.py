@@ -20,6 +20,7 @@ from score_mia.earlier import from_version_1
 from score_mia.files import AGAIN, load_json, load_sealed, save_sealed
 from score_mia.guarantee import Privacy
 from score_mia.guarantee import Profile as Profile
+from score_mia.storage import locate
 from score_mia.typed import from_json, to_json
 
 SCHEMA = 2
@@ -462,11 +463,9 @@ class AuditResult:
         record = to_json(self)
         timings = record.pop("timings", {})
         # Keys are sorted in the file; the order of attacks is kept beside them.
-        order = list(self.attacks)
-        save_sealed(
-            Path(folder) / METRICS, {"schema": SCHEMA, **record, "order": order}
-        )
-        save_sealed(Path(folder) / TIMINGS, timings)
+        record |= {"schema": SCHEMA, "order": list(self.attacks)}
+        save_sealed(locate(folder) / METRICS, record)
+        save_sealed(locate(folder) / TIMINGS, timings)
 
     @staticmethod
     def load(
@@ -482,7 +481,7 @@ class AuditResult:
         Raises:
           UserError: metrics.json is missing, damaged, changed, or of a later version.
         """
-        path = Path(folder) / METRICS
+        path = locate(folder) / METRICS
         read = load_sealed if sealed else load_json
         shape = {"schema": int, "attacks?": {str: dict}, "order?": [str]}
         record = read(path, shape, remedy=remedy)
@@ -494,7 +493,7 @@ class AuditResult:
         attacks = record.get("attacks", {})
         order = [n for n in record.pop("order", ()) if n in attacks]
         record["attacks"] = {n: attacks[n] for n in dict.fromkeys([*order, *attacks])}
-        beside = Path(folder) / TIMINGS
+        beside = locate(folder) / TIMINGS
         if beside.exists():
             record["timings"] = load_sealed(beside, remedy=remedy)
         return from_json(AuditResult, record, str(path), remedy=remedy)

@@ -25,8 +25,9 @@ from jaxtyping import Int
 
 from score_mia import files
 from score_mia.check import require
-from score_mia.hosts import ALONE, POLL, Host, TaskError
+from score_mia.hosts import ALONE, Host, TaskError, poll
 from score_mia.progress import Progress
+from score_mia.storage import locate, there
 
 Ids = Int[np.ndarray, " n"]
 
@@ -128,6 +129,13 @@ class Shards:
         """The file of a part."""
         return self.folder / part_name(part, self.count)
 
+    def missing(self, parts: Sequence[int]) -> list[int]:
+        """Those of the parts whose files are not there: each is asked for by name."""
+        found = there(map(self.path, parts))
+        return [
+            part for part, is_there in zip(parts, found, strict=True) if not is_there
+        ]
+
     def of(self, part: int) -> Ids:
         """All ids of a part."""
         start = part * self.size
@@ -208,8 +216,8 @@ def compute(
       UserError: the folder holds other rows, or cannot be written; what the task
         raises; or another host failed at it.
     """
-    shards = _planned(task, np.asarray(ids, np.int64), Path(folder), shard, endless)
-    missing = [k for k in shards.parts if not shards.path(k).exists()]
+    shards = _planned(task, np.asarray(ids, np.int64), locate(folder), shard, endless)
+    missing = shards.missing(shards.parts)
     if not missing:
         return shards
     mine = [k for k in shards.parts if host.owner(k) == host.number]
@@ -227,11 +235,11 @@ def compute(
 
 def is_whole(folder: str | Path) -> bool:
     """Whether every part that the manifest of a folder speaks of is there."""
-    path = Path(folder) / "manifest.json"
+    path = locate(folder) / "manifest.json"
     if not path.exists():
         return False
     count = files.load_sealed(path, {"parts": int})["parts"]
-    return all((path.parent / part_name(k, count)).exists() for k in range(count))
+    return all(there(path.parent / part_name(k, count) for k in range(count)))
 
 
 def folder_of(task: Task, ids: Ids, root: Path) -> Path:
@@ -289,12 +297,12 @@ def tiled(
 
 def seconds(folder: str | Path) -> float:
     """Time that computing the parts of a folder took, over all hosts."""
-    return sum(took["seconds"] for took in _times(Path(folder)))
+    return sum(took["seconds"] for took in _times(locate(folder)))
 
 
 def devices(folder: str | Path) -> list[str]:
     """On what the parts of a folder were computed, over all hosts."""
-    return sorted({took["device"] for took in _times(Path(folder))})
+    return sorted({took["device"] for took in _times(locate(folder))})
 
 
 def _times(folder: Path) -> list[dict[str, Any]]:
@@ -354,7 +362,7 @@ def _turns(
             progress.note(text)
         said.add(text)
 
-    while missing := [k for k in missing if not shards.path(k).exists()]:
+    while missing := shards.missing(missing):
         owners = {host.owner(k) for k in missing} - {host.number}
         living = {owner for owner in owners if host.holder(owner) is not None}
         # Only now: who has gone has left the reason before, if there was one.
@@ -372,7 +380,7 @@ def _turns(
             yield part
             continue
         say(f"waits for parts of host {', '.join(map(str, sorted(living)))}")
-        time.sleep(POLL)
+        time.sleep(poll(shards.folder))
 
 
 def _fill(

@@ -3,6 +3,9 @@
 The storage library (orbax) reads a missing chunk as zeros and reports other damage from
 its own threads, so a digest of all files of a folder is held against the one that was
 taken when they were written, before a byte reaches it.
+
+In a bucket a tree is the same files, an object each, and one more that names them and
+is put last (`.files.json`). They pass through a temporary folder of this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +27,24 @@ import jax
 import numpy as np
 
 from score_mia.check import UserError, require
-from score_mia.files import digest
+from score_mia.files import digest, load_sealed, save_sealed
+from score_mia.storage import ObjectPath, download, each, there, upload
 
 
 def leaf_name(path: tuple[Any, ...]) -> str:
     """The name of a leaf, e.g. "dense/kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+INDEX = ".files.json"
+"""Names of a tree's files in a bucket: no listing is relied on."""
+
+
+def has_tree(path: Path) -> bool:
+    """Whether a tree is there, and was written to its end."""
+    if isinstance(path, ObjectPath):
+        return (path / INDEX).exists() or path.is_dir()
+    return path.is_dir()
 
 
 def save_tree(path: Path, tree: Any, live: str | None = None) -> str:
@@ -37,6 +53,8 @@ def save_tree(path: Path, tree: Any, live: str | None = None) -> str:
     A path whose name says its contents and whose files have the digest `live` is left
     as it is: another process may be reading it.
     """
+    if isinstance(path, ObjectPath):
+        return _put_tree(path, tree, live)
     import orbax.checkpoint as ocp
 
     try:
@@ -76,6 +94,48 @@ def _storage() -> Any:
     return ocp.Checkpointer(handler, multiprocessing_options=own)
 
 
+def _put_tree(path: ObjectPath, tree: Any, live: str | None) -> str:
+    """`save_tree` for a bucket: written here, then put, the names last."""
+    index = path / INDEX
+    if live is not None and _is_live(index, live):
+        return live
+    with tempfile.TemporaryDirectory(prefix="score_mia-") as room:
+        here = Path(room) / path.name
+        written = save_tree(here, tree)
+        names = _names(here)
+        index.unlink()
+        each(lambda name: upload(here / name, path / name), names)
+    save_sealed(index, {"files": names, "digest": written})
+    return written
+
+
+def _is_live(index: Path, live: str) -> bool:
+    """Whether an index speaks of these files, and all of them are there."""
+    if not index.exists():
+        return False
+    about = load_sealed(index, {"files": [str], "digest": str})
+    found = there(index.parent / name for name in about["files"])
+    return about["digest"] == live and all(found)
+
+
+def _get_tree(path: ObjectPath, here: Path, remedy: str) -> None:
+    """Bring a tree's files here; one that was copied into a bucket has no index."""
+    if (index := path / INDEX).exists():
+        names = load_sealed(index, {"files": [str]}, remedy=remedy)["files"]
+    else:
+        listed = [str(p.relative_to(path)) for p in path.rglob("*")]
+        names = [name for name in listed if name != INDEX]
+    require(bool(names), f"{path}", "is missing", remedy)
+
+    def get(name: str) -> None:
+        try:
+            download(path / name, here / name)
+        except FileNotFoundError:
+            raise UserError(f"{path / name}: is missing; {remedy}") from None
+
+    each(get, names)
+
+
 def _remove_torn(path: Path) -> None:
     """Remove what a failed write left, whose threads may still be writing there."""
     for _ in range(50):
@@ -90,11 +150,18 @@ def _remove_torn(path: Path) -> None:
 def files_digest(path: Path) -> str:
     """Digest of the names and bytes of all files in a folder."""
     lines = []
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        with file.open("rb") as stream:
+    for name in _names(path):
+        with (path / name).open("rb") as stream:
             contents = hashlib.file_digest(stream, "sha256").hexdigest()
-        lines.append(f"{file.relative_to(path).as_posix()}\0{contents}\n")
+        lines.append(f"{name}\0{contents}\n")
     return digest(*lines)
+
+
+def _names(path: Path) -> list[str]:
+    """Of all files of a tree, in the order of their paths; not that of an index."""
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    names = [file.relative_to(path).as_posix() for file in files]
+    return [name for name in names if name != INDEX]
 
 
 @contextlib.contextmanager
@@ -121,18 +188,28 @@ def load_tree(path: Path, like: Any, expected: str, remedy: str) -> Any:
     Raises:
       UserError: the folder is missing, damaged, or holds other arrays.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="score_mia-") as room:
+            here = Path(room) / path.name
+            _get_tree(path, here, remedy)
+            return _load(here, like, expected, remedy, path)
+    return _load(path, like, expected, remedy, path)
+
+
+def _load(here: Path, like: Any, expected: str, remedy: str, path: Path) -> Any:
+    """`load_tree` of a local folder, which messages call by another path."""
     import orbax.checkpoint as ocp
 
-    require(path.is_dir(), f"{path}", "is missing", remedy)
+    require(here.is_dir(), f"{path}", "is missing", remedy)
     kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
     try:
-        same = files_digest(path) == expected
+        same = files_digest(here) == expected
         require(same, f"{path}", "is damaged (digest differs)", remedy)
         with _silent(), _storage() as reader:
-            kept = reader.metadata(path.absolute()).item_metadata.tree
+            kept = reader.metadata(here.absolute()).item_metadata.tree
             _require_same_shapes(kept, like, path, remedy)
             args = ocp.args.PyTreeRestore(item=like, restore_args=kinds)
-            tree = reader.restore(path.absolute(), args=args)
+            tree = reader.restore(here.absolute(), args=args)
         return jax.tree.map(np.asarray, tree)
     except UserError:
         raise

@@ -284,7 +284,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
 def test_a_nearly_full_disk_is_seen_before_writing(tmp_path, monkeypatch):
     save_state(tmp_path, 10, state(10), {})
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     with pytest.raises(UserError, match=r"cannot write .*No space left.*; free some"):
         save_state(tmp_path, 20, state(20), {})
     assert load_state(tmp_path, state(0)).step == 10

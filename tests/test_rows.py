@@ -293,7 +293,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
-from score_mia import rows
+from score_mia import hosts, rows
 from score_mia.hosts import Host
 from score_mia.lease import lease
 from tests.toys import Waves
@@ -306,7 +306,7 @@ class Slow(Waves):
         return super().__call__(ids, advance)
 
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
-rows.POLL = 0.01
+hosts.POLL = 0.01
 with lease(folder, number):
     host = Host(number, 2, folder)
     task = Slow()

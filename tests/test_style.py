@@ -21,6 +21,9 @@ LINES, PARAMETERS, FILE, DOCUMENTED = 60, 8, 500, 0.95
 
 FOREIGN = {
     "data/pixels.py: getattr(picture, 'n_frames', 1)",  # Pillow: where a format has it
+    # What a store answered, in the words of botocore and of gcsfs.
+    "bucket.py: getattr(error, 'response', None)",
+    "bucket.py: getattr(error, 'code', None)",
 }
 """What is asked of objects of other packages, which have no protocol of ours."""
 

@@ -22,7 +22,7 @@ from score_mia.attacks.protocol import (
     Counted,
 )
 from score_mia.auditing.plan import Plan
-from score_mia.check import Damaged, UserError, one_line, require
+from score_mia.check import Damaged, Unreachable, UserError, one_line, require
 from score_mia.data.split import Split
 from score_mia.hosts import TaskError
 from score_mia.metrics.epsilon import epsilon_bound
@@ -130,7 +130,7 @@ def attempt(
     try:
         evidence = read()
         result = judge(evidence)
-    except Damaged:
+    except (Damaged, Unreachable):
         raise
     except UserError as error:
         if evidence is None and not isinstance(error, TaskError):

@@ -24,8 +24,8 @@ from score_mia.auditing import exposed, stages
 from score_mia.auditing.exposed import Exposure, exposures
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.plan import plan as planned
-from score_mia.check import Incomplete, UserError, existing, one_of, require
-from score_mia.checkpoint import load_target, tree_digest
+from score_mia.check import Incomplete, UserError, one_of, require
+from score_mia.checkpoint import load_target, place, tree_digest
 from score_mia.codecs import Bound
 from score_mia.conditions import CONDITIONERS
 from score_mia.data import SOURCES
@@ -43,6 +43,7 @@ from score_mia.registry import make
 from score_mia.results import AuditResult
 from score_mia.sde import SDES
 from score_mia.spec import CODECS, parts
+from score_mia.storage import ObjectPath, existing, locate
 from score_mia.target import Target
 
 Array = Shaped[np.ndarray, "..."]
@@ -64,6 +65,9 @@ def load(path: str | Path, **spec: Any) -> Target:
       UserError: there is nothing of that kind, it is damaged, or a part is missing.
     """
     path = existing(path, "model")
+    if isinstance(path, ObjectPath):
+        allowed = [s["name"] for s in spec.values() if isinstance(s, Mapping)]
+        return load_target(place(path), allow=allowed)
     if path.is_file():
         return _of_file(path, spec)
     of_diffusers = ("model_index.json", "config.json")
@@ -127,7 +131,7 @@ def audit(
         text = stages.run(plan, workdir)
     except Incomplete as error:  # the failures are in the result
         text = error.done
-    return Audit(plan, Path(workdir), text.rpartition("\n")[0])
+    return Audit(plan, locate(workdir), text.rpartition("\n")[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ Another `shadows` section trains others beside these; a larger count goes on wit
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -35,6 +34,7 @@ from score_mia.models.kept import told
 from score_mia.readings import Readings, joined
 from score_mia.rows import is_whole
 from score_mia.spec import FAMILIES
+from score_mia.storage import remove_tree
 from score_mia.target import Target
 
 
@@ -83,7 +83,7 @@ class Shadow(Work):
         """Remove its weights; what was read off it stays."""
         for pattern in ("ema-*", "params-*", "state"):
             for path in self.target_folder.glob(pattern):
-                shutil.rmtree(path)
+                remove_tree(path)
 
 
 def others(

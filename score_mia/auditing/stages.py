@@ -33,7 +33,6 @@ from score_mia.auditing.quality import choose, drawn, measure
 from score_mia.auditing.shadows import others, spent
 from score_mia.auditing.work import Work, config_digest, open_work
 from score_mia.check import UserError
-from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe
 from score_mia.conditions import OWN
 from score_mia.files import save_npz, write_atomic
@@ -53,6 +52,7 @@ from score_mia.results import (
 )
 from score_mia.rows import devices
 from score_mia.rules.protocol import SetTest
+from score_mia.storage import workdir as check_workdir
 from score_mia.typed import from_json
 
 Judged = Assessment | SetAssessment | Failure

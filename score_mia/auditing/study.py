@@ -49,6 +49,7 @@ from score_mia.report.text import distinct
 from score_mia.results import METRICS, AuditResult
 from score_mia.rules.best import Best
 from score_mia.rules.column import Column
+from score_mia.storage import locate
 from score_mia.target import Target
 from score_mia.views import view
 
@@ -228,7 +229,7 @@ def run(study: Study, workdir: str | Path, only: Sequence[str] = ()) -> str:
       UserError: an unknown name in `only`; and, after all else is done and written,
         an audit or an exhibit that failed.
     """
-    folder = Path(workdir)
+    folder = locate(workdir)
     for name in only:
         one_of("--only", name, study.audits)
     failures = _audits(study, folder, tuple(only) or tuple(study.audits))
@@ -258,7 +259,7 @@ def describe(study: Study, workdir: str | Path | None = None) -> str:
     """`--dry_run`: each audit's config, sizes and cost, and the exhibits."""
     parts = [study.title]
     for name, one in study.audits.items():
-        folder = None if workdir is None else Path(workdir) / name
+        folder = None if workdir is None else locate(workdir) / name
         parts.append(f"audit {name}\n\n{describe_audit(one, folder)}")
     lines = [
         f"{name:12s} {type(one).__name__} of {', '.join(one.among(study.audits))}"

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from score_mia.auditing import copies, exposed
 from score_mia.auditing.guard import Change, differences
-from score_mia.check import existing
 from score_mia.data.split import Split
 from score_mia.files import load_json, load_sealed
 from score_mia.metrics.epsilon import epsilon_bound
@@ -22,6 +21,7 @@ from score_mia.results import (
     Estimate,
     FixedThreshold,
 )
+from score_mia.storage import existing
 from score_mia.typed import to_json
 
 

@@ -18,7 +18,6 @@ from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import require_ready
 from score_mia.check import UserError, require
-from score_mia.check import workdir as check_workdir
 from score_mia.checkpoint import describe, load_target, target_digest
 from score_mia.conditions import Columns, Conditions, gather
 from score_mia.data.source import Source
@@ -29,6 +28,7 @@ from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
 from score_mia.readings import Readings
 from score_mia.rows import Shards, folder_of, seconds
+from score_mia.storage import workdir as check_workdir
 from score_mia.target import Target
 from score_mia.views import unprompted
 

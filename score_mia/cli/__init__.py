@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from score_mia import __version__, check
+from score_mia import __version__, storage
 from score_mia.check import Incomplete, UserError, one_line, one_of, printable, require
 from score_mia.cli import config, gate
 from score_mia.results import AuditResult
@@ -309,7 +309,7 @@ def _check_flags(values: flags.FlagValues, rest: Sequence[str]) -> None:
     if rest[1] == "import":
         require(bool(values.checkpoint), "--checkpoint", "is missing", "give the file")
     if values.workdir is not None:
-        check.workdir(values.workdir)
+        storage.workdir(values.workdir)
 
 
 def _check_joint(values: flags.FlagValues) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from score_mia.check import UserError, require
+from score_mia.check import Unreachable, UserError, require
 from score_mia.checkpoint import describe, has_arrays, is_unsealed, save_target
 from score_mia.interop import Foreign, read_score_sde
 from score_mia.models.protocol import Order
@@ -86,7 +86,7 @@ def adopt(
     same = before == given.origin
     if same and has_arrays(folder) and not is_unsealed(folder):
         return given.step
-    free = not (folder / "target.json").exists() and not (folder / "state").exists()
+    free = not (folder / "target.json").exists() and not (folder / "state").is_dir()
     problem = "holds another target" if before is None else f"holds {before['file']}"
     require(free or same, f"{folder}", problem, "choose another --workdir")
     about = {
@@ -104,5 +104,7 @@ def origin(folder: Path) -> dict[str, str] | None:
     """Where a target that was read came from; None for one that was trained here."""
     try:
         return describe(folder, unsealed=True)["provenance"].get("imported")
+    except Unreachable:
+        raise
     except UserError:
         return None

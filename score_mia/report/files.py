@@ -33,6 +33,7 @@ from score_mia.report.content import (
 )
 from score_mia.report.curves import ColumnCurves
 from score_mia.results import METRICS, AuditResult
+from score_mia.storage import locate
 from score_mia.train import log
 from score_mia.typed import from_json
 
@@ -251,7 +252,7 @@ def load(folder: str | Path) -> ReportContent:
     Raises:
       UserError: a file is missing, damaged, or belongs to another run.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     for name in (METRICS, FACTS):
         require((folder / name).exists(), f"{folder / name}", "does not exist", AGAIN)
     result = AuditResult.load(folder, remedy=AGAIN)
@@ -285,7 +286,7 @@ def load_copies(folder: str | Path, result: AuditResult) -> Copies | None:
     Raises:
       UserError: it is damaged, or of other numbers than these.
     """
-    path = Path(folder) / COPIES
+    path = locate(folder) / COPIES
     if not path.exists():
         return None
     kept = load_sealed(path, {"target": str, "copies": dict}, remedy=AGAIN)

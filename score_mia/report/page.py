@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from score_mia.check import Incomplete
-from score_mia.check import workdir as check_workdir
 from score_mia.files import write_atomic
 from score_mia.lease import lease
 from score_mia.report import (
@@ -38,6 +37,8 @@ from score_mia.report.text import (
 )
 from score_mia.report.verdict import Verdict, verdict
 from score_mia.results import AuditResult
+from score_mia.storage import locate
+from score_mia.storage import workdir as check_workdir
 
 TEMPLATES = Path(__file__).parent / "templates"
 STEMS = (
@@ -94,7 +95,7 @@ def write(folder: str | Path, content: ReportContent) -> Path:
     Every file is written atomically, the page last: a page that exists has all its
     files beside it. Files of an earlier report that this one lacks are removed.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     made = {a.name: finite_roc(a.scores, a.member) for a in content.attacks}
     curves = {name: curve for name, curve in made.items() if curve is not None}
     drawn = plates.plates(content, curves)

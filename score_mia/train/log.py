@@ -11,6 +11,7 @@ from typing import Any
 
 from score_mia.check import UserError, refusing
 from score_mia.files import write_atomic
+from score_mia.storage import ObjectPath
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
@@ -22,10 +23,15 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
     remedy = (
         "free some space or choose a writable folder, then run the same command again"
     )
+    line = json.dumps(dict(entry)).encode() + b"\n"
+    if isinstance(path, ObjectPath):  # which cannot be appended to: it is put anew
+        before = path.read_bytes() if path.exists() else b""
+        path.write_bytes(before + line)
+        return
     with refusing(f"cannot write {path}", remedy, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            file.write(json.dumps(dict(entry)).encode() + b"\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
 

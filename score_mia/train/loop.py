@@ -36,6 +36,7 @@ from score_mia.data.loader import Batches, PoissonBatches
 from score_mia.files import Facts
 from score_mia.progress import Progress
 from score_mia.spec import Parts, names, parts
+from score_mia.storage import locate
 from score_mia.target import Target
 from score_mia.train import dp, log
 from score_mia.train.accounting import Mechanism
@@ -97,7 +98,7 @@ def train(
       UserError: wrong data, a folder that belongs to another run, a loss that is no
         longer finite (the last good state is kept), a disk that cannot be written.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     trusted = names(spec)
     p = parts(spec if config.dp is None else dp.private_spec(spec), allow=trusted)
     check_data(images, conditions, p.shape)
@@ -477,7 +478,7 @@ def _float32(shapes: Any) -> Any:
 
 def _diverged(what: str, keeper: _Keeper) -> NoReturn:
     state = keeper.folder / "state"
-    kept = any(state.glob("step-*.json")) if state.exists() else False
+    kept = checkpoint.has_state(keeper.folder)
     raise UserError(
         f"training: {what} is NaN or infinite; lower learning_rate, or set clip, and "
         f"train in a new workdir ("

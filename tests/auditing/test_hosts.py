@@ -86,8 +86,8 @@ def replace(temporary, path, **rest):
         os.kill(os.getpid(), signal.SIGKILL)
     finish(temporary, path, **rest)
 os.replace = replace
-from score_mia import hosts, rows
-hosts.POLL = rows.POLL = 0.05
+from score_mia import hosts
+hosts.POLL = 0.05
 from score_mia.cli import main
 sys.exit(main(["score-mia", *sys.argv[2:]]))
 """
