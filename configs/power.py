@@ -6,7 +6,8 @@
 Each attack of grey and white boxes, against what an image costs it: AUC, TPR at 1 %
 FPR, and how far the learned attack is ahead of it on the same images. Its argument is
 that of `targets.py`: `power:ddpm,0` takes one target's three levels. What knows images
-is cross-fitted, so that all 200 members and 600 non-members are judged.
+is cross-fitted on 200 members and 600 non-members; compared are the half of them that
+every attack judged.
 About 5 minutes a level on two CPU cores. docs/learned.md has the results.
 """
 

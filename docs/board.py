@@ -1,11 +1,12 @@
-"""The blocks of benchmark.md: the leaderboards that are committed."""
+"""Blocks of benchmark.md and learned.md: boards that are committed."""
 
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Callable, Mapping
 
-from measured import RESULTS, rate, table, unit
+from measured import RESULTS, rate, signed, table, unit
 
 from score_mia.results import Estimate
 
@@ -69,5 +70,32 @@ def digits() -> str:
     return board("digits", "with shadows")
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"leaderboard": leaderboard, "digits": digits}
+def power(level: str) -> str:
+    """Attacks against what they cost, by their cost."""
+    measures: dict[tuple[str, str], dict[str, Estimate]] = {}
+    with (RESULTS / "power" / "exhibits" / f"power_{level}.csv").open(
+        newline=""
+    ) as file:
+        for row in csv.DictReader(file):
+            if not row["audit"]:
+                about = row["title"], row["evaluations_per_image"]
+                found = Estimate(*(float(row[k]) for k in ("value", "low", "high")))
+                measures.setdefault(about, {})[row["measure"]] = found
+    lines = []
+    for (title, cost), of in measures.items():
+        less = of.get("learned_less_this")
+        beside = NONE if less is None else signed(less)
+        lines.append(
+            [title, f"{float(cost):g}", unit(of["auc"]), rate(of["tpr@0.01"]), beside]
+        )
+    heads = ("attack", "evaluations", "AUC", "TPR at 1 % FPR", "learned less this")
+    return table(heads, lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "leaderboard": leaderboard,
+    "digits": digits,
+    "power_barely": functools.partial(power, "barely"),
+    "power_half": functools.partial(power, "half"),
+}
 """What the page holds of them."""

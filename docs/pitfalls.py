@@ -1,5 +1,5 @@
-"""The numbers of three pages, from the results that are committed: pitfalls.md,
-read-an-audit.md and benchmark.md.
+"""The numbers of four pages, from the results that are committed: pitfalls.md,
+read-an-audit.md, benchmark.md and learned.md.
 
     python docs/pitfalls.py            writes them into the pages
     python docs/pitfalls.py --check    writes nothing; status 1 if a page is not current
@@ -44,7 +44,7 @@ from score_mia.metrics.roc import (
 from score_mia.results import Estimate
 
 HERE = Path(__file__).parent
-PAGES = ("pitfalls.md", "read-an-audit.md", "benchmark.md")
+PAGES = ("pitfalls.md", "read-an-audit.md", "benchmark.md", "learned.md")
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

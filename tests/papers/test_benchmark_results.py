@@ -1,4 +1,5 @@
-"""docs/results/benchmark: what made it, and that its boards follow from the scores."""
+"""docs/results of the benchmark and of power per evaluation: what made them, and that
+their boards follow from the scores that are kept."""
 
 from __future__ import annotations
 
@@ -13,40 +14,47 @@ from tests.papers.test_benchmark import get_config, kept
 from tests.papers.test_mini_results import check_made_by
 from tests.papers.test_studies import ROOT
 
-RESULTS = ROOT / "docs" / "results" / "benchmark"
-RUN = "ddpm,digits,0"
-"""The argument of mini.py that is kept there."""
-TARGETS = "ddpm,0,1"
+RESULTS = ROOT / "docs" / "results"
+KEPT = {
+    "benchmark": ("mini.py", "ddpm,flow,digits,0"),
+    "power": ("../power.py", "ddpm,flow,0"),
+}
+"""Folder -> the config that was run, and its argument."""
+TARGETS = "ddpm,flow,0,1"
+BOARDS = [
+    *(("benchmark", name) for name in ("leaderboard", "digits")),
+    *(("power", f"power_{level}") for level in ("barely", "half", "memorised")),
+]
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """The study, planned where targets of its kind are."""
+    """The studies, planned where targets of their kind are."""
     folder = tmp_path_factory.mktemp("benchmark")
     for name, config in get_config("targets.py", TARGETS).audits.items():
         kept(folder / "runs" / "benchmark" / "targets" / name, config)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        yield study.plan(get_config("mini.py", RUN))
+        yield {name: study.plan(get_config(*how)) for name, how in KEPT.items()}
 
 
-def test_it_was_made_by_its_config(planned):
-    check_made_by(planned, RESULTS)
-    assert {p.stem for p in (RESULTS / "exhibits").glob("*.csv")} == set(
-        planned.exhibits
-    )
+@pytest.mark.parametrize("name", KEPT)
+def test_it_was_made_by_its_config(name, planned):
+    check_made_by(planned[name], RESULTS / name)
+    found = {p.stem for p in (RESULTS / name / "exhibits").glob("*.csv")}
+    assert found == {*planned[name].exhibits}
 
 
-@pytest.mark.parametrize("board", ["leaderboard", "digits"])
-def test_every_cell_follows_from_the_scores(board, planned):
-    exhibit = planned.exhibits[board]
-    names = [name for of in exhibit.levels.values() for name in of]
+@pytest.mark.parametrize(("name", "board"), BOARDS)
+def test_every_cell_follows_from_the_scores(name, board, planned):
+    one, folder = planned[name], RESULTS / name
+    exhibit = one.exhibits[board]
     audits = [
-        Audit(name, planned.labels.get(name, name), study.planned(plan), RESULTS / name)
-        for name, plan in planned.audits.items()
-        if name in names
+        Audit(each, one.labels.get(each, each), study.planned(plan), folder / each)
+        for each, plan in one.audits.items()
+        if each in exhibit.among(one.audits)
     ]
     again = csv.DictReader(io.StringIO(exhibit.build(audits).csv))
-    with (RESULTS / "exhibits" / f"{board}.csv").open(newline="") as file:
+    with (folder / "exhibits" / f"{board}.csv").open(newline="") as file:
         for now, before in zip(again, csv.DictReader(file), strict=True):
             assert now == before

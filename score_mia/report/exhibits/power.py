@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -178,12 +178,17 @@ def _drawn(places: Sequence[Place]) -> Figure:
     shown = [("AUC", "auc")]
     if all(place.tpr is not None for place in places):
         shown.append((f"TPR at {level(FPR)}{SPACE}FPR", "tpr"))
+    named = {p.name: i for i, p in enumerate(_leading(places, "auc"))}
     with styled():
         fig, (every,) = figure(10.4, 4.6, 1, len(shown))
         for axes, (title, measure) in zip(every, shown, strict=True):
-            _panel(axes, places, measure)
+            _panel(axes, places, measure, named)
             axes.set(xlabel="network evaluations an image", ylabel=title)
             axes.set_xscale("log")
+            most = max(place.cost for place in places)
+            ticks = [at for at in TICKS if at <= most]
+            axes.set_xticks(ticks, [f"{at:,g}" for at in ticks])
+            axes.minorticks_off()
             axes.grid(True, axis="y")
             if measure == "tpr":
                 percent(axes.yaxis, log=False)
@@ -191,20 +196,35 @@ def _drawn(places: Sequence[Place]) -> Figure:
         return fig
 
 
-def _panel(axes: Axes, places: Sequence[Place], measure: str) -> None:
-    best: list[tuple[float, float]] = []
-    for i, place in enumerate(places):
-        mean = getattr(place, measure)
-        colour = PAPER[SERIES[i % len(SERIES)]]
-        marker = MARKERS[i // len(SERIES) % len(MARKERS)]
-        look = {"color": colour, "marker": marker, "ls": "none", "ms": 6}
+def _leading(places: Sequence[Place], measure: str) -> list[Place]:
+    """Attacks that no cheaper one comes up to, by what they cost."""
+    best: list[Place] = []
+    for place in sorted(places, key=lambda p: (p.cost, -getattr(p, measure).value)):
+        if not best or getattr(place, measure).value > getattr(best[-1], measure).value:
+            best.append(place)
+    return best
+
+
+def _panel(
+    axes: Axes, places: Sequence[Place], measure: str, named: Mapping[str, int]
+) -> None:
+    """Those of the frontier of AUC in colour, by name; the others in grey."""
+    for place in places:
+        mean, i = getattr(place, measure), named.get(place.name)
+        colour = PAPER["soft"] if i is None else PAPER[SERIES[i % len(SERIES)]]
+        look: dict[str, Any] = {"color": colour, "ls": "none", "marker": "o", "ms": 4}
+        label = "others, see the table"
+        if i is not None:
+            label = place.title
+            look.update(marker=MARKERS[i % len(MARKERS)], ms=6, zorder=3)
         axes.vlines(place.cost, mean.low, mean.high, color=colour, lw=1)
-        axes.plot([place.cost], [mean.value], label=place.title, **look)
-        if not best or mean.value > best[-1][1]:
-            best.append((place.cost, mean.value))
-    x = [cost for cost, _ in best] + [places[-1].cost]
-    y = [value for _, value in best] + [best[-1][1]]
-    axes.plot(x, y, drawstyle="steps-post", color=PAPER["soft"], lw=1, zorder=0)
+        axes.plot([place.cost], [mean.value], label=label, **look)
+    best = _leading(places, measure)
+    x = [place.cost for place in best] + [max(place.cost for place in places)]
+    y = [getattr(place, measure).value for place in best]
+    look = {"color": PAPER["soft"], "lw": 1, "zorder": 0}
+    axes.plot(x, [*y, y[-1]], drawstyle="steps-post", **look)
 
 
-MARKERS = ("o", "s", "^", "D")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+TICKS = tuple(d * 10**k for k in range(7) for d in (1, 2, 5))
