@@ -132,6 +132,7 @@ def test_a_caption_that_is_too_long_is_told(tmp_path):
         stages.run(planning.plan(config), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_diffusion_transformer_is_told_classes(tmp_path):
     """DiT on the autoencoder's latents, from the command line and from Python."""
     images = bundled("emoji").images(np.arange(26))

@@ -300,6 +300,7 @@ def tuned_audit(whole, base):
     return build.plan({**config, "target": target, "shadows": shadows})
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_target_s_shadows_may_be_tuned_from_a_base_of_another_kind(
     whole, tmp_path
 ):

@@ -134,6 +134,7 @@ def test_a_guided_ddim_step(golden):
     assert off(run(jnp.asarray(numbers["x"][0])), numbers["ddim_step"][0]) < BOUND
 
 
+@pytest.mark.slow
 def test_ten_steps_from_the_same_noise(golden):
     """Their last step goes to step 0's noise level, as `denoise=False` from 1 to 0."""
     target, numbers, spec = golden
@@ -149,6 +150,7 @@ def test_ten_steps_from_the_same_noise(golden):
     assert off(found, numbers["generated"][0]) < 10 * BOUND
 
 
+@pytest.mark.slow
 def test_one_row_may_need_several_weights_of_guidance(options):
     """eps = eps(null) + weight (eps(own) - eps(null)), the weight an argument."""
     target, numbers, _ = options
