@@ -214,8 +214,12 @@ def _stamp(folder: Path) -> int:
 def _file(entry: os.DirEntry[str]) -> tuple[int, int]:
     """Size and time of what is named like an image: a file whose name is a text."""
     remedy, path = "rename or remove it", entry.path
-    require(not entry.is_dir(), f"image {path}", "is a folder", remedy)
-    require(entry.is_file(), f"image {path}", "is no file, or a link to none", remedy)
+    try:
+        folder, file = entry.is_dir(), entry.is_file()
+    except OSError:  # a link to itself
+        folder = file = False
+    require(not folder, f"image {path}", "is a folder", remedy)
+    require(file, f"image {path}", "is no file, or a link to none", remedy)
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -57,6 +57,8 @@ TRACED = {
     "pia": SIGNALS["pia"](times=2),
     "sima": SIGNALS["sima"](draws=2),
     "pfami": SIGNALS["pfami"](times=2, neighbours=2),
+    "peak": SIGNALS["peak"](copies=("flip", "up")),
+    "terms": SIGNALS["terms"](),
     "dispersion": SIGNALS["dispersion"](),
     "flow": SIGNALS["flow"](),
     "clid": SIGNALS["clid"](draws=1),
