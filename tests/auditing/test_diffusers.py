@@ -96,6 +96,7 @@ def test_the_same_from_python(done, tmp_path):
     assert again.result.attacks == first.attacks
 
 
+@pytest.mark.slow
 def test_the_workdir_needs_the_folder_no_more(done, tmp_path):
     folder, _ = done
     moved = tmp_path / "models" / folder.name

@@ -24,7 +24,7 @@ def target(kind, folder):
     return dict(name="diffusers", folder=str(MODELS / "unet2d_google"))
 
 
-@pytest.mark.parametrize("kind", ["diffusers", slow("pytorch_ddpm")])
+@pytest.mark.parametrize("kind", [slow("diffusers"), slow("pytorch_ddpm")])
 def test_a_line_of_the_config_audits_it(kind, tmp_path):
     config = get_config("")
     config["target"] = target(kind, tmp_path)

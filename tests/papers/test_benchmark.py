@@ -81,6 +81,7 @@ def test_every_attack_on_every_level_of_the_mini_targets(tmp_path, monkeypatch):
     assert {"Lira", "Rmia", "ReferenceRatio", "Quantile", "Cdi", "Duci"} <= rules
 
 
+@pytest.mark.slow
 def test_power_is_judged_on_all_images_of_all_levels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     targets = get_config("targets.py", "edm,ve,0")

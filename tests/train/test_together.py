@@ -89,6 +89,7 @@ def alone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path, alone):
     config = dataclasses.replace(CONFIG, fsdp=True, accumulate=2)
     folder = trained(tmp_path, config, 2)
