@@ -28,11 +28,13 @@ def read(board: str) -> dict[str, tuple[str, Rows]]:
     return found
 
 
+def _estimate(row: Mapping[str, str]) -> Estimate:
+    return Estimate(*(float(row[k]) for k in ("value", "low", "high")))
+
+
 def _shown(row: Mapping[str, str] | None, form: Callable[[Estimate], str]) -> str:
     """A number of the board in that form; a dash where there is none."""
-    if row is None:
-        return NONE
-    return form(Estimate(*(float(row[k]) for k in ("value", "low", "high"))))
+    return NONE if row is None else form(_estimate(row))
 
 
 def _rank(place: Estimate) -> str:
@@ -79,8 +81,7 @@ def power(level: str) -> str:
         for row in csv.DictReader(file):
             if not row["audit"]:
                 about = row["title"], row["evaluations_per_image"]
-                found = Estimate(*(float(row[k]) for k in ("value", "low", "high")))
-                measures.setdefault(about, {})[row["measure"]] = found
+                measures.setdefault(about, {})[row["measure"]] = _estimate(row)
     lines = []
     for (title, cost), of in measures.items():
         less = of.get("learned_less_this")

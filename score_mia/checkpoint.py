@@ -30,7 +30,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_mia.arrays import Params
-from score_mia.check import Unreachable, UserError, one_of, require
+from score_mia.check import Unreachable, UserError, one_of, refusing, require
 from score_mia.codecs import Bound
 from score_mia.files import (
     SEAL,
@@ -331,10 +331,11 @@ def save_state(folder: str | Path, step: int, tree: Any, record: Facts) -> None:
     root = locate(folder) / "state"
     name = f"step-{step:08d}"
     tree = jax.tree.map(np.asarray, tree)
-    (root / f"{name}.json").unlink(missing_ok=True)
+    path = root / f"{name}.json"
+    with refusing(f"cannot write {path}", "free the folder, then run again", OSError):
+        path.unlink(missing_ok=True)
     files = save_tree(root / name, tree)
-    about = {"step": step, "files": files, "record": _plain(record)}
-    save_sealed(root / f"{name}.json", about)
+    save_sealed(path, {"step": step, "files": files, "record": _plain(record)})
     kept = sorted(root.glob("step-*.json"))
     for old in kept[:-KEPT_STATES]:
         old.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from score_mia.check import UserError, one_line, require
-from score_mia.hosts import POLL, Host, HostFailed
+from score_mia.hosts import POLL, Host, HostFailed, TaskError
 
 PATIENCE = 24 * 3600.0
 """Seconds that hosts wait for each other where all of them live."""
@@ -209,11 +209,7 @@ def _require_all(host: Host) -> None:
     assert host.workdir is not None
     try:
         host.require_no_failure(host.workdir)
-    except HostFailed:
-        raise
-    except UserError as error:
-        if "failed: " not in str(error):
-            raise
+    except TaskError as error:
         raise HostFailed(str(error)) from error
     for number in _others(host):
         if host.holder(number) is None:

@@ -216,7 +216,7 @@ class Reader:
         What the folder's manifest says; else, on the first host, what is the fastest of
         some sizes on the first images. The other hosts wait for that.
         """
-        path = Path(folder) / "manifest.json"
+        path = locate(folder) / "manifest.json"
 
         def there() -> bool:
             host.require_no_failure(path.parent)

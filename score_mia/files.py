@@ -361,6 +361,11 @@ def _not_a(value: Any, kind: Any, where: str) -> str:
 
 def digest(*parts: bytes | str | np.ndarray) -> str:
     """Short SHA-256 of bytes, texts and arrays (with their dtype and shape)."""
+    return digest_each(parts)
+
+
+def digest_each(parts: Iterable[bytes | str | np.ndarray]) -> str:
+    """`digest` of parts that need not be in memory together."""
     state = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -161,11 +161,8 @@ class Host:
         """Run a stage: forget how it failed before, and tell the others if it does."""
         assert self.workdir is not None
         self.forget_failures()
-        try:
+        with self.telling(self.workdir):
             yield
-        except Exception as error:
-            self.tell(self.workdir, error)
-            raise
 
     # --- what the others write ---------------------------------------------------
 

@@ -16,7 +16,8 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -223,13 +224,10 @@ def compute(
     mine = [k for k in shards.parts if host.owner(k) == host.number]
     rows = sum(len(shards.of(k)) for k in mine)
     left = sum(len(shards.of(k)) for k in missing if host.owner(k) == host.number)
-    try:
-        with Progress(task.words.label, rows, task.words.unit, rows - left) as progress:
-            for part in _turns(shards, missing, host, progress):
-                _fill(task, shards, part, host, progress)
-    except Exception as error:
-        host.tell(shards.folder, error)
-        raise
+    told = Progress(task.words.label, rows, task.words.unit, rows - left)
+    with host.telling(shards.folder), told as progress:
+        for part in _turns(shards, missing, host, progress):
+            _fill(task, shards, part, host, progress)
     return shards
 
 
@@ -273,22 +271,42 @@ def tiled(
     Returns:
       The values [n, ...].
     """
+
+    def begun() -> Iterator[tuple[Any, int, int]]:
+        for start in range(0, len(ids), size):
+            block = ids[start : start + size]
+            fill = np.repeat(block[-1:], size - len(block) if full else 0)
+            yield call(np.concatenate([block, fill])), len(block), 1
+
+    return fetched(begun(), advance)
+
+
+def fetched(
+    begun: Iterable[tuple[Any, int, int]], seen: Callable[[np.ndarray], None]
+) -> np.ndarray:
+    """Values of blocks, fetched in their order while later ones are on their way.
+
+    Args:
+      begun: of each block an array, of NumPy or, not yet there, of JAX; how many of its
+        rows count; and how many blocks may wait.
+      seen: told each block's values once they are there.
+
+    Returns:
+      The values [n, ...] of all blocks.
+    """
     values: list[np.ndarray] = []
+    waiting: deque[tuple[Any, int]] = deque()
 
-    def fetch(pending: Any, count: int) -> None:
-        values.append(np.asarray(pending)[:count])
-        advance(values[-1])
+    def fetch(most: int) -> None:
+        while len(waiting) > most:
+            pending, count = waiting.popleft()
+            values.append(np.asarray(pending)[:count])
+            seen(values[-1])
 
-    before: tuple[Any, int] | None = None
-    for start in range(0, len(ids), size):
-        block = ids[start : start + size]
-        fill = np.repeat(block[-1:], size - len(block) if full else 0)
-        pending = (call(np.concatenate([block, fill])), len(block))
-        if before is not None:
-            fetch(*before)
-        before = pending
-    if before is not None:
-        fetch(*before)
+    for pending, count, depth in begun:
+        waiting.append((pending, count))
+        fetch(depth)
+    fetch(0)
     return np.concatenate(values)
 
 

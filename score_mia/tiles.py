@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
@@ -26,7 +25,7 @@ from score_mia.attacks.protocol import Query, Reading, Signal
 from score_mia.check import UserError, at_least, one_of
 from score_mia.device import Precision
 from score_mia.hosts import TaskError
-from score_mia.rows import Advance, Ids
+from score_mia.rows import Advance, Ids, fetched
 
 IN_FLIGHT = 16
 """Tiles that are begun before the first is fetched, at most."""
@@ -155,25 +154,16 @@ def through(
     Returns:
       The values [n, ...].
     """
-    values: list[np.ndarray] = []
-    waiting: deque[tuple[jax.Array, int]] = deque()
-
-    def fetch() -> None:
-        value, count = waiting.popleft()
-        values.append(np.asarray(value)[:count])
-        seen(values[-1])
-
     afar = jax.default_backend() != "cpu"
-    for given, count, depth in _tiles(read, ids, size):
-        value = call(given)
-        if afar:
-            value.copy_to_host_async()
-        waiting.append((value, count))
-        while len(waiting) > depth:
-            fetch()
-    while waiting:
-        fetch()
-    return np.concatenate(values)
+
+    def begun() -> Iterator[tuple[jax.Array, int, int]]:
+        for given, count, depth in _tiles(read, ids, size):
+            value = call(given)
+            if afar:
+                value.copy_to_host_async()
+            yield value, count, depth
+
+    return fetched(begun(), seen)
 
 
 def _tiles(

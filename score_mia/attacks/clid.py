@@ -32,7 +32,7 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import check_times, chosen_times, column_names, spent
+from score_mia.attacks.times import check_times, chosen_times, columns_of, spent
 from score_mia.check import UserError, at_least, require
 from score_mia.conditions import NULL
 from score_mia.sde import SDE
@@ -91,12 +91,12 @@ class Clid:
         """A column for each reduced condition at each time, then the losses."""
         times = self.at(model.sde)
         reduced = (*(f"clid-{k + 1}" for k in range(len(self.cuts))), "clid-null")
-        names = [column_names(what, model.sde, times) for what in (*reduced, "loss")]
+        kinds = (*reduced, "loss")
         return Columns(
-            tuple(itertools.chain.from_iterable(names)),
-            np.tile(times, len(names)),
+            columns_of(kinds, model.sde, times),
+            np.tile(times, len(kinds)),
             (NETWORK_EVALUATIONS,),
-            float(len(times) * self.draws * len(names)),
+            float(len(times) * self.draws * len(kinds)),
             title="CLiD",
         )
 

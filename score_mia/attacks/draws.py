@@ -83,6 +83,15 @@ def chunk_size(count: int, most: int) -> int:
     return min(sizes, key=lambda size: (-count % size, -size))
 
 
+LEAST = 1e-12
+"""A size of which one may take the logarithm: that of an exact memory is 0."""
+
+
+def log_size(size: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log max(size, `LEAST`)."""
+    return jnp.log(jnp.maximum(size, LEAST))
+
+
 def power(x: Float[Array, "..."], p: float) -> Float[Array, ""]:
     """sum |x|^p, the p-th power of the p-norm."""
     return jnp.sum(jnp.abs(x) ** p)

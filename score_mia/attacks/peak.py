@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Image
-from score_mia.attacks.draws import chunked, power
+from score_mia.attacks.draws import chunked, log_size, power
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -33,14 +33,7 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import (
-    at_log_snr,
-    check_log_snrs,
-    check_times,
-    chosen_times,
-    column_names,
-    spent,
-)
+from score_mia.attacks.times import check_placed, columns_of, placed, spent
 from score_mia.check import at_least, one_of, require
 from score_mia.target import Denoiser
 
@@ -68,8 +61,6 @@ COPIES: dict[str, Callable[[Image], Image]] = {
 plainer than its image."""
 
 OWN = "own"
-_LEAST = 1e-12
-"""A size of which one may take the logarithm: that of an exact memory is 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +100,7 @@ class Peak:
     needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
-        check_times(self.times)
-        check_log_snrs(self.log_snrs)
+        check_placed(self.times, self.log_snrs)
         require(len(self.copies) > 0, "copies=()", "is empty", "name a copy")
         for name in self.copies:
             one_of("copies", name, COPIES)
@@ -120,21 +110,15 @@ class Peak:
         at_least("chunk", self.chunk, 1)
 
     def at(self, model: Denoiser) -> Float[np.ndarray, " k"]:
-        """The times of the columns, float32.
-
-        Raises:
-          UserError: see `attacks.times.chosen_times`.
-        """
-        if self.times is None:
-            return at_log_snr(model, self.log_snrs)
-        return chosen_times(model.sde, self.times)
+        """The times of the columns; see `attacks.times.placed`."""
+        return placed(model, self.times, self.log_snrs)
 
     def columns(self, model: Denoiser) -> Columns:
         """One column per time, or one per time for the image and each copy."""
         sde, times = model.sde, self.at(model)
         kinds = (OWN, *self.copies) if self.apart else ("peak",)
         return Columns(
-            tuple(name for kind in kinds for name in column_names(kind, sde, times)),
+            columns_of(kinds, sde, times),
             np.tile(times, len(kinds)),
             (NETWORK_EVALUATIONS,),
             self._cost(len(times)),
@@ -154,7 +138,7 @@ class Peak:
         def size(row: tuple[Array, Array]) -> Array:
             view, t = row
             seen = model.eps(sde.alpha(t) * views[view], t, told)
-            return jnp.log(jnp.maximum(power(seen, self.order), _LEAST))
+            return log_size(power(seen, self.order))
 
         shape = (len(views), len(times))
         view, time = (a.ravel() for a in np.indices(shape))

@@ -23,6 +23,7 @@ to it. Else they are at chosen levels, for rules that weigh.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -31,7 +32,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_mia.arrays import Key, Scalar
-from score_mia.attacks.draws import noise_at
+from score_mia.attacks.draws import log_size, noise_at
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -40,22 +41,13 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import (
-    at_log_snr,
-    check_log_snrs,
-    check_times,
-    chosen_times,
-    column_names,
-    spent,
-)
+from score_mia.attacks.times import check_placed, columns_of, placed, spent
 from score_mia.check import at_least, one_of, require
 from score_mia.likelihood import Divergence, Still
 from score_mia.likelihood.coordinates import Coordinates
 from score_mia.target import Denoiser, Target
 
 KINDS = ("path", "divergence", "error")
-_LEAST = 1e-12
-"""A size of which one may take the logarithm: that of an exact memory is 0."""
 
 
 class _Levels(NamedTuple):
@@ -97,8 +89,7 @@ class Terms:
     needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
-        check_times(self.times)
-        check_log_snrs(self.log_snrs)
+        check_placed(self.times, self.log_snrs)
         require(len(self.kinds) > 0, "kinds=()", "is empty", "name a kind")
         for kind in self.kinds:
             one_of("kinds", kind, KINDS)
@@ -122,9 +113,7 @@ class Terms:
     def _levels(self, model: Denoiser) -> _Levels:
         """Where, and with which weights, float32."""
         if self.nodes is None:
-            chosen = at_log_snr(model, self.log_snrs)
-            if self.times is not None:
-                chosen = chosen_times(model.sde, self.times)
+            chosen = placed(model, self.times, self.log_snrs)
             one = np.ones_like(chosen)
             with jax.ensure_compile_time_eval():
                 spread = jax.vmap(model.sde.std)(jnp.asarray(chosen))
@@ -148,9 +137,10 @@ class Terms:
         denoiser = _denoiser(model)
         sde, times = denoiser.sde, self._levels(denoiser).times
         if self.nodes is None:
-            named = [n for kind in self.kinds for n in column_names(kind, sde, times)]
+            named = columns_of(self.kinds, sde, times)
         else:  # nodes may lie closer than names of times can tell
-            named = [f"{kind}[{k}]" for kind in self.kinds for k in range(self.nodes)]
+            counted = itertools.product(self.kinds, range(self.nodes))
+            named = tuple(f"{kind}[{k}]" for kind, k in counted)
         first = () if self.nodes is None else ("prior",)
         derived = len(times) if "divergence" in self.kinds else 0
         return Columns(
@@ -204,7 +194,7 @@ class Terms:
 
     def _size(self, seen: Array, weight: Scalar) -> Scalar:
         size = weight * jnp.sum(seen**2)
-        return jnp.log(jnp.maximum(size, _LEAST)) if self.logs else size
+        return log_size(size) if self.logs else size
 
     def _noises(self, key: Key, t: Scalar, shape: tuple[int, ...]) -> Array:
         """[draws, *shape]: pairs of a noise and minus it."""

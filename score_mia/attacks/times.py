@@ -41,8 +41,9 @@ def check_levels(levels: tuple[int, ...]) -> None:
         within("levels", level, 0, LEVELS - 1)
 
 
-def check_log_snrs(log_snrs: tuple[float, ...]) -> None:
-    """Refuse log-SNRs that are none, or no numbers."""
+def check_placed(times: Asked, log_snrs: tuple[float, ...]) -> None:
+    """`check_times`, and refuse log-SNRs that are none, or no numbers."""
+    check_times(times)
     require(len(log_snrs) > 0, "log_snrs=()", "is empty", "name a level")
     ok = bool(np.isfinite(log_snrs).all())
     require(ok, f"log_snrs={log_snrs}", "is not finite", "give numbers, as 4.0")
@@ -110,6 +111,26 @@ def chosen_times(
         remedy = f"give whole numbers from 0 to {high:.0f}"
         require(ok, f"times={given}", "is no step of this discrete model", remedy)
     return found
+
+
+def placed(
+    model: Denoiser, times: Asked, log_snrs: Sequence[float]
+) -> Float[np.ndarray, " k"]:
+    """The times that are named, or else those of log-SNRs, float32.
+
+    Raises:
+      UserError: see `chosen_times`.
+    """
+    if times is None:
+        return at_log_snr(model, log_snrs)
+    return chosen_times(model.sde, times)
+
+
+def columns_of(
+    kinds: Sequence[str], sde: SDE, times: Float[np.ndarray, " k"]
+) -> tuple[str, ...]:
+    """A column of each kind at each time, kind by kind; see `column_names`."""
+    return tuple(name for kind in kinds for name in column_names(kind, sde, times))
 
 
 def column_names(

@@ -9,7 +9,7 @@ against its size and time here (`Index.check`).
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import itertools
 import os
 import time
 from array import array
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Int
 
 from score_mia.check import UserError, printable, refusing, require
-from score_mia.files import digest, load_npz, save_npz
+from score_mia.files import digest, digest_each, load_npz, save_npz
 from score_mia.progress import say
 
 SUFFIXES = (
@@ -76,12 +76,7 @@ class Index:
 
     def fingerprint(self, *parts: str) -> str:
         """`digest(*parts, *facts())`, without a list of them."""
-        state = hashlib.sha256()
-        for part in parts:
-            state.update(part.encode())
-        for fact in self.facts():
-            state.update(fact.encode())
-        return state.hexdigest()[:16]
+        return digest_each(itertools.chain(parts, self.facts()))
 
     def check(self, row: int) -> Path:
         """The path of an image, whose file is what was found.

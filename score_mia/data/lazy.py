@@ -13,11 +13,10 @@ bit; nothing but time hangs on how they are decoded:
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +28,7 @@ from jaxtyping import Float, Int, UInt8
 from score_mia.check import UserError, extra, require
 from score_mia.data.index import Index
 from score_mia.data.pixels import Decoder
-from score_mia.data.source import BLOCK, rows_of
+from score_mia.data.source import BLOCK, digest_of, rows_of
 from score_mia.files import load_sealed, save_sealed
 from score_mia.progress import Progress
 
@@ -123,25 +122,18 @@ class LazySource:
         return load_sealed(path, {"digest": str})["digest"]
 
     def _digest(self) -> str:
-        state = hashlib.sha256()
+        def blocks() -> Iterator[np.ndarray]:
+            with Progress(f"digest of {self.name}", len(self), "images") as progress:
+                for start in range(0, len(self), BLOCK):
+                    yield self.pixels(self.ids[start : start + BLOCK])
+                    progress.advance(min(BLOCK, len(self) - start))
 
-        def add(part: np.ndarray) -> None:
-            # What `files.digest` does of each of its parts.
-            state.update(f"{part.dtype.str}{part.shape}".encode())
-            state.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
-
-        add(self.ids)
-        with Progress(f"digest of {self.name}", len(self), "images") as progress:
-            for start in range(0, len(self), BLOCK):
-                add(self.pixels(self.ids[start : start + BLOCK]))
-                progress.advance(min(BLOCK, len(self) - start))
-        if "label" in self.stored.columns:
-            state.update(b"classes")
-            add(self.stored.column("label", self.ids))
-        if "caption" in self.stored.columns:
-            texts = tuple(self.stored.column("caption", self.ids).tolist())
-            state.update(b"captions" + json.dumps(texts).encode())
-        return state.hexdigest()[:16]
+        stored, labels, captions = self.stored, None, None
+        if "label" in stored.columns:
+            labels = stored.column("label", self.ids)
+        if "caption" in stored.columns:
+            captions = stored.column("caption", self.ids).tolist()
+        return digest_of(self.ids, blocks(), labels, captions)
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
         """float32 in [0, 1], in the order asked."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -18,10 +18,35 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from score_mia.check import UserError, require
-from score_mia.files import digest
+from score_mia.files import digest_each
 
 BLOCK = 1024
 """Rows hashed at a time; part of the digest's definition."""
+
+
+def digest_of(
+    ids: Int[np.ndarray, " n"],
+    blocks: Iterable[np.ndarray],
+    labels: Int[np.ndarray, " n"] | None,
+    captions: Sequence[str] | None,
+) -> str:
+    """The digest of a source.
+
+    Args:
+      ids: of its images.
+      blocks: their pixels, `BLOCK` rows at a time.
+      labels, captions: of each image, where they are known.
+    """
+
+    def parts() -> Iterator[str | np.ndarray]:
+        yield ids
+        yield from blocks
+        if labels is not None:
+            yield from ("classes", labels)
+        if captions is not None:
+            yield from ("captions", json.dumps(captions))
+
+    return digest_each(parts())
 
 
 COLUMNS = ("image", "label", "caption", "file")
@@ -118,13 +143,9 @@ class ArraySource:
     @cached_property
     def digest(self) -> str:
         """Of ids, pixels, labels and captions; computed once."""
-        blocks = range(0, len(self.pixels), BLOCK)
-        more: list[str | np.ndarray] = []
-        if self.labels is not None:
-            more += ["classes", self.labels]
-        if self.captions is not None:
-            more += ["captions", json.dumps(self.captions)]
-        return digest(self.ids, *(self.pixels[i : i + BLOCK] for i in blocks), *more)
+        starts = range(0, len(self.pixels), BLOCK)
+        blocks = (self.pixels[i : i + BLOCK] for i in starts)
+        return digest_of(self.ids, blocks, self.labels, self.captions)
 
     def images(self, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
         """float32 in [0, 1], in the order asked."""

@@ -143,11 +143,8 @@ def _less(boards: Sequence[Board], first: str, second: str) -> Mean:
     """The mean difference of two attacks' AUCs, on the same resamples."""
     ones = [b.of(first, "auc", None) for b in boards]
     others = [b.of(second, "auc", None) for b in boards]
-    both = list(zip(ones, others, strict=True))
-    value = float(np.mean([a[0] - b[0] for a, b in both]))
-    drawn = np.mean([a[1] - b[1] for a, b in both], axis=0)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Mean(value, min(float(low), value), max(float(high), value), len(boards))
+    both = zip(ones, others, strict=True)
+    return ranking.over_targets([(a[0] - b[0], a[1] - b[1]) for a, b in both])
 
 
 def _apart(board: Board, first: str, second: str) -> tuple[float, float]:

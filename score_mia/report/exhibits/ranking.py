@@ -136,7 +136,15 @@ class Mean(NamedTuple):
 
 def mean(boards: Sequence[Board], name: str, measure: str, fpr: float | None) -> Mean:
     """A measure of an attack, over those targets on which it was run."""
-    parts = [b.of(name, measure, fpr) for b in boards if name in b.names]
+    return over_targets([b.of(name, measure, fpr) for b in boards if name in b.names])
+
+
+def over_targets(parts: Sequence[tuple[float, Any]]) -> Mean:
+    """The mean of a number over targets, and its interval.
+
+    Args:
+      parts: of each target the number, and the same of every resample of its images.
+    """
     if not parts:
         return Mean(0.0, 0.0, 0.0, 0)
     value = float(np.mean([v for v, _ in parts]))
