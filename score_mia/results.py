@@ -405,11 +405,14 @@ class Timings:
       seconds: what the signals of each attack took.
       training_seconds: what training the target took.
       devices: on what signals were computed.
+      images: of how many images the signals of each attack were read; {} in records of
+        earlier versions: of all.
     """
 
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     training_seconds: float | None = None
     devices: tuple[str, ...] = ()
+    images: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -333,6 +333,17 @@ class Attack:
         every = (p.access for s in self.signals.values() for p in (s, *s.needs))
         return max(every, key=order.index)
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether what is read off reference images can have a part in its numbers.
+
+        Not where the rule knows nothing and judges each of the others by itself; what
+        several signals need is made once, of all images.
+        """
+        alone = self.knows == "none" and self.scheme == HELD_OUT
+        shared = any(signal.needs for signal in self.signals.values())
+        return shared or not (alone and isinstance(self.rule, Rule))
+
 
 def identity(part: Any) -> str:
     """A signal, product or prompt by its class and its fields.

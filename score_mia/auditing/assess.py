@@ -157,7 +157,8 @@ def assess(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Asse
 
     Args:
       attack: the attack.
-      evidence: readings of every image of the split, unlabelled, sorted by id.
+      evidence: readings of every image of the split that the attack needs, unlabelled,
+        sorted by id.
       split: who is a member, and who is reference data.
       plan: the seed and the report's settings.
     """
@@ -265,7 +266,8 @@ def _finding(found: TestResult | SetEstimate) -> tuple[float | None, Estimate | 
 def _known(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Known:
     """The rows whose values are finite, and their roles."""
     finite = evidence.target.finite()
-    roles = (split.member[finite], split.reference[finite])
+    rows = np.searchsorted(split.ids, evidence.target.ids[finite])
+    roles = (split.member[rows], split.reference[rows])
     return Known(evidence.select(finite), *roles, attack.knows, plan.seed)
 
 

@@ -87,7 +87,8 @@ def _untrained(work: Work, a: Assessment) -> Estimate:
     fresh = network.init(jax.random.key(work.plan.seed))
     initial = dataclasses.replace(work.target, params=fresh)
     changed = {"model": initial, "made_of": {"target": target_digest(initial)}}
-    evidence = _read(work, a, work.split.ids, **changed)
+    ids = work.split.ids if a.attack.needs_reference else work.split.evaluation
+    evidence = _read(work, a, ids, **changed)
     return assess(a.attack, evidence, work.split, work.plan).entry.auc
 
 

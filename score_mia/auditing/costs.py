@@ -74,7 +74,7 @@ def costs(
         images = train.steps * train.batch * train.draws
         made["train"] = Cost(float(images * TRAIN_FORWARDS))
     for name, each in _signals(plan, plan.signals, passes).items():
-        made[name] = each.times(len(split.ids))
+        made[name] = each.times(len(plan.needed(name, split)))
     for name, shadows in plan.shadows.items():
         one = made.get("train", Cost())
         asked = len(shadows.split(split, 0, plan.seed).ids)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import Int
 
 from score_mia.attacks.prompts import Prompt
 from score_mia.attacks.protocol import AnySignal, Attack
@@ -145,6 +147,12 @@ class Plan:
     def signals(self) -> dict[str, AnySignal]:
         """Name -> signal, of all that the attacks read."""
         return {n: s for attack in self.attacks for n, s in attack.signals.items()}
+
+    def needed(self, signal: str, split: Split) -> Int[np.ndarray, " n"]:
+        """Ids of the images that a signal is read of: those that an attack needs."""
+        reading = [attack for attack in self.attacks if signal in attack.signals]
+        needed = any(attack.needs_reference for attack in reading)
+        return split.ids if needed else split.evaluation
 
     def read_off(self, shadows: str) -> frozenset[str]:
         """Names of the signals that are read off one set of shadow models."""

@@ -40,7 +40,7 @@ from score_mia.hosts import ALONE, Host
 from score_mia.lease import lease
 from score_mia.models import Order, ScoreSde
 from score_mia.progress import say
-from score_mia.readings import Evidence, joined
+from score_mia.readings import Evidence
 from score_mia.report import remake, table_text, whole
 from score_mia.results import (
     METRICS,
@@ -209,6 +209,7 @@ def _attack(work: Work) -> AuditResult:
             {a.name: _seconds(work, a) for a in plan.attacks},
             training_seconds,
             _devices(work),
+            {a.name: _images(work, a) for a in plan.attacks},
         ),
     )
     if result != _kept_result(work):
@@ -240,6 +241,11 @@ def _seconds(work: Work, one: Attack) -> float:
     return round(sum(map(work.spent, one.signals)) + spent(work, one), 3)
 
 
+def _images(work: Work, one: Attack) -> int:
+    """Of how many images an attack's signals were read, at most."""
+    return max(len(work.needed(work.reader(name))) for name in one.signals)
+
+
 def _kept_result(work: Work) -> AuditResult | None:
     """What metrics.json says; None if it is missing, damaged, or an older version's."""
     try:
@@ -262,8 +268,7 @@ def _devices(work: Work) -> tuple[str, ...]:
 
 def _evidence(work: Work, one: Attack) -> Evidence:
     """What one attack's rule may see, computed or read."""
-    readings = joined({name: work.collect(name) for name in one.signals})
-    return Evidence(readings, others(work, one, _train))
+    return Evidence(work.evidence(one), others(work, one, _train))
 
 
 def _require_some(results: Mapping[str, Judged]) -> None:

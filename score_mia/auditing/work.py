@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from score_mia.attacks.prompts import Captioner, Given, decides, instead
 from score_mia.attacks.protocol import Attack, side_by_side
@@ -26,7 +27,7 @@ from score_mia.engine import Making, Reader, collect, make_product
 from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
-from score_mia.readings import Readings
+from score_mia.readings import Readings, joined
 from score_mia.rows import Shards, folder_of, seconds
 from score_mia.storage import workdir as check_workdir
 from score_mia.target import Target
@@ -198,15 +199,41 @@ class Work:
         measured = {name: self.reader(name).columns for name in attack.signals}
         return side_by_side(measured)
 
+    def needed(self, reader: Reader) -> Int[np.ndarray, " n"]:
+        """Ids of the images that a signal is read of.
+
+        All, even where fewer would do, if the reading of all was begun before.
+        """
+        return self._place(reader)[0]
+
     def signal_folder(self, reader: Reader) -> Path:
         """Where a signal's numbers are kept: under what decides them, and its name."""
-        return folder_of(reader, self.split.ids, self.folder / "signals")
+        return self._place(reader)[1]
+
+    def _place(self, reader: Reader) -> tuple[Int[np.ndarray, " n"], Path]:
+        every, root = self.split.ids, self.folder / "signals"
+        ids = self.plan.needed(reader.name, self.split)
+        whole = folder_of(reader, every, root)
+        if len(ids) == len(every) or (whole / "manifest.json").exists():
+            return every, whole
+        return ids, folder_of(reader, ids, root)
 
     def collect(self, name: str) -> Readings:
-        """One of the plan's signals of every image, computed or read."""
+        """One of the plan's signals of every image that an attack needs."""
         reader = self.reader(name)
-        folder, products = self.signal_folder(reader), self.folder / "products"
-        return collect(reader, self.split.ids, folder, self.host, products)
+        (ids, folder), products = self._place(reader), self.folder / "products"
+        return collect(reader, ids, folder, self.host, products)
+
+    def evidence(self, attack: Attack) -> Readings:
+        """An attack's signals, side by side, of the images that it needs."""
+        readings = {name: self.collect(name) for name in attack.signals}
+        if not attack.needs_reference:
+            judged = self.split.evaluation
+            readings = {
+                name: one.select(np.isin(one.ids, judged))
+                for name, one in readings.items()
+            }
+        return joined(readings)
 
     def spent(self, name: str) -> float:
         """Seconds that a signal took, over all starts and hosts.

@@ -99,6 +99,11 @@ class Split:
         return self.ids[~self.member]
 
     @property
+    def evaluation(self) -> Int[np.ndarray, " e"]:
+        """Ids of all images that are not reference data."""
+        return self.ids[~self.reference]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Numbers of evaluation members and non-members, and of reference images."""
         used = ~self.reference

@@ -19,7 +19,7 @@ _OPERATIONAL = (
     *("steps_per_call", "accumulate", "fsdp"),
 )
 # Fields younger than the first kept runs: told where they are set.
-_LATER = ("cutout", "dp", "condition_dropout", "decay")
+_LATER = ("cutout", "dp", "condition_dropout", "decay", "own_law")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,8 @@ class TrainConfig:
         forgets the initial weights.
       flip: mirror each drawn image with probability one half.
       cutout: side in pixels of a grey square put somewhere into each drawn image.
-      weighting, reduce_mean, time_law, draws, condition_dropout: see `Objective`.
+      weighting, reduce_mean, time_law, own_law, draws, condition_dropout: see
+        `Objective`.
       log_every: steps per line of train.jsonl.
       checkpoint_every: steps between training states; a kill loses fewer than these.
       snapshot_every: keep the target every so many steps as well; None for never.
@@ -132,6 +133,7 @@ class TrainConfig:
     weighting: str = "noise"
     reduce_mean: bool = True
     time_law: str | None = None
+    own_law: float = 0.0
     draws: int = 1
     condition_dropout: float = 0.0
     log_every: int = 100

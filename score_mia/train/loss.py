@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from score_mia.arrays import Image, Key, Scalar
-from score_mia.check import UserError, at_least, one_of, within
+from score_mia.check import UserError, at_least, one_of, require, within
 from score_mia.clock import CLOCKS
 from score_mia.networks.network import with_dropout
 from score_mia.sde import SDE
@@ -39,6 +39,9 @@ class Objective:
       time_law: None for the law of the process's own clock; else "uniform" on [t0, t1]
         (on the integers 0 ... steps - 1 for a discrete process), "log_snr" (uniform in
         it) or "log_normal": log(std/alpha) ~ N(-1.2, 1.2^2), as EDM draws it.
+      own_law: share of the draws whose time is by the process's own clock all the same.
+        A law that never comes to an end of the process (EDM's, of DDPM's last steps)
+        leaves the network untaught there, and samples begin there.
       flip: mirror the image with probability one half, anew for each draw.
       cutout: side in pixels of a grey square around a random pixel, anew for each draw
         and cut off at the border (DeVries & Taylor 2017); 0 for none.
@@ -51,6 +54,7 @@ class Objective:
     weighting: str = "noise"
     reduce_mean: bool = True
     time_law: str | None = None
+    own_law: float = 0.0
     flip: bool = False
     cutout: int = 0
     draws: int = 1
@@ -60,6 +64,10 @@ class Objective:
         one_of("weighting", self.weighting, ("noise", "likelihood", "edm"))
         if self.time_law is not None:
             one_of("time_law", self.time_law, CLOCKS)
+        within("own_law", self.own_law, 0.0, 1.0)
+        problem, remedy = "mixes a law with itself", "name another time_law"
+        mixed = self.own_law == 0 or self.time_law is not None
+        require(mixed, f"own_law={self.own_law}", problem, remedy)
         at_least("draws", self.draws, 1)
         at_least("cutout", self.cutout, 0)
         within("condition_dropout", self.condition_dropout, 0.0, 1.0)
@@ -113,7 +121,12 @@ class Objective:
     def time(self, sde: SDE, key: Key) -> Scalar:
         """A random time of the process."""
         clock = sde.clock if self.time_law is None else CLOCKS[self.time_law]
-        return clock.draw(sde, key)
+        drawn = clock.draw(sde, key)
+        if not self.own_law:
+            return drawn
+        of_own, k_own = jax.random.split(jax.random.fold_in(key, 1))
+        own = jax.random.bernoulli(of_own, self.own_law)
+        return jnp.where(own, sde.clock.draw(sde, k_own), drawn)
 
     def weight(self, sde: SDE, t: Scalar) -> Scalar:
         """The factor on the squared noise error at time t."""

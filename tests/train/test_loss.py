@@ -122,6 +122,21 @@ def test_log_normal_times_have_edms_noise_levels():
     assert stats.kstest(found, stats.norm(-1.2, 1.2).cdf).pvalue > 1e-3
 
 
+def test_a_share_of_the_times_is_by_the_process_s_own_clock():
+    # EDM's law never comes to DDPM's last steps, where the own clock is as often as
+    # anywhere.
+    alone, mixed = (
+        drawn(Objective(time_law="log_normal", own_law=share), DDPM())
+        for share in (0.0, 0.25)
+    )
+    late = 700
+    assert np.mean(alone > late) < 0.01
+    share = np.mean(mixed > late)
+    assert abs(share - 0.25 * 0.3) < 4 * np.sqrt(share / len(mixed))
+    with pytest.raises(UserError, match="mixes a law with itself"):
+        Objective(own_law=0.5)
+
+
 def test_flip_mirrors_half_of_the_draws_left_to_right():
     sde = VE(sigma_min=1e-6, sigma_max=2e-6)
     x0 = 2.0 * IMAGE - 1.0

@@ -160,7 +160,8 @@ def seconds(boards: Sequence[Board], name: str) -> float | None:
     for board in boards:
         result = board.audit.result
         split = result.split
-        images = split.members + split.nonmembers + split.reference
+        every = split.members + split.nonmembers + split.reference
+        images = result.timings.images.get(name, every)
         if name in result.timings.seconds and images:
             found.append(result.timings.seconds[name] / images)
     return float(np.mean(found)) if found else None
