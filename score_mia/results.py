@@ -98,9 +98,8 @@ class FixedThreshold:
     def above_nominal(self) -> bool:
         """Whether the FPR's exact lower limit exceeds what the threshold was set for.
 
-        The limit is Clopper & Pearson's at the report's level, of the false positives
-        among the non-members judged (wider for cross-fitted scores). A threshold whose
-        true FPR is the nominal one is above it in (1 - level) / 2 of audits at most.
+        The limit is Clopper & Pearson's at the report's level (wider for cross-fitted
+        scores): of thresholds that keep their FPR, (1 - level) / 2 at most are above.
         """
         low, nominal = self.fpr.low, self.nominal_fpr
         return low is not None and nominal is not None and low > nominal
@@ -405,8 +404,7 @@ class Timings:
       seconds: what the signals of each attack took.
       training_seconds: what training the target took.
       devices: on what signals were computed.
-      images: of how many images the signals of each attack were read; {} in records of
-        earlier versions: of all.
+      images: of how many the signals of each attack were read; {} of all (earlier).
     """
 
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
