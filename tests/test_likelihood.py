@@ -165,6 +165,18 @@ def test_grid_costs_the_same_for_every_image_and_adaptive_does_not_lie():
     assert np.all(np.asarray(tight) > np.asarray(loose))
 
 
+def test_an_adaptive_solve_never_calls_back():
+    # A device would wait for its host, and the compiled program could not be kept.
+    target = gaussian_target(VP(), MEAN, COVARIANCE)
+    images, keys = jnp.asarray(IMAGES[:2]), jax.random.split(jax.random.key(0), 2)
+
+    def solve(image, key):
+        return log_prob(target.denoiser, image, key, solver=Adaptive())
+
+    program = jax.jit(jax.vmap(solve)).lower(images, keys)
+    assert "callback" not in program.as_text()
+
+
 def test_a_solver_that_gives_up_says_nan():
     target = gaussian_target(VP(), MEAN, COVARIANCE)
     found = solved(target, solver=Adaptive(rtol=1e-6, atol=1e-6, max_steps=3))

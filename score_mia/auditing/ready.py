@@ -25,7 +25,7 @@ from score_mia.data.shadows import Shadows
 from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.engine import Reader
-from score_mia.networks.network import with_dropout
+from score_mia.networks.network import spec_of, with_dropout
 from score_mia.readings import Evidence, Readings, joined
 from score_mia.rules.protocol import SetTest, Slow
 from score_mia.spec import Parts
@@ -106,8 +106,9 @@ def check_network(model: Parts, condition: Any) -> Target:
     remedy = "give it apply(params, x, label, condition=None, *, dropout_key=None)"
     with refusing("network: apply cannot be called", remedy, TypeError):
         x, label, told = example(model, params, condition)
-        jax.eval_shape(apply, params, x, label, told)
         result = jax.eval_shape(with_dropout(apply, key), params, x, label, told)
+        if spec_of(apply) is None:  # the house's own are called alike without a key
+            jax.eval_shape(apply, params, x, label, told)
     one = isinstance(result, jax.ShapeDtypeStruct)
     require(
         one and result.shape == x.shape,

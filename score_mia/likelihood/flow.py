@@ -169,12 +169,13 @@ def _adaptive(
             return _flow(lambda x: model.velocity(x, u, condition), z, directions)
         return _flow(_field(model, coordinates.at(u), condition), z, directions)
 
-    # Known now: diffrax would look at traced ones by a call back into Python, which
-    # makes a device wait for its host.
+    # Numbers of Python's: arrays are traced within diffrax, which would look at them by
+    # a call back. A device waits for that, and the program cannot be kept.
     with jax.ensure_compile_time_eval():
         times = jnp.float32(sde.t0), jnp.float32(sde.t1)
         first, last = times if in_time else coordinates.ends()
         step = (last - first) * (1e-5 if in_time else 1e-2)
+        first, last, step = float(first), float(last), float(step)
     start = x if in_time else x / coordinates.start().scale
     method = getattr(diffrax, ADAPTIVE[control.method])()
     found = diffrax.diffeqsolve(

@@ -12,8 +12,8 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from score_mia.check import at_least, finite, require, within
 from score_mia.metrics.intervals import Estimate, auc_limits
@@ -131,7 +131,7 @@ def too_many(alarms: int, trials: int, alpha: float) -> bool:
       alpha: its size. A test of that size has more alarms than are allowed in one of a
         hundred such tries at most.
     """
-    return bool(alarms > stats.binom.isf(_SURE, max(trials, 1), alpha))
+    return bool(alarms > scipy.stats.binom.isf(_SURE, max(trials, 1), alpha))
 
 
 def _p_value(value: float, null: Float[np.ndarray, " b"]) -> float:
@@ -214,7 +214,7 @@ def _aucs(parts: list[_Part], labels: Float[np.ndarray, "n b"]) -> np.ndarray:
     """The AUC [b] of each column of labels, refitted and all."""
     wins, pairs = np.zeros(labels.shape[1]), 0.0
     for part in parts:
-        ranks = stats.rankdata(part.scores(labels), axis=0)
+        ranks = scipy.stats.rankdata(part.scores(labels), axis=0)
         own = labels[part.rows]
         n1 = own[:, 0].sum()
         wins += np.sum(ranks * own, axis=0) - n1 * (n1 + 1) / 2
@@ -236,9 +236,9 @@ def _delong(scores: np.ndarray, member: np.ndarray, fold: np.ndarray) -> float:
     placement = np.empty(len(scores))
     for j in range(int(fold.max()) + 1):
         here = fold == j
-        ranks = stats.rankdata(scores[here])
+        ranks = scipy.stats.rankdata(scores[here])
         for group in (member[here], ~member[here]):
-            own = stats.rankdata(scores[here][group])
+            own = scipy.stats.rankdata(scores[here][group])
             placement[np.flatnonzero(here)[group]] = (ranks[group] - own) / np.sum(
                 ~group
             )

@@ -8,8 +8,8 @@ import dataclasses
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from score_mia.check import at_least, require, within
 from score_mia.metrics.crossfit import CrossFitted, cross_fitted, too_many
@@ -124,11 +124,11 @@ class Welch(NamedTuple):
     def of(found: CrossFitted, member: Bool[np.ndarray, " n"]) -> Welch:
         """Of cross-fitted scores, whose fits vary as their `excess` says."""
         scores = found.standardised
-        test = stats.ttest_ind(scores[member], scores[~member], equal_var=False)
+        test = scipy.stats.ttest_ind(scores[member], scores[~member], equal_var=False)
         t = float(test.statistic) / np.sqrt(found.excess)
         if not np.isfinite(t):  # no column varies
             return Welch(0.0, 0.5)
-        return Welch(float(t), float(stats.t.sf(t, test.df)))
+        return Welch(float(t), float(scipy.stats.t.sf(t, test.df)))
 
 
 def permuted(found: CrossFitted) -> float:

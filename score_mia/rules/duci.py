@@ -14,8 +14,8 @@ import dataclasses
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from score_mia.check import require, within
 from score_mia.readings import Evidence
@@ -84,7 +84,7 @@ class Duci:
         """From TPR - FPR of each shadow and the guesses about each image."""
         models, tail = len(worth), (1 + self.level) / 2
         gain, spread = float(worth.mean()), float(worth.std(ddof=1))
-        student = float(stats.t.ppf(tail, models - 1))
+        student = float(scipy.stats.t.ppf(tail, models - 1))
         about = (
             f"share by {len(suspects)} guesses beside {len(unseen)} unseen; TPR - FPR "
             f"of {models} shadows {gain:.3g}"
@@ -95,7 +95,7 @@ class Duci:
         share = float(suspects.mean() - unseen.mean()) / gain
         images = sum(float(side.var()) / len(side) for side in (suspects, unseen))
         reach = np.hypot(
-            stats.norm.ppf(tail) * np.sqrt(images) / gain,
+            scipy.stats.norm.ppf(tail) * np.sqrt(images) / gain,
             # Of the shadows' mean, and of the one target.
             student * spread * np.sqrt(1 + 1 / models) * abs(share) / gain,
         )

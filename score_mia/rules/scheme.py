@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from score_mia.arrays import hashed
 from score_mia.check import UserError, at_least, require
@@ -176,7 +176,7 @@ class CrossFit:
         for i in range(self.permutations):
             shuffled = known.permuted(fold, 1 + i)
             null[i] = auc(self._pass(rule, shuffled, fold)[1], shuffled.member)
-        few = stats.t.ppf(0.975, self.permutations) / stats.norm.ppf(0.975)
+        few = scipy.stats.t.ppf(0.975, self.permutations) / scipy.stats.norm.ppf(0.975)
         spread = np.mean((null - 0.5) ** 2) / independent_variance(known.member)
         others = [self._strangers(known, fold, j) for j in range(self.folds)]
         nominal, threshold = _rate(min(int(rows.sum()) for rows in others)), None

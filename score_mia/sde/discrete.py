@@ -10,8 +10,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.interpolate import PchipInterpolator
 
 from score_mia.arrays import Scalar, ScalarLike
 from score_mia.check import at_least, one_of, require
@@ -203,5 +203,5 @@ class Betas(Stepped):
 def _pieces(sde: Betas) -> Float[np.ndarray, "pieces 4"]:
     """log alpha between one step and the next, coefficients from u^3 to 1, float32."""
     half = 0.5 * np.cumsum(np.log1p(-sde.table))
-    cubic = PchipInterpolator(np.arange(sde.steps), half)
+    cubic = scipy.interpolate.PchipInterpolator(np.arange(sde.steps), half)
     return cubic.c.T.astype(np.float32)
