@@ -20,6 +20,7 @@ from typing import NamedTuple
 import board
 import example
 import numpy as np
+import speed
 from measured import (
     audit,
     columns,
@@ -45,6 +46,7 @@ from score_mia.results import Estimate
 
 HERE = Path(__file__).parent
 PAGES = ("pitfalls.md", "read-an-audit.md", "benchmark.md", "learned.md")
+PAGES += ("../README.md",)
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -605,6 +607,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{name: section(name) for name in SIZES},
     **example.BLOCKS,
     **board.BLOCKS,
+    **speed.BLOCKS,
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("pitfalls.md", "read-an-audit.md", "benchmark.md", "learned.md")
+PAGES += ("../README.md",)
 BLOCK = re.compile(r"<!-- made: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 RULES = {"0.5", "0.1", "0.01", "0.001", "0.05"}
 """Decimals of the text that are no result: rates, chance, limits, published levels."""
