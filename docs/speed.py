@@ -14,11 +14,11 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 BESIDE = (
     (
         "likelihood_small",
-        f"likelihood of an image, nf=32, 16{TIMES}16 (trained 600 steps)",
+        f"likelihood, nf=32, 16{TIMES}16 (trained 600 steps)",
     ),
     (
         "likelihood_large",
-        f"likelihood of an image, nf=64, 64{TIMES}64 (trained 150 steps)",
+        f"likelihood, nf=64, 64{TIMES}64 (trained 150 steps)",
     ),
     ("sweep", f"loss at all 1,000 steps of an image, nf=32, 32{TIMES}32"),
     ("forward/ddpm nf=128 64x64 B=1", "forward pass, the paper's DDPM, batch 1"),
