@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from score_mia.arrays import Scalar
+from score_mia.arrays import Params, Scalar
 from score_mia.attacks.draws import denoising_loss, noise_at
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
@@ -34,7 +34,8 @@ from score_mia.attacks.protocol import (
 )
 from score_mia.attacks.times import check_times, chosen_times, spent
 from score_mia.check import positive, within
-from score_mia.target import Target
+from score_mia.networks.network import unfolded
+from score_mia.target import Denoiser, Target
 from score_mia.trees import leaf_name
 
 FORWARDS = 3
@@ -96,9 +97,8 @@ class Gsa:
 
         def loss(chosen: Tensors, t: Scalar) -> Scalar:
             params = jax.tree.unflatten(tree, [*chosen, *others])
-            fitted = dataclasses.replace(model, params=params).denoiser
             noise = noise_at(query.key, 0, t, x.shape)
-            return denoising_loss(fitted, x, t, noise, query.condition)
+            return denoising_loss(fitted(model, params), x, t, noise, query.condition)
 
         def gradient(t: Scalar) -> Tensors:
             return [g.astype(jnp.float32) for g in jax.grad(loss)(chosen, t)]
@@ -116,6 +116,12 @@ class Gsa:
     def _count(self, tensors: int) -> int:
         """How many of the tensors are looked at."""
         return max(1, round(self.share * tensors))
+
+
+def fitted(model: Target, params: Params) -> Denoiser:
+    """The model with parameters of which gradients of single images are taken."""
+    apply = unfolded(model.apply)
+    return dataclasses.replace(model, params=params, apply=apply).denoiser
 
 
 def tensor_norms(tensors: Tensors) -> Float[Array, " k"]:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from score_mia.arrays import Params, Scalar
 from score_mia.attacks.draws import denoising_loss, noise_at
-from score_mia.attacks.gsa import FORWARDS, tensor_norms
+from score_mia.attacks.gsa import FORWARDS, fitted, tensor_norms
 from score_mia.attacks.protocol import (
     NETWORK_EVALUATIONS,
     Access,
@@ -32,7 +32,7 @@ from score_mia.attacks.protocol import (
     Query,
     Reading,
 )
-from score_mia.attacks.times import check_times, chosen_times, column_names, spent
+from score_mia.attacks.times import check_times, chosen_times, columns_of, spent
 from score_mia.target import Target
 
 KINDS = ("loss", "by_image", "by_weights")
@@ -63,7 +63,7 @@ class Roots:
         """ "loss@200", "by_image@200", "by_weights@200": kind by kind."""
         sde, times = model.sde, chosen_times(model.sde, self.times)
         return Columns(
-            tuple(name for kind in KINDS for name in column_names(kind, sde, times)),
+            columns_of(KINDS, sde, times),
             np.tile(times, len(KINDS)),
             (NETWORK_EVALUATIONS,),
             float(FORWARDS * len(times)),
@@ -80,8 +80,9 @@ class Roots:
             noise = noise_at(query.key, 0, t, x.shape)
 
             def loss(params: Params, x: Float[Array, "..."]) -> Scalar:
-                fitted = dataclasses.replace(model, params=params).denoiser
-                return denoising_loss(fitted, x, t, noise, query.condition)
+                return denoising_loss(
+                    fitted(model, params), x, t, noise, query.condition
+                )
 
             both = jax.value_and_grad(loss, argnums=(0, 1))
             value, (by_weights, by_image) = both(model.params, x)

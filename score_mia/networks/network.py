@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from score_mia.arrays import Key, Params
 from score_mia.check import UserError, require
+from score_mia.networks.convolution import Form
 from score_mia.networks.layers import Draws
 
 Apply = Callable[..., Float[Array, "b h w c"]]
@@ -97,6 +98,30 @@ def computing(apply: Apply, compute: Compute) -> Apply:
             "`compute`; read it in float32, or give it one"
         )
     changed: Any = dataclasses.replace(apply.spec, compute=compute)
+    return dataclasses.replace(apply, spec=changed)
+
+
+@runtime_checkable
+class Convolving(Protocol):
+    """A specification that can be told in what form to convolve."""
+
+    convolution: Form
+
+
+def unfolded(apply: Apply) -> Apply:
+    """The network as gradients of its parameters for single images want it.
+
+    On CPU, that is with convolutions as products of unfolded images: an ordinary one's
+    gradient for each of several images is a grouped convolution, and in a loop over
+    times slow besides. The same function of the same parameters; five times faster
+    (docs/performance.md). On accelerators, and where a specification knows no forms,
+    the network as it is.
+    """
+    spec = spec_of(apply)
+    ours = isinstance(apply, _Apply) and isinstance(spec, Convolving)
+    if jax.default_backend() != "cpu" or not ours:
+        return apply
+    changed: Any = dataclasses.replace(apply.spec, convolution="patches")
     return dataclasses.replace(apply, spec=changed)
 
 
