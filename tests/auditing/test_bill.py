@@ -70,7 +70,7 @@ def test_evaluations_are_those_that_are_counted(tmp_path):
     for name, signal in one.signals.items():
         how = Engine(tile=8, shard=64, devices=1)
         reader = Reader(name, signal, target, source, 0, how)
-        rows = collect(reader, split.ids, tmp_path / name)
+        rows = collect(reader, one.needed(name, split), tmp_path / name)
         # A derivative along a probe is billed as one more forward pass.
         each = 1 + 1 if name == "likelihood" else 1
         assert each * rows.column("network_evaluations").sum() == billed[name] > 0

@@ -40,7 +40,7 @@ def done(tmp_path_factory):
 
 def test_every_image_is_measured_with_its_own_class(done):
     reader = done.reader("loss")
-    kept = collect(reader, done.split.ids, done.signal_folder(reader))
+    kept = collect(reader, done.needed(reader), done.signal_folder(reader))
     target, image = done.target, jnp.asarray(done.source.images(kept.ids[:1])[0])
     (label,) = done.conditions(kept.ids[:1])[OWN]
     key = row_key(jax.random.key(0), jnp.uint32(0), jnp.uint32(kept.ids[0]))

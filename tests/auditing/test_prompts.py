@@ -16,6 +16,7 @@ from score_mia.auditing import plan as planning
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.data.local import bundled
+from score_mia.data.split import Split
 from score_mia.engine import collect
 from score_mia.tiles import row_key
 from tests.helpers import ask
@@ -108,19 +109,19 @@ def test_a_signal_of_one_prompt_is_read_once(done):
 
 @pytest.mark.parametrize("name", ["own", "null", "given", "retrieved"])
 def test_the_model_is_told_what_the_config_says(name, done):
-    captions = done.source.columns(done.split.ids, ("caption",))["caption"]
-    texts = {
-        "own": captions,
-        "null": [""] * 16,
-        "given": ["a cat"] * 16,
-        "retrieved": nearest(done.source, done.split.ids),
-    }[name]
     reader = done.reader(name)
-    kept = collect(reader, done.split.ids, done.signal_folder(reader)).matrix()
+    ids = done.needed(reader)
+    texts = {
+        "own": done.source.columns(ids, ("caption",))["caption"],
+        "null": [""] * len(ids),
+        "given": ["a cat"] * len(ids),
+        "retrieved": nearest(done.source, ids),
+    }[name]
+    kept = collect(reader, ids, done.signal_folder(reader)).matrix()
     tokens = done.plan.known.conditioner({"caption": np.asarray(texts)})
-    for row in (0, 13):
-        image = jnp.asarray(done.source.images(done.split.ids[row : row + 1])[0])
-        key = row_key(jax.random.key(0), jnp.uint32(0), jnp.uint32(done.split.ids[row]))
+    for row in (0, len(ids) - 1):
+        image = jnp.asarray(done.source.images(ids[row : row + 1])[0])
+        key = row_key(jax.random.key(0), jnp.uint32(0), jnp.uint32(ids[row]))
         alone = ask(reader.signal, done.target, image, key, tokens[row])
         np.testing.assert_allclose(kept[row], np.asarray(alone)[:2], rtol=1e-4)
     if name != "own":
@@ -190,8 +191,8 @@ def test_who_draws_images_is_told_it_too(tmp_path, monkeypatch):
     auditing.run(planning.plan(config), tmp_path / "run")
     import my_listening
 
-    source = bundled("emoji")
-    assert [*nearest(source, source.ids[:16])] == my_listening.SEEN
+    source, judged = bundled("emoji"), Split.load(tmp_path / "run" / "split.npz")
+    assert [*nearest(source, judged.evaluation)] == my_listening.SEEN
 
 
 def test_a_service_is_sent_an_empty_caption(tmp_path, monkeypatch):
@@ -213,7 +214,9 @@ def test_a_service_is_sent_an_empty_caption(tmp_path, monkeypatch):
     auditing.run(planning.plan(config), tmp_path / "run")
     import my_listening
 
-    assert my_listening.SEEN[-16:] == [""] * 16
+    judged = Split.load(tmp_path / "run" / "split.npz").counts
+    asked = judged["members"] + judged["nonmembers"]
+    assert my_listening.SEEN[-asked:] == [""] * asked > []
 
 
 def test_a_captioner_says_of_an_image_what_it_says_of_it_alone():

@@ -65,7 +65,7 @@ def test_a_black_box_attack_on_a_target_of_ones_own(classes, tmp_path, monkeypat
     work = open_work(plan, tmp_path / "run")
     (name,) = plan.signals
     reader = work.reader(name)
-    ids = work.split.ids[:7]
-    whole = collect(reader, work.split.ids, work.signal_folder(reader))
+    ids = work.needed(reader)[:7]
+    whole = collect(reader, work.needed(reader), work.signal_folder(reader))
     alone = reader(ids[3:4], lambda count, **figures: None)["values"]
     np.testing.assert_allclose(alone[0], whole.matrix()[3], rtol=1e-4)

@@ -83,7 +83,7 @@ def test_the_network_sees_the_codec_s_space_alone(work):
     image = jnp.asarray(work.source.images(work.split.ids[:1])[0])
     assert codec.encode(image).shape == (4, 4, 4)
     reader = work.reader("loss")
-    rows = collect(reader, work.split.ids, work.signal_folder(reader))
+    rows = collect(reader, work.needed(reader), work.signal_folder(reader))
     assert rows.finite().all()
 
 
