@@ -17,11 +17,11 @@ from tests.papers.test_studies import ROOT
 
 RESULTS = ROOT / "docs" / "results"
 KEPT = {
-    "benchmark": ("mini.py", "ddpm,flow,digits,0"),
-    "power": ("../power.py", "ddpm,flow,0"),
+    "benchmark": ("mini.py", "ddpm,flow,edm,digits,0"),
+    "power": ("../power.py", "ddpm,flow,edm,0"),
 }
 """Folder -> the config that was run, and its argument."""
-TARGETS = "ddpm,flow,0,1"
+TARGETS = "ddpm,flow,edm,0,1"
 BOARDS = [
     *(("benchmark", name) for name in ("leaderboard", "digits")),
     ("power", "power_half"),
