@@ -296,15 +296,17 @@ def _finish(panel: Axes, axis: str, time_label: str, title: str) -> None:
 
 
 def legend(fig: Figure, panels: Iterable[Axes]) -> None:
-    """One for the whole figure, each name once."""
+    """One for the whole figure, each name once, in as many columns as there is room."""
     named: dict[str, Any] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))
-    if named:
-        handles, names = [*named.values()], [*named]
-        wide = min(4, len(named))
-        fig.legend(handles, names, loc="outside upper center", ncols=wide)
+    for columns in range(min(4, len(named)), 0, -1):
+        entries = [*named.values()], [*named]
+        made = fig.legend(*entries, loc="outside upper center", ncols=columns)
+        if columns == 1 or made.get_window_extent().width <= fig.bbox.width:
+            break
+        made.remove()
 
 
 def _at_rate(i: int, rate: float) -> tuple[str, Any, str]:
