@@ -48,6 +48,14 @@ def test_differences_are_of_the_same_images():
     assert built.table.rows[1].cells[-1].value == "1, 0"
 
 
+def test_long_names_stay_within_the_figure():
+    long = {name: f"{title}, along the log-SNR" * 2 for name, title in TITLES.items()}
+    found = Power(attacks=long, of="good").build([audit()]).figure
+    (legend,) = found.legends
+    assert len(legend.get_texts()) > 1
+    assert legend.get_window_extent().width <= found.bbox.width
+
+
 def test_who_is_behind_is_told():
     built = Power(attacks=TITLES, of="fair").build([audit()])
     (good,) = (row for row in built.table.rows if row.cells[0].value == "Good")
