@@ -3,7 +3,7 @@
     make audit
     (python launch.py audit --config=configs/quickstart.py --workdir=runs/quickstart)
 
-Fashion-MNIST at 16x16 (bundled with the package), 2 CPU cores, under 4 minutes.
+Fashion-MNIST at 16x16 (bundled with the package), 2 CPU cores, some 4 minutes.
 `--config=configs/quickstart.py:smoke` runs every stage in under a minute, with numbers
 that mean nothing.
 """
