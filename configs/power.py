@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 HERE = Path(__file__).parent / "benchmark"
 base = run_path(str(HERE / "_base.py"))
 _attacks = run_path(str(HERE / "_attacks.py"))
+_power = run_path(str(HERE / "_power.py"))
 ruled, along, cross_fit = (_attacks[n] for n in ("ruled", "along", "cross_fit"))
 
 FITTED = ("loss", "loss_mc", "sima", "pia", "dispersion", "flow")
@@ -69,26 +70,6 @@ def attacks(smoke: bool) -> dict:
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    names, seeds, smoke = base["chosen"](arg)
-    audits, labels, levels = {}, {}, {}
-    for name in (name for name in names if name not in base["ALONE"]):
-        for seed in seeds:
-            for level in base["levels"](name, smoke):
-                key = f"{name}-{seed}-{level}"
-                made = base["attacked"](name, seed, level, smoke)
-                made.title = f"Power per evaluation: {key}"
-                made.signals = ConfigDict(signals(smoke))
-                made.attacks = ConfigDict(attacks(smoke))
-                audits[key] = made
-                labels[key] = f"{base['label'](name)}, seed {seed}, {level}"
-                levels.setdefault(level, []).append(key)
-    exhibits = {
-        f"power_{level}": dict(
-            name="power", audits=of, attacks=TITLES, of="learned", title=f"{level}"
-        )
-        for level, of in levels.items()
-    }
+    exhibit = dict(key="power", attacks=TITLES, of="learned")
     title = "Attack power per evaluation"
-    return ConfigDict(
-        dict(title=title, audits=audits, labels=labels, exhibits=exhibits)
-    )
+    return _power["study"](arg, title, signals, attacks, exhibit)

@@ -32,6 +32,7 @@ from score_mia.attacks.protocol import (
 from score_mia.attacks.ranged import Ranged
 from score_mia.attacks.reconstruct import Reconstruct
 from score_mia.attacks.rediffuse import Rediffuse
+from score_mia.attacks.refined import Refined
 from score_mia.attacks.roots import Roots
 from score_mia.attacks.secmi import Secmi
 from score_mia.attacks.sima import Sima
@@ -60,6 +61,7 @@ SIGNALS: dict[str, Callable] = {
     "calibrated": calibrated,
     "against": against,
     "ranged": Ranged,
+    "refined": Refined,
 }
 """Name in a config -> class, or what makes one of a class by what it is around."""
 
@@ -90,6 +92,7 @@ __all__ = [
     "Reading",
     "Reconstruct",
     "Rediffuse",
+    "Refined",
     "Roots",
     "Secmi",
     "Signal",

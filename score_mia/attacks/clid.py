@@ -7,7 +7,7 @@ measured is the loss with less of the caption, less that with all of it.
 
 The paper scores a weighted sum of robustly scaled columns, or a classifier on all of
 them; both are a rule's, fitted on what the attacker knows. Its reduced captions drop
-the most important words first; here a caption is cut from its end, which asks nothing
+the most important words first (`order`); cut from its end, a caption asks nothing
 further of the model. That the signal is largely the model's memory of captions shows in
 the same attack with `prompt=` (docs/models.md).
 """
@@ -21,10 +21,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from score_mia.attacks.draws import chunked, denoising_loss, noise_at
 from score_mia.attacks.protocol import (
+    LATER,
     NETWORK_EVALUATIONS,
     Access,
     Columns,
@@ -33,7 +34,7 @@ from score_mia.attacks.protocol import (
     Reading,
 )
 from score_mia.attacks.times import check_times, chosen_times, columns_of, spent
-from score_mia.check import UserError, at_least, require
+from score_mia.check import UserError, at_least, one_of, require
 from score_mia.conditions import NULL
 from score_mia.sde import SDE
 from score_mia.target import Denoiser
@@ -56,8 +57,11 @@ class Clid:
     Attributes:
       times: a number of times, spread by the process's own clock, or the times
         themselves; None for level 140 of 1,000.
-      cuts: shares of a caption's tokens that are replaced by padding, from its end,
-        ascending; a column each. Nothing at all is always compared with.
+      cuts: shares of a caption's tokens that are replaced by padding, ascending; a
+        column each. Nothing at all is always compared with.
+      order: which tokens go first: the last ones ("end"), or those without which the
+        network's own embedding of the caption changes most ("importance"): one
+        embedding a token, and no evaluation of the network.
       draws: noises per time, shared by all conditions.
       chunk: bound on memory: evaluations made at once for each image.
     """
@@ -66,12 +70,14 @@ class Clid:
     cuts: tuple[float, ...] = ()
     draws: int = 3
     chunk: int = 10
+    order: str = dataclasses.field(default="end", metadata=LATER)
 
     access: ClassVar[Access] = "scores"
     needs: ClassVar[tuple[Product, ...]] = ()
 
     def __post_init__(self) -> None:
         check_times(self.times)
+        one_of("order", self.order, ("end", "importance"))
         at_least("draws", self.draws, 1)
         at_least("chunk", self.chunk, 1)
         ok = all(0 < cut < 1 for cut in self.cuts)
@@ -133,26 +139,75 @@ class Clid:
                 f"clid: the model {what}, so no condition can be held against none; "
                 "attack it by its loss"
             )
-        cut = [shortened(own, nothing, share) for share in self.cuts]
+        weight = None
+        if self.cuts and self.order == "importance":
+            weight = importance(model, own, nothing)
+        cut = [shortened(own, nothing, share, weight) for share in self.cuts]
         each = [model.embed(one) for one in (*cut, nothing, own)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
-def shortened(own: Any, nothing: Any, share: float) -> Any:
-    """Token ids [l] of a caption of which the last share of its tokens is padding.
+def shortened(
+    own: Any, nothing: Any, share: float, weight: Float[Array, " l"] | None = None
+) -> Any:
+    """Token ids [l] of a caption of which a share of its tokens is padding.
 
     A caption's tokens are those that an empty caption does not have: not the padding,
     with which that one ends, nor what marks a beginning and an end.
 
+    Args:
+      own, nothing: the caption, and the empty one.
+      share: of the caption's tokens, rounded up.
+      weight: of each; the heaviest go. None for the last ones.
+
     Raises:
       UserError: a condition that is no row of tokens.
     """
-    if not isinstance(own, Array | np.ndarray) or own.ndim != 1:
-        raise UserError(
-            f"clid: cuts={share!r}: the model is told no tokens that could be cut off; "
-            "give cuts=()"
-        )
-    caption = ~jnp.isin(own, nothing)
+    caption = _caption(own, nothing)
     count = jnp.sum(caption)
     kept = count - jnp.ceil(share * count.astype(jnp.float32)).astype(count.dtype)
-    return jnp.where(caption & (jnp.cumsum(caption) > kept), nothing[-1], own)
+    place = jnp.cumsum(caption)
+    if weight is not None:
+        # Of equal ones the later goes first, as where nothing is weighed.
+        order = jnp.argsort(jnp.where(caption, weight, jnp.inf), stable=True)
+        place = jnp.argsort(order) + 1
+    return jnp.where(caption & (place > kept), nothing[-1], own)
+
+
+def importance(model: Denoiser, own: Any, nothing: Any) -> Float[Array, " l"]:
+    """How far the network's embedding of a caption moves without each of its tokens.
+
+    Args:
+      model: whose text encoder is asked.
+      own, nothing: token ids [l] of the caption, and of the empty one.
+
+    Raises:
+      UserError: a condition that is no row of tokens, or a network that has no
+        embedding apart from itself.
+    """
+    caption = _caption(own, nothing)
+    whole = model.embed(own)
+    numbers = [leaf.dtype for leaf in jax.tree.leaves(whole)]
+    if not numbers or not all(jnp.issubdtype(n, jnp.floating) for n in numbers):
+        raise UserError(
+            "clid: order='importance': the network embeds no captions by itself, so "
+            "none can be told to be important; say order='end'"
+        )
+
+    def moved(place: Array) -> Array:
+        without = model.embed(jnp.asarray(own).at[place].set(nothing[-1]))
+        away = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), without, whole)
+        return sum(jax.tree.leaves(away), start=jnp.zeros(()))
+
+    weights = jax.lax.map(moved, jnp.arange(len(own)))
+    return jnp.where(caption, weights, 0.0)
+
+
+def _caption(own: Any, nothing: Any) -> Bool[Array, " l"]:
+    """Which of its tokens are those of a caption."""
+    if not isinstance(own, Array | np.ndarray) or own.ndim != 1:
+        raise UserError(
+            "clid: cuts=: the model is told no tokens that could be cut off; "
+            "give cuts=()"
+        )
+    return ~jnp.isin(own, nothing)

@@ -23,6 +23,7 @@ from score_mia.attacks.protocol import (
     Product,
     Query,
     Reading,
+    Refinable,
     Shaped,
     Signal,
     fingerprint,
@@ -141,6 +142,11 @@ class AroundHost(Around):
 
 def require_signal(name: str, part: Any) -> None:
     """Refuse what is no signal in the place of one."""
+    kind = type(part).__name__
     ok = isinstance(part, Signal | HostSignal)
-    problem = f"is a {type(part).__name__}, and no signal"
-    require(ok, f"{name}.signal", problem, "give signal=dict(name=...)")
+    problem, remedy = f"is a {kind}, and no signal", "give signal=dict(name=...)"
+    require(ok, f"{name}.signal", problem, remedy)
+    problem = f"{kind} is first to be found on reference images, which is done for an"
+    remedy = "put it around this one"
+    ok = not isinstance(part, Refinable)
+    require(ok, f"{name}.signal", f"{problem} attack's own signal only", remedy)

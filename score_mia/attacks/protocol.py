@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from score_mia.arrays import Image, Key
 from score_mia.conditions import OWN
 from score_mia.files import digest
+from score_mia.readings import Readings
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
 from score_mia.rules.scheme import HELD_OUT, Scheme
 
@@ -276,6 +277,31 @@ class SelfChecking(Protocol):
         Returns:
           "mean" and "max" (None if it could not be told), "images", "evaluations"
           and "reference_evaluations" per image.
+        """
+        ...
+
+
+@runtime_checkable
+class Refinable(Protocol):
+    """A signal whose last settings a first pass over reference images finds.
+
+    It is itself a signal, of as many columns and as costly as what is found.
+    """
+
+    @property
+    def coarse(self) -> AnySignal:
+        """The first pass."""
+        ...
+
+    def refined(self, model: Any, known: Readings) -> AnySignal:
+        """What every image is to be read by.
+
+        Args:
+          model: the view that `access` names.
+          known: labelled readings of `coarse`, of reference images.
+
+        Raises:
+          UserError: these say nothing.
         """
         ...
 

@@ -14,7 +14,13 @@ from score_mia.attacks.prompts import (
     Prompt,
     null_prompt,
 )
-from score_mia.attacks.protocol import Access, AnySignal, Attack, HostSignal
+from score_mia.attacks.protocol import (
+    Access,
+    AnySignal,
+    Attack,
+    HostSignal,
+    Refinable,
+)
 from score_mia.check import UserError, file_name, one_of, require
 from score_mia.conditions import Conditioner
 from score_mia.fields import check_value
@@ -22,7 +28,7 @@ from score_mia.heads import HEADS
 from score_mia.registry import make, require_has
 from score_mia.rules import RULES, SETS
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
-from score_mia.rules.scheme import SCHEMES, CrossFit, Scheme
+from score_mia.rules.scheme import HELD_OUT, SCHEMES, CrossFit, Scheme
 
 
 class Asked(NamedTuple):
@@ -86,6 +92,8 @@ def chosen(
         _check_rule(name, rule, knows)
         scheme = make("scheme", SCHEMES, spec.get("scheme", {"name": "held_out"}))
         _check_scheme(name, scheme, knows)
+        if any(isinstance(signal, Refinable) for signal in read.values()):
+            _check_refined(name, scheme, knows)
         shadows = spec.get("shadows", "")
         check_value(f"attacks.{name}", "shadows", shadows, str)
         attacks.append(Attack(name, read, rule, knows, scheme, shadows))
@@ -185,3 +193,13 @@ def _check_scheme(name: str, scheme: Scheme, knows: Knowledge) -> None:
     problem = f"has nothing to fit where the rule knows {knows!r}"
     remedy = "say knows='split' or 'population', or leave the scheme out"
     require(ok, f"{where}: cross_fit", problem, remedy)
+
+
+def _check_refined(name: str, scheme: Scheme, knows: Knowledge) -> None:
+    """Refuse what would hide that reference images had a part, or judge by them."""
+    where = f"attacks.{name}"
+    problem = "reads a signal that known members and non-members refine"
+    require(knows == "split", f"{where}.knows={knows!r}", problem, "say knows='split'")
+    problem = "would judge the images by which its signal was refined"
+    remedy = "leave the scheme out: they are held out then"
+    require(scheme == HELD_OUT, f"{where}.scheme", problem, remedy)

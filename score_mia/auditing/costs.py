@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from score_mia.attacks.products import Requested
 from score_mia.attacks.prompts import decides
-from score_mia.attacks.protocol import HostSignal, Product, identity
+from score_mia.attacks.protocol import HostSignal, Product, Refinable, identity
 from score_mia.auditing.plan import Plan
 from score_mia.data.split import Split
 from score_mia.target import Target
@@ -75,6 +75,10 @@ def costs(
         made["train"] = Cost(float(images * TRAIN_FORWARDS))
     for name, each in _signals(plan, plan.signals, passes).items():
         made[name] = each.times(len(plan.needed(name, split)))
+        signal = plan.signals[name]
+        if isinstance(signal, Refinable):
+            first = Cost(passes(signal.coarse)).times(split.counts["reference"])
+            made[name] = made[name].plus(first)
     for name, shadows in plan.shadows.items():
         one = made.get("train", Cost())
         asked = len(shadows.split(split, 0, plan.seed).ids)

@@ -97,8 +97,11 @@ def _done(work: Work | None) -> set[str]:
     chosen = work.plan.trained is None or work.plan.trained.metric is None
     if not chosen and not (work.folder / "selection.json").exists():
         return {"train"}
-    folders = {n: work.signal_folder(work.reader(n)) for n in work.plan.signals}
-    return {"train", *(name for name, at in folders.items() if is_whole(at))}
+    done = {"train"}
+    for name in filter(work.is_refined, work.plan.signals):
+        if is_whole(work.signal_folder(work.reader(name))):
+            done.add(name)
+    return done
 
 
 def _flops(model: Parts, params: Any, condition: Any) -> float:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_mia.attacks.prompts import Given, Prompt
-from score_mia.attacks.protocol import Attack, Shaped
+from score_mia.attacks.protocol import Attack, Refinable, Shaped
 from score_mia.auditing.assess import assess, assess_set
 from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, refusing, require
@@ -156,9 +156,11 @@ def _rehearse(
 ) -> None:
     """Assess an attack on signals that say nothing, which is a legitimate result."""
     service = plan.service(source.shape)
-    for signal in attack.signals.values():
+    for name, signal in attack.signals.items():
         if isinstance(target, Target) and isinstance(signal, Shaped):
             signal.check_shape(target.codec.shape(source.shape))
+        if isinstance(signal, Refinable):
+            _check_known(name, split)
     readers = {
         name: Reader(name, signal, target, source, plan.seed, service=service)
         for name, signal in attack.signals.items()
@@ -185,6 +187,15 @@ def _rehearse(
         # A user's own rule may expect numbers of its own signal; if it fails on these
         # too, the attack is reported as failed and the others are whole.
         return
+
+
+def _check_known(name: str, split: Split) -> None:
+    """Refuse to refine a signal on reference images of one kind."""
+    members = int(np.sum(split.reference & split.member))
+    others = split.counts["reference"] - members
+    problem = f"is refined on {members} known members and {others} known non-members"
+    ok, remedy = min(members, others) > 0, "raise split.reference, or name the times"
+    require(ok, f"signal {name!r}", problem, remedy)
 
 
 def _made_up_shadows(

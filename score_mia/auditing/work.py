@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from score_mia.attacks.prompts import Captioner, Given, decides, instead
-from score_mia.attacks.protocol import Attack, side_by_side
+from score_mia.attacks.protocol import AnySignal, Attack, Refinable, side_by_side
 from score_mia.attacks.protocol import Columns as Measured
 from score_mia.auditing.guard import require_same_split, require_same_target
 from score_mia.auditing.plan import Plan
@@ -28,7 +28,7 @@ from score_mia.files import digest, json_digest, load_json, load_sealed, save_js
 from score_mia.hosts import ALONE, Host
 from score_mia.models import InMemory
 from score_mia.readings import Readings, joined
-from score_mia.rows import Shards, folder_of, seconds
+from score_mia.rows import Shards, folder_of, is_whole, seconds
 from score_mia.storage import workdir as check_workdir
 from score_mia.target import Target
 from score_mia.views import unprompted
@@ -50,6 +50,7 @@ class Work:
     source: Source
     split: Split
     host: Host = ALONE
+    _found: dict[str, AnySignal] = dataclasses.field(default_factory=dict, init=False)
 
     @cached_property
     def target(self) -> Target:
@@ -179,11 +180,47 @@ class Work:
         return target_digest(self.target)
 
     def reader(self, name: str) -> Reader:
-        """One of the plan's signals, to be read off the target."""
+        """One of the plan's signals, to be read off the target.
+
+        What a first pass over reference images is to refine is refined by then.
+        """
+        signal = self.plan.signals[name]
+        if not isinstance(signal, Refinable):
+            return self._reading(name, signal)
+        if name not in self._found:
+            self._found[name] = self._refine(name, signal)
+        return self._reading(name, self._found[name])
+
+    def first_pass(self, name: str) -> Reader | None:
+        """What refines a signal, read of the reference images; None if nothing does."""
+        signal = self.plan.signals[name]
+        if not isinstance(signal, Refinable):
+            return None
+        return self._reading(name, signal.coarse)
+
+    def is_refined(self, name: str) -> bool:
+        """Whether a signal's first pass is over, or there is none."""
+        first = self.first_pass(name)
+        return first is None or is_whole(self._first_folder(first))
+
+    def _refine(self, name: str, signal: Refinable) -> AnySignal:
+        first, split = self._reading(name, signal.coarse), self.split
+        folder, products = self._first_folder(first), self.folder / "products"
+        known = split.ids[split.reference]
+        rows = collect(first, known, folder, self.host, products)
+        member = split.member[split.reference]
+        return signal.refined(first.view, dataclasses.replace(rows, member=member))
+
+    def _first_folder(self, first: Reader) -> Path:
+        known = self.split.ids[self.split.reference]
+        return folder_of(first, known, self.folder / "signals")
+
+    def _reading(self, name: str, signal: AnySignal) -> Reader:
+        """A signal, to be read off the target as the plan's signal of this name is."""
         plan, told = self.plan, self.columns_told(name)
         return Reader(
             name,
-            plan.signals[name],
+            signal,
             self.target if plan.client is None else plan.client.generator,
             self.source,
             plan.seed,
@@ -247,6 +284,8 @@ class Work:
             making.append(self._captioning(name, prompt))
         root, ids = self.folder / "products", np.sort(self.split.ids)
         folders = [folder_of(each, ids, root) for each in making]
+        first = self.first_pass(name)
+        folders += [] if first is None else [self._first_folder(first)]
         return sum(map(seconds, [self.signal_folder(reader), *folders]))
 
     def pictures(self, ids: np.ndarray, most: int) -> np.ndarray:

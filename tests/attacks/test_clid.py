@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from score_mia.attacks import Clid
-from score_mia.attacks.clid import shortened
+from score_mia.attacks.clid import importance, shortened
 from score_mia.attacks.draws import noise_at
+from score_mia.attacks.protocol import identity
 from score_mia.check import UserError
 from score_mia.parameterisation import Noise
 from score_mia.sde import VP
@@ -65,6 +68,50 @@ def test_a_caption_is_cut_from_its_end():
         found = shortened(own, nothing, 0.5)
         np.testing.assert_array_equal(found, [8, 1, 2, pad, pad, 9, pad, pad])
         np.testing.assert_array_equal(shortened(nothing, nothing, 0.5), nothing)
+
+
+WEIGHTS = np.asarray([0.0, 0.0, 3.0, 1.0, 2.0, 2.0], np.float32)
+"""What each token adds to the embedding of a caption, which is their sum."""
+
+
+def heard(params, tokens):
+    return jnp.asarray(WEIGHTS)[tokens].sum(axis=1, keepdims=True)
+
+
+HEARING = dataclasses.replace(
+    TARGET, embed=heard, apply=lambda params, x, label, told: x * told[:, :, None, None]
+)
+
+
+def test_the_important_words_go_first():
+    own, nothing = jnp.asarray([1, 3, 4, 2, 5, 0]), jnp.asarray([1, 0, 0, 0, 0, 0])
+    weights = importance(HEARING.denoiser, own, nothing)
+    np.testing.assert_allclose(weights, [0, 1, 4, 9, 4, 0])
+    for share, left in ((0.2, [1, 3, 4, 0, 5, 0]), (0.5, [1, 3, 4, 0, 0, 0])):
+        found = shortened(own, nothing, share, weights)
+        np.testing.assert_array_equal(found, left)
+
+
+def test_what_goes_first_decides_what_is_measured():
+    own, nothing = jnp.asarray([2, 3, 4, 5]), jnp.zeros(4, jnp.int32)
+    end, important = (
+        jax.jit(ask, static_argnums=0)(
+            Clid((0.3,), cuts=(0.25,), order=order), HEARING, IMAGE, KEY, own, nothing
+        )
+        for order in ("end", "importance")
+    )
+    assert end[0] != pytest.approx(float(important[0]))  # 5 is gone, or 2
+    np.testing.assert_allclose(end[1:], important[1:], rtol=1e-5)
+    same = Clid((0.3,), cuts=(0.25,))
+    assert identity(same) == identity(dataclasses.replace(same, order="end"))
+    assert "order" not in identity(same)  # numbers that are kept stay its own
+
+
+def test_a_network_that_embeds_nothing_knows_no_important_words():
+    signal = Clid(cuts=(0.5,), order="importance")
+    own = jnp.asarray([5, 6, 7, 0])
+    with pytest.raises(UserError, match="embeds no captions by itself"):
+        ask(signal, TARGET, IMAGE, KEY, own, jnp.zeros(4, jnp.int32))
 
 
 @pytest.mark.parametrize(

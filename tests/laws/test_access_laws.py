@@ -68,6 +68,7 @@ TRACED = {
     "calibrated": SIGNALS["calibrated"](SIGNALS["loss"](times=3)),
     "against": SIGNALS["against"](SIGNALS["loss"](times=3), kept_model(DDPM())),
     "ranged": SIGNALS["ranged"](SIGNALS["loss"](times=3), count=2),
+    "refined": SIGNALS["refined"](SIGNALS["loss"](draws=2), times=4, keep=3),
 }
 HOST = {
     "recon": Recon(2),

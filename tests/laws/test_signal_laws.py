@@ -40,6 +40,7 @@ CHEAP = {
     "calibrated": {"signal": Loss(times=6, draws=2)},
     "against": {"signal": Loss(times=6, draws=2)},
     "ranged": {"signal": Loss(times=6, draws=2), "count": 3},
+    "refined": {"signal": Loss(draws=2), "keep": 6},
     "denoise": {
         "guidance": 0.0,
         "start": 50,

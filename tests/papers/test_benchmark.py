@@ -15,6 +15,7 @@ from score_mia.auditing import plan as build
 from score_mia.auditing import study
 from score_mia.auditing.ready import require_ready
 from score_mia.checkpoint import save_target
+from score_mia.rules.scheme import HELD_OUT
 from score_mia.spec import parts
 from tests.interop.test_pytorch_ddpm import models as state_dicts
 from tests.interop.test_pytorch_ddpm import saved
@@ -96,6 +97,22 @@ def test_power_is_judged_on_all_images_of_all_levels(tmp_path, monkeypatch):
     asked = exhibit.of, *("loss", "weighed", "all")
     assert {type(attacks[name].scheme).__name__ for name in asked} == {"CrossFit"}
     assert attacks["peak"].knows == attacks["likelihood"].knows == "none"
+
+
+@pytest.mark.slow
+def test_the_sweep_is_held_against_what_costs_a_fiftieth(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, config in get_config("targets.py", "edm,0").audits.items():
+        kept(tmp_path / "runs" / "benchmark" / "targets" / name, config)
+    planned = study.plan(get_config("../sweep.py", "edm,0"))
+    assert [*planned.exhibits] == ["sweep_barely", "sweep_half"]
+    attacks = {a.name: a for a in planned.audits["edm-0-half"].attacks}
+    assert {*planned.exhibits["sweep_half"].attacks} == {*attacks}
+    assert {a.scheme for a in attacks.values()} == {HELD_OUT}  # the same images for all
+    (sweep,), (fine,) = (attacks[n].signals.values() for n in ("sweep", "fine"))
+    model = planned.audits["edm-0-half"].known.at((16, 16, 1)).target(None).denoiser
+    costs = [s.columns(model).evaluations for s in (sweep, fine)]
+    assert costs == [1000.0, 16.0]
 
 
 def test_the_sizes_differ_by_their_members_alone():

@@ -22,6 +22,7 @@ NEEDED = {
     "calibrated": {"signal": SIGNALS["loss"]()},
     "against": {"signal": SIGNALS["loss"](), "folder": "elsewhere"},
     "ranged": {"signal": SIGNALS["loss"]()},
+    "refined": {"signal": SIGNALS["loss"]()},
     "probe": {"base": "elsewhere"},
 }
 """Fields without which an attack of the library is none."""
