@@ -32,8 +32,8 @@ from score_mia.attacks.protocol import (
 from score_mia.check import UserError, require
 from score_mia.conditions import Columns, Conditioner
 from score_mia.data import SOURCES
+from score_mia.data.lists import inside, listed_ids
 from score_mia.data.source import Source
-from score_mia.data.split import inside, listed_ids
 from score_mia.encoders import ENCODERS, Encoder, encode
 from score_mia.files import digest
 from score_mia.registry import make

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from score_mia.arrays import Image, Key
 from score_mia.conditions import OWN
+from score_mia.data.split import Split
 from score_mia.files import digest
 from score_mia.readings import Readings
 from score_mia.rules.protocol import Knowledge, Rule, SetTest
@@ -369,6 +370,10 @@ class Attack:
         alone = self.knows == "none" and self.scheme == HELD_OUT
         shared = any(signal.needs for signal in self.signals.values())
         return shared or not (alone and isinstance(self.rule, Rule))
+
+    def needed(self, split: Split) -> Int[np.ndarray, " n"]:
+        """Ids of the images whose readings have a part in its numbers."""
+        return split.ids if self.needs_reference else split.evaluation
 
 
 def identity(part: Any) -> str:

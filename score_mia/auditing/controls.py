@@ -87,8 +87,7 @@ def _untrained(work: Work, a: Assessment) -> Estimate:
     fresh = network.init(jax.random.key(work.plan.seed))
     initial = dataclasses.replace(work.target, params=fresh)
     changed = {"model": initial, "made_of": {"target": target_digest(initial)}}
-    ids = work.split.ids if a.attack.needs_reference else work.split.evaluation
-    evidence = _read(work, a, ids, **changed)
+    evidence = _read(work, a, a.attack.needed(work.split), **changed)
     return assess(a.attack, evidence, work.split, work.plan).entry.auc
 
 

@@ -151,8 +151,7 @@ class Plan:
     def needed(self, signal: str, split: Split) -> Int[np.ndarray, " n"]:
         """Ids of the images that a signal is read of: those that an attack needs."""
         reading = [attack for attack in self.attacks if signal in attack.signals]
-        needed = any(attack.needs_reference for attack in reading)
-        return split.ids if needed else split.evaluation
+        return max((attack.needed(split) for attack in reading), key=len)
 
     def read_off(self, shadows: str) -> frozenset[str]:
         """Names of the signals that are read off one set of shadow models."""

@@ -206,14 +206,12 @@ class Work:
     def _refine(self, name: str, signal: Refinable) -> AnySignal:
         first, split = self._reading(name, signal.coarse), self.split
         folder, products = self._first_folder(first), self.folder / "products"
-        known = split.ids[split.reference]
-        rows = collect(first, known, folder, self.host, products)
+        rows = collect(first, split.known, folder, self.host, products)
         member = split.member[split.reference]
         return signal.refined(first.view, dataclasses.replace(rows, member=member))
 
     def _first_folder(self, first: Reader) -> Path:
-        known = self.split.ids[self.split.reference]
-        return folder_of(first, known, self.folder / "signals")
+        return folder_of(first, self.split.known, self.folder / "signals")
 
     def _reading(self, name: str, signal: AnySignal) -> Reader:
         """A signal, to be read off the target as the plan's signal of this name is."""
@@ -264,10 +262,10 @@ class Work:
     def evidence(self, attack: Attack) -> Readings:
         """An attack's signals, side by side, of the images that it needs."""
         readings = {name: self.collect(name) for name in attack.signals}
-        if not attack.needs_reference:
-            judged = self.split.evaluation
+        needed = attack.needed(self.split)
+        if len(needed) < len(self.split.ids):
             readings = {
-                name: one.select(np.isin(one.ids, judged))
+                name: one.select(np.isin(one.ids, needed))
                 for name, one in readings.items()
             }
         return joined(readings)

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Int
 
 from score_mia.check import did_you_mean, existing, refusing, require, short
 from score_mia.data.captions import rows
+from score_mia.data.lists import Listed, inside, listed_ids
 from score_mia.data.source import Source
-from score_mia.data.split import Listed, inside, listed_ids
 from score_mia.files import DAMAGED
 from score_mia.registry import section
 

@@ -74,7 +74,7 @@ class Shadows:
         Raises:
           UserError: nobody would be in it, or nobody out of it.
         """
-        own = split.ids if self.asked == "all" else split.ids[split.reference]
+        own = split.ids if self.asked == "all" else split.known
         ids = np.union1d(own, split.auxiliary)
         members = self._members(split, number, (seed + 1) << 31)
         require(

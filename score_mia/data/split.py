@@ -9,31 +9,27 @@ nothing is ever chosen on it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int
 
 from score_mia.check import (
     UserError,
     at_least,
-    existing,
-    refusing,
     require,
-    short,
     within,
 )
+from score_mia.data.lists import Listed, inside, listed_ids, shown
 from score_mia.data.source import Source
-from score_mia.files import DAMAGED, digest, load_npz, parse_json, save_npz
+from score_mia.files import digest, load_npz, parse_json, save_npz
 
 _REFERENCE = 1  # second word of the seed of the draw of reference rows
 _COIN = 2  # second word of the seed of the coins
 _SEED_MAX = 2**32 - 1  # of NumPy's RandomState
-_ID_MAX = 2**63 - 1
 _NAMES = 2**16  # file names that are held at a time
 
 
@@ -102,6 +98,11 @@ class Split:
     def evaluation(self) -> Int[np.ndarray, " e"]:
         """Ids of all images that are not reference data."""
         return self.ids[~self.reference]
+
+    @property
+    def known(self) -> Int[np.ndarray, " r"]:
+        """Ids of the reference data."""
+        return self.ids[self.reference]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -248,10 +249,6 @@ def coin(
     return Split(ids, member, mask, source.digest, recipe, further)
 
 
-Listed: TypeAlias = str | Path | tuple[int | str, ...]
-"""A file with a list of images, or the list itself: ids or file names."""
-
-
 def files(
     source: Source,
     members: Listed,
@@ -296,7 +293,7 @@ def files(
         outside = np.union1d(outside, listed[-1])
     ids = _both(inside, outside, source)
     member = np.arange(len(ids)) < len(inside)
-    lists = [_shown(p) for p in (members, nonmembers) if p is not None]
+    lists = [shown(p) for p in (members, nonmembers) if p is not None]
     recipe = {"name": "files", "lists": lists}
     further = np.zeros(0, np.int64)
     if auxiliary is not None:
@@ -360,18 +357,6 @@ def folders(
     return dataclasses.replace(made, recipe=recipe, auxiliary=further)
 
 
-def inside(
-    ids: Int[np.ndarray, " n"], names: Shaped[np.ndarray, " n"], folder: str
-) -> Int[np.ndarray, " k"]:
-    """Those of the images whose files lie in a folder, or below it.
-
-    Args:
-      ids, names: of the images and of their files.
-      folder: relative to that of the data.
-    """
-    return ids[np.char.startswith(names, f"{folder.strip('/')}/")]
-
-
 def _both(
     inside: Int[np.ndarray, " n"], outside: Int[np.ndarray, " m"], source: Source
 ) -> Int[np.ndarray, " k"]:
@@ -406,93 +391,3 @@ def _split(
         mask[generator.permutation(rows)[: int(reference * len(rows))]] = True
     recipe = {**recipe, "reference": float(reference), "seed": seed}
     return Split(ids, member, mask, source.digest, recipe)
-
-
-_KEYS = {
-    "members": ("members", "mia_train_idxs"),
-    "nonmembers": ("nonmembers", "mia_eval_idxs"),
-}
-
-
-def _shown(given: Listed) -> str:
-    """A list, for the recipe: which images it holds is kept by the split itself."""
-    return f"{len(given)} listed" if isinstance(given, tuple) else Path(given).name
-
-
-def _named_ids(
-    entries: Iterable[object], what: str, source: Source
-) -> Int[np.ndarray, " n"]:
-    """Ids of entries that are ids or file names; what is wrong is told with its place.
-
-    Args:
-      entries: of a list, or lines of a text file.
-      what: "entry" or "line".
-      source: whose images they are.
-    """
-    known = source.columns(source.ids, ("file",)).get("file", ())
-    files = {str(name): int(i) for name, i in zip(known, source.ids, strict=False)}
-    ids = []
-    for number, entry in enumerate(entries, 1):
-        text = str(entry).strip()
-        if text in files:
-            ids.append(files[text])
-            continue
-        text = text.partition("#")[0].strip()
-        if not text:
-            continue
-        number_like = len(text) <= 20 and text.lstrip("+-").isdecimal()
-        if text not in files and (not number_like or abs(int(text)) > _ID_MAX):
-            near = difflib.get_close_matches(text, files, n=1)
-            hint = f", nor a file of the data (nearest: {near[0]!r})" if near else ""
-            shown = f"{what} {number} is {short(text)!r}"
-            raise ValueError(f"{shown}, no id up to {_ID_MAX}{hint}")
-        ids.append(files[text] if text in files else int(text))
-    return np.asarray(ids, np.int64)
-
-
-def listed_ids(given: Listed, role: str, source: Source) -> Int[np.ndarray, " n"]:
-    """One list of ids, sorted, without repeats; they need not be in the source.
-
-    Args:
-      given: see `files`.
-      role: what the list is, for messages, and the name of its array in an npz.
-      source: whose images they are.
-    """
-    if isinstance(given, tuple):
-        owner = f"split {role}"
-    else:
-        given = existing(given, f"{role} file")
-        owner = f"{role} file {given}"
-    remedy = (
-        "give ids or file names of the data: a list, a text file with one a line, or "
-        "an npy or npz file of integers"
-    )
-    with refusing(f"{owner} cannot be read", remedy, *DAMAGED):
-        values = _read(given, role, source)
-    ok = values.ndim == 1 and values.dtype.kind in "iu"
-    remedy = "give one list of integers"
-    require(ok, owner, f"holds {values.dtype} {values.shape}", remedy)
-    require(len(values) > 0, owner, "holds no ids", "list some images")
-    ok = int(values.max()) <= _ID_MAX
-    require(ok, owner, f"holds the id {int(values.max())}", f"give ids up to {_ID_MAX}")
-    ids = np.unique(values).astype(np.int64)
-    twice = len(values) - len(ids)
-    require(twice == 0, owner, f"repeats {twice} ids", "list each once")
-    return ids
-
-
-def _read(given: Path | tuple, role: str, source: Source) -> np.ndarray:
-    """The ids of one list, as they are given."""
-    if isinstance(given, tuple):
-        return _named_ids(given, "entry", source)
-    if given.suffix == ".npy":
-        return np.asarray(np.lib.format.open_memmap(given, mode="r"))
-    if given.suffix != ".npz":
-        lines = given.read_text(encoding="utf-8").splitlines()
-        return _named_ids(lines, "line", source)
-    with given.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        known = _KEYS.get(role, (role,))
-        keys = [k for k in known if k in data] or list(data)
-        remedy = f"name the array with the ids {role!r}"
-        require(len(keys) == 1, f"{given}", f"holds {sorted(data)}", remedy)
-        return np.asarray(data[keys[0]])
