@@ -72,31 +72,41 @@ def digits() -> str:
     return board("digits", "with shadows")
 
 
-def power(level: str) -> str:
-    """Attacks against what they cost, by their cost."""
+def power(study: str, level: str, of: str, called: str) -> str:
+    """Attacks against what they cost, by their cost.
+
+    Args:
+      study: its folder, and how its exhibits are called.
+      level: of the targets.
+      of: the attack that the others are held against, and how the table calls it.
+    """
     measures: dict[tuple[str, str], dict[str, Estimate]] = {}
-    with (RESULTS / "power" / "exhibits" / f"power_{level}.csv").open(
-        newline=""
-    ) as file:
+    path = RESULTS / study / "exhibits" / f"{study}_{level}.csv"
+    with path.open(newline="") as file:
         for row in csv.DictReader(file):
             if not row["audit"]:
                 about = row["title"], row["evaluations_per_image"]
                 measures.setdefault(about, {})[row["measure"]] = _estimate(row)
     lines = []
-    for (title, cost), of in measures.items():
-        less = of.get("learned_less_this")
+    for (title, cost), found in measures.items():
+        less = found.get(f"{of}_less_this")
         beside = NONE if less is None else signed(less)
-        lines.append(
-            [title, f"{float(cost):g}", unit(of["auc"]), rate(of["tpr@0.01"]), beside]
-        )
-    heads = ("attack", "evaluations", "AUC", "TPR at 1 % FPR", "learned less this")
+        shown = unit(found["auc"]), rate(found["tpr@0.01"]), beside
+        lines.append([title, f"{float(cost):g}", *shown])
+    heads = ("attack", "evaluations", "AUC", "TPR at 1 % FPR", f"{called} less this")
     return table(heads, lines)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
     "digits": digits,
-    "power_barely": functools.partial(power, "barely"),
-    "power_half": functools.partial(power, "half"),
+    **{
+        f"{study}_{level}": functools.partial(power, study, level, *of)
+        for study, of in {
+            "power": ("learned", "learned"),
+            "sweep": ("fine", "coarse to fine"),
+        }.items()
+        for level in ("barely", "half")
+    },
 }
 """What the page holds of them."""
