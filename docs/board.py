@@ -6,7 +6,7 @@ import csv
 import functools
 from collections.abc import Callable, Mapping
 
-from measured import RESULTS, rate, signed, table, unit
+from measured import RESULTS, audit, rate, signed, table, unit
 
 from score_mia.results import Estimate
 
@@ -97,9 +97,49 @@ def power(study: str, level: str, of: str, called: str) -> str:
     return table(heads, lines)
 
 
+PROTOTYPES = {
+    "once_60": (".991 / .91", ".848 / .13"),
+    "once_100": (".988 / .75", ".853 / .16"),
+    "once_143": (".982 / .77", ".822 / .11"),
+    "four_100": (".994 / .97", ".873 / .12"),
+    "loss_mc": (".994 / .91", ".865 / .16"),
+    "sima": (".999 / 1.00", ".899 / .38"),
+    "pia": (".28", ".721 / .00"),
+    "secmi": (".07", ".495 / .02"),
+    "pfami": (".920 / .12", ".769 / .02"),
+    "loss_mc_weighed": (NONE, ".887 / .27"),
+    "sima_weighed": (NONE, ".904 / .45"),
+    "pia_weighed": (".896", ".853 / .08"),
+    "secmi_weighed": (".975 / .88", ".779 / .22"),
+    "all_weighed": ("1.000 / 1.00", ".947 / .59"),
+    "likelihood": (".906 / .22", ".664 / .05"),
+}
+"""AUC / TPR at 1 % FPR that prototypes had: a run before this package had the attacks,
+on targets of the same sizes, whose trainings were others."""
+
+
+def prototypes() -> str:
+    """Small attacks on two targets, beside what their prototypes had."""
+    with (RESULTS / "prototypes" / "exhibits" / "attacks.csv").open(newline="") as file:
+        titles = {row["attack"]: row["title"] for row in csv.DictReader(file)}
+    whole, half = (audit(f"prototypes/{name}").attacks for name in ("whole", "half"))
+    lines = []
+    for name, title in titles.items():
+        had = PROTOTYPES.get(name, (NONE, NONE))
+        cells = [title, f"{whole[name].network_evaluations_per_image:g}"]
+        for of, before in zip((whole[name], half[name]), had, strict=True):
+            cells += [unit(of.auc), rate(of.tpr_at_fpr[0.01]), before]
+        lines.append(cells)
+    heads = []
+    for target in ("wholly", "half"):
+        heads += [f"AUC, {target}", "TPR at 1 % FPR", "prototype"]
+    return table(("attack", "evaluations", *heads), lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
     "digits": digits,
+    "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)
         for study, of in {

@@ -25,7 +25,7 @@ from score_mia.data.source import Source
 from score_mia.data.split import Split
 from score_mia.engine import Making, Reader, collect, make_product
 from score_mia.files import digest, json_digest, load_json, load_sealed, save_json
-from score_mia.hosts import ALONE, Host
+from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.models import InMemory
 from score_mia.readings import Readings, joined
 from score_mia.rows import Shards, folder_of, is_whole, seconds
@@ -50,7 +50,9 @@ class Work:
     source: Source
     split: Split
     host: Host = ALONE
-    _found: dict[str, AnySignal] = dataclasses.field(default_factory=dict, init=False)
+    _found: dict[str, AnySignal | Exception] = dataclasses.field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @cached_property
     def target(self) -> Target:
@@ -182,14 +184,14 @@ class Work:
     def reader(self, name: str) -> Reader:
         """One of the plan's signals, to be read off the target.
 
-        What a first pass over reference images is to refine is refined by then.
+        What a first pass over reference images is to refine is refined by then; where
+        that failed, it is as it was, and cannot be collected.
         """
         signal = self.plan.signals[name]
-        if not isinstance(signal, Refinable):
-            return self._reading(name, signal)
-        if name not in self._found:
-            self._found[name] = self._refine(name, signal)
-        return self._reading(name, self._found[name])
+        if isinstance(signal, Refinable) and name not in self._found:
+            self._found[name] = self._attempted(name, signal)
+        found = self._found.get(name, signal)
+        return self._reading(name, signal if isinstance(found, Exception) else found)
 
     def first_pass(self, name: str) -> Reader | None:
         """What refines a signal, read of the reference images; None if nothing does."""
@@ -203,12 +205,26 @@ class Work:
         first = self.first_pass(name)
         return first is None or is_whole(self._first_folder(first))
 
+    def _attempted(self, name: str, signal: Refinable) -> AnySignal | Exception:
+        """A failure of the signal itself is kept, for those attacks that read it."""
+        try:
+            return self._refine(name, signal)
+        except UserError as error:
+            if not isinstance(error, TaskError):
+                raise
+            return error
+        except Exception as error:
+            return error
+
     def _refine(self, name: str, signal: Refinable) -> AnySignal:
         first, split = self._reading(name, signal.coarse), self.split
         folder, products = self._first_folder(first), self.folder / "products"
         rows = collect(first, split.known, folder, self.host, products)
-        member = split.member[split.reference]
-        return signal.refined(first.view, dataclasses.replace(rows, member=member))
+        rows = dataclasses.replace(rows, member=split.member[split.reference])
+        try:
+            return signal.refined(first.view, rows)
+        except UserError as error:
+            raise TaskError(str(error)) from error
 
     def _first_folder(self, first: Reader) -> Path:
         return folder_of(first, self.split.known, self.folder / "signals")
@@ -255,7 +271,9 @@ class Work:
 
     def collect(self, name: str) -> Readings:
         """One of the plan's signals of every image that an attack needs."""
-        reader = self.reader(name)
+        reader, found = self.reader(name), self._found.get(name)
+        if isinstance(found, Exception):
+            raise found
         (ids, folder), products = self._place(reader), self.folder / "products"
         return collect(reader, ids, folder, self.host, products)
 

@@ -18,7 +18,7 @@ from score_mia.auditing.costs import costs
 from score_mia.auditing.describe import describe
 from score_mia.auditing.ready import abstract_target
 from score_mia.auditing.work import look
-from score_mia.check import UserError
+from score_mia.check import Incomplete, UserError
 from score_mia.files import digest, load_json
 from score_mia.readings import Readings
 from score_mia.registry import make
@@ -174,3 +174,15 @@ def test_an_audit_reads_coarsely_what_is_known_and_finely_all(tmp_path):
     auditing.run(audit, folder)
     after = {p: p.stat().st_mtime_ns for p in (folder / "signals").rglob("*.npz")}
     assert before == after
+
+
+def test_what_finds_nothing_is_one_attack_that_failed(tmp_path, monkeypatch):
+    def nothing(self, model, known):
+        raise UserError("signal 'refined': finds nothing; name the times yourself")
+
+    monkeypatch.setattr(Refined, "refined", nothing)
+    with pytest.raises(Incomplete, match="attack 'fine' failed"):
+        auditing.run(plan(), tmp_path / "run")
+    attacks = AuditResult.load(tmp_path / "run").attacks
+    assert attacks["fine"].failed.startswith("signal 'refined': finds nothing")
+    assert attacks["loss"].failed is None
