@@ -142,11 +142,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)
-        for study, of in {
-            "power": ("learned", "learned"),
-            "sweep": ("fine", "coarse to fine"),
-        }.items()
-        for level in ("barely", "half")
+        for study, level, *of in (
+            ("power", "barely", "learned", "learned"),
+            ("power", "half", "learned", "learned"),
+            ("sweep", "half", "fine", "coarse to fine"),
+        )
     },
 }
 """What the page holds of them."""
