@@ -17,15 +17,18 @@ from tests.papers.test_studies import ROOT
 
 RESULTS = ROOT / "docs" / "results"
 KEPT = {
-    "benchmark": ("mini.py", "ddpm,flow,edm,digits,0"),
-    "power": ("../power.py", "ddpm,flow,edm,0"),
+    "benchmark": ("mini.py", "ddpm,vp,ve,edm,flow,digits,0"),
+    "power": ("../power.py", "ddpm,vp,ve,edm,flow,0"),
+    "sweep": ("../sweep.py", "edm,vp,0"),
+    "prototypes": ("prototypes.py", ""),
 }
 """Folder -> the config that was run, and its argument."""
-TARGETS = "ddpm,flow,edm,0,1"
+TARGETS = ("ddpm,vp,ve,edm,flow,0", "ddpm,1")
 BOARDS = [
-    *(("benchmark", name) for name in ("leaderboard", "digits")),
-    ("power", "power_half"),
-    *(slow("power", f"power_{level}") for level in ("barely", "memorised")),
+    *(("benchmark", name) for name in ("ve", "digits")),
+    ("sweep", "sweep_half"),
+    slow("benchmark", "leaderboard"),
+    *(slow("power", f"power_{level}") for level in ("barely", "half", "memorised")),
 ]
 
 
@@ -33,8 +36,9 @@ BOARDS = [
 def planned(tmp_path_factory):
     """The studies, planned where targets of their kind are."""
     folder = tmp_path_factory.mktemp("benchmark")
-    for name, config in get_config("targets.py", TARGETS).audits.items():
-        kept(folder / "runs" / "benchmark" / "targets" / name, config)
+    for some in TARGETS:
+        for name, config in get_config("targets.py", some).audits.items():
+            kept(folder / "runs" / "benchmark" / "targets" / name, config)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield {name: study.plan(get_config(*how)) for name, how in KEPT.items()}
