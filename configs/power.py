@@ -71,5 +71,6 @@ def attacks(smoke: bool) -> dict:
 
 def get_config(arg: str = "") -> ConfigDict:
     exhibit = dict(key="power", attacks=TITLES, of="learned")
+    exhibit["audit"] = "Power per evaluation"
     title = "Attack power per evaluation"
     return _power["study"](arg, title, signals, attacks, exhibit)

@@ -3,10 +3,10 @@
     score-mia study --config=benchmark/targets --workdir=runs/benchmark/targets
     score-mia study --config=sweep --workdir=runs/sweep
 
-On the benchmark's half-memorised targets: the loss at 1,000 times, each image once; the loss spent at
-the times that one pass over 20 times finds on known images; and at levels that are
-fixed for every target. Known are half of all images, the others are judged. Its
-argument is that of `targets.py`: `sweep:edm,0` takes one target.
+On the benchmark's half-memorised targets: the loss at 1,000 times, each image once; the
+loss spent at the times that one pass over 20 times finds on known images; and at levels
+that are fixed for every target. Known are half of all images, the others are judged.
+Its argument is that of `targets.py`: `sweep:edm,0` takes one target.
 About 15 minutes a target on two CPU cores. docs/learned.md has the results.
 """
 

@@ -139,13 +139,11 @@ def prototypes() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
     "digits": digits,
-    "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)
         for study, level, *of in (
             ("power", "barely", "learned", "learned"),
             ("power", "half", "learned", "learned"),
-            ("sweep", "half", "fine", "coarse to fine"),
         )
     },
 }

@@ -20,10 +20,10 @@ def study(
 
     Args:
       arg: as of `targets.py`.
-      title: of the study, and with its target of an audit.
+      title: of the study.
       signals, attacks: sections of an audit, from whether it may mean nothing.
       exhibit: its `key`, by which its files are called, `attacks` and `of`; and, if not
-        all, its `levels`.
+        all, its `levels`, and what an audit is called before its target's name.
     """
     names, seeds, smoke = base["chosen"](arg)
     audits, labels, levels = {}, {}, {}
@@ -32,7 +32,7 @@ def study(
             for level in exhibit.get("levels", base["LEVELS"]):
                 key = f"{name}-{seed}-{level}"
                 made = base["attacked"](name, seed, level, smoke)
-                made.title = f"{title}: {key}"
+                made.title = f"{exhibit.get('audit', title)}: {key}"
                 made.signals = ConfigDict(signals(smoke))
                 made.attacks = ConfigDict(attacks(smoke))
                 audits[key] = made

@@ -14,6 +14,7 @@ log-SNR, with the noise that the network predicts.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -74,18 +75,7 @@ class StraightPath:
         Raises:
           UserError: the process does not reach a place's noise level.
         """
-        s = np.asarray(self.places, np.float64)
-        wanted = 2 * np.log((1 - s) / s)
-        # Constants of the program, even where it is being traced.
-        with jax.ensure_compile_time_eval():
-            times = np.asarray([sde.time_at(level) for level in wanted], np.float32)
-            ends = np.asarray([sde.log_snr(sde.t0), sde.log_snr(sde.t1)], np.float64)
-        low, high = 1 / (1 + np.exp(ends / 2))
-        ok = bool(((wanted <= ends[0]) & (wanted >= ends[1])).all())
-        remedy = f"give some from {low:.4f} to {high:.4f}"
-        problem = "are more or less noise than the process has"
-        require(ok, f"places={self.places}", problem, remedy)
-        return times if sde.discrete_steps is None else np.rint(times)
+        return _times(sde, self.places)
 
     def columns(self, model: Denoiser) -> Columns:
         """One column per place."""
@@ -107,3 +97,26 @@ class StraightPath:
 
         errors = over_draws(error, times, self.draws, self.chunk)
         return Reading(-jnp.mean(errors, axis=1), spent(float(errors.size)))
+
+
+@functools.lru_cache(maxsize=64)
+def _times(sde: SDE, places: tuple[float, ...]) -> Float[np.ndarray, " k"]:
+    """The times of places on the path, read-only; each search would be compiled anew.
+
+    Raises:
+      UserError: see `StraightPath.at`.
+    """
+    s = np.asarray(places, np.float64)
+    wanted = 2 * np.log((1 - s) / s)
+    # Constants of the program, even where it is being traced.
+    with jax.ensure_compile_time_eval():
+        times = np.asarray([sde.time_at(level) for level in wanted], np.float32)
+        ends = np.asarray([sde.log_snr(sde.t0), sde.log_snr(sde.t1)], np.float64)
+    low, high = 1 / (1 + np.exp(ends / 2))
+    ok = bool(((wanted <= ends[0]) & (wanted >= ends[1])).all())
+    remedy = f"give some from {low:.4f} to {high:.4f}"
+    problem = "are more or less noise than the process has"
+    require(ok, f"places={places}", problem, remedy)
+    times = times if sde.discrete_steps is None else np.rint(times)
+    times.flags.writeable = False
+    return times

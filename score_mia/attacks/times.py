@@ -7,6 +7,7 @@ published setting has a meaning for every process, and is DDPM's own step for DD
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -62,11 +63,22 @@ def at_log_snr(model: Denoiser, log_snrs: Sequence[float]) -> Float[np.ndarray, 
     Where x has another range, the noise is the same share of it. A discrete model's
     are its nearest steps; places beyond its ends are its ends, and two of them one.
     """
-    sde = model.sde
     own = np.asarray(log_snrs, np.float32) - 2 * np.log(half_range(model.codec))
+    return _found(model.sde, tuple(own.tolist()))
+
+
+@functools.lru_cache(maxsize=256)
+def _found(sde: SDE, log_snrs: tuple[float, ...]) -> Float[np.ndarray, " n"]:
+    """Ascending times of a process at log-SNRs of its own, float32, read-only.
+
+    Kept, since each search is compiled anew, and signals ask for it many times.
+    """
     with jax.ensure_compile_time_eval():  # which times is no question of the program
-        times = np.asarray(jax.vmap(sde.time_at)(jnp.asarray(own)))
-    return np.unique(times if sde.discrete_steps is None else np.rint(times))
+        asked = jnp.asarray(np.asarray(log_snrs, np.float32))
+        times = np.asarray(jax.vmap(sde.time_at)(asked))
+    times = np.unique(times if sde.discrete_steps is None else np.rint(times))
+    times.flags.writeable = False
+    return times
 
 
 def strided(
