@@ -144,6 +144,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         for study, level, *of in (
             ("power", "barely", "learned", "learned"),
             ("power", "half", "learned", "learned"),
+            ("sweep", "half", "fine", "coarse to fine"),
         )
     },
 }

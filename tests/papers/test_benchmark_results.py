@@ -19,14 +19,15 @@ RESULTS = ROOT / "docs" / "results"
 KEPT = {
     "benchmark": ("mini.py", "ddpm,vp,ve,edm,flow,digits,0"),
     "power": ("../power.py", "ddpm,vp,ve,edm,flow,0"),
+    "sweep": ("../sweep.py", "edm,0"),
 }
 """Folder -> the config that was run, and its argument."""
 TARGETS = ("ddpm,vp,ve,edm,flow,0", "ddpm,1")
 BOARDS = [
     *(("benchmark", name) for name in ("ve", "digits")),
-    ("power", "power_half"),
+    ("sweep", "sweep_half"),
     slow("benchmark", "leaderboard"),
-    *(slow("power", f"power_{level}") for level in ("barely", "memorised")),
+    *(slow("power", f"power_{level}") for level in ("barely", "half", "memorised")),
 ]
 
 

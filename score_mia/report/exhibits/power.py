@@ -175,7 +175,9 @@ def _drawn(places: Sequence[Place]) -> Figure:
     shown = [("AUC", "auc")]
     if all(place.tpr is not None for place in places):
         shown.append((f"TPR at {level(FPR)}{SPACE}FPR", "tpr"))
-    named = {p.name: i for i, p in enumerate(_leading(places, "auc"))}
+    asked = (place for place in places if place.less is None)
+    shown_by_name = dict.fromkeys(p.name for p in (*_leading(places, "auc"), *asked))
+    named = {name: i for i, name in enumerate(shown_by_name)}
     with styled():
         fig, (every,) = figure(10.4, 4.6, 1, len(shown))
         for axes, (title, measure) in zip(every, shown, strict=True):
@@ -205,7 +207,7 @@ def _leading(places: Sequence[Place], measure: str) -> list[Place]:
 def _panel(
     axes: Axes, places: Sequence[Place], measure: str, named: Mapping[str, int]
 ) -> None:
-    """Those of the frontier of AUC in colour, by name; the others in grey."""
+    """The frontier of AUC and the attack in question by name; the others in grey."""
     for place in places:
         mean, i = getattr(place, measure), named.get(place.name)
         colour = PAPER["soft"] if i is None else PAPER[SERIES[i % len(SERIES)]]
