@@ -98,35 +98,32 @@ def power(study: str, level: str, of: str, called: str) -> str:
 
 
 PROTOTYPES = {
-    "once_60": (".991 / .91", ".848 / .13"),
-    "once_100": (".988 / .75", ".853 / .16"),
-    "once_143": (".982 / .77", ".822 / .11"),
-    "four_100": (".994 / .97", ".873 / .12"),
-    "loss_mc": (".994 / .91", ".865 / .16"),
-    "sima": (".999 / 1.00", ".899 / .38"),
-    "pia": (".28", ".721 / .00"),
-    "secmi": (".07", ".495 / .02"),
-    "pfami": (".920 / .12", ".769 / .02"),
-    "loss_mc_weighed": (NONE, ".887 / .27"),
-    "sima_weighed": (NONE, ".904 / .45"),
-    "pia_weighed": (".896", ".853 / .08"),
-    "secmi_weighed": (".975 / .88", ".779 / .22"),
-    "all_weighed": ("1.000 / 1.00", ".947 / .59"),
-    "likelihood": (".906 / .22", ".664 / .05"),
+    "once_60": ("Loss at step 60", 1, ".991 / .91", ".848 / .13"),
+    "once_100": ("Loss at step 100", 1, ".988 / .75", ".853 / .16"),
+    "once_143": ("Loss at step 143", 1, ".982 / .77", ".822 / .11"),
+    "four_100": ("Loss at step 100, 4 noises", 4, ".994 / .97", ".873 / .12"),
+    "loss_mc": ("Loss, 4 noises, best of 21", 84, ".994 / .91", ".865 / .16"),
+    "sima": ("SimA, best of 21", 21, ".999 / 1.00", ".899 / .38"),
+    "pia": ("PIA, best of 21", 22, NONE, ".721 / .00"),
+    "secmi": ("SecMI, best of 22", 67, NONE, ".495 / .02"),
+    "pfami": ("PFAMI, best of 21", 42, ".920 / .12", ".769 / .02"),
+    "loss_mc_weighed": ("Loss, 4 noises, weighed", 84, NONE, ".887 / .27"),
+    "sima_weighed": ("SimA, weighed", 21, NONE, ".904 / .45"),
+    "pia_weighed": ("PIA, weighed", 22, ".896", ".853 / .08"),
+    "secmi_weighed": ("SecMI, weighed", 67, ".975 / .88", ".779 / .22"),
+    "all_weighed": ("All of these columns, weighed", 257, "1.000 / 1.00", ".947 / .59"),
+    "likelihood": ("Likelihood", 32, ".906 / .22", ".664 / .05"),
 }
-"""AUC / TPR at 1 % FPR that prototypes had: a run before this package had the attacks,
-on targets of the same sizes, whose trainings were others."""
+"""Attack -> its name, evaluations, and AUC / TPR at 1 % FPR that prototypes had on the
+two targets: a run before this package had the attacks, of other trainings."""
 
 
 def prototypes() -> str:
     """Small attacks on two targets, beside what their prototypes had."""
-    with (RESULTS / "prototypes" / "exhibits" / "attacks.csv").open(newline="") as file:
-        titles = {row["attack"]: row["title"] for row in csv.DictReader(file)}
     whole, half = (audit(f"prototypes/{name}").attacks for name in ("whole", "half"))
     lines = []
-    for name, title in titles.items():
-        had = PROTOTYPES.get(name, (NONE, NONE))
-        cells = [title, f"{whole[name].network_evaluations_per_image:g}"]
+    for name, (title, cost, *had) in PROTOTYPES.items():
+        cells = [title, f"{cost}"]
         for of, before in zip((whole[name], half[name]), had, strict=True):
             cells += [unit(of.auc), rate(of.tpr_at_fpr[0.01]), before]
         lines.append(cells)
@@ -139,6 +136,7 @@ def prototypes() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
     "digits": digits,
+    "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)
         for study, level, *of in (

@@ -20,6 +20,7 @@ KEPT = {
     "benchmark": ("mini.py", "ddpm,vp,ve,edm,flow,digits,0"),
     "power": ("../power.py", "ddpm,vp,ve,edm,flow,0"),
     "sweep": ("../sweep.py", "edm,0"),
+    "prototypes": ("prototypes.py", ""),
 }
 """Folder -> the config that was run, and its argument."""
 TARGETS = ("ddpm,vp,ve,edm,flow,0", "ddpm,1")
