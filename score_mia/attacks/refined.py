@@ -63,11 +63,13 @@ class Refined(Nested):
         with one draw each.
       keep: how many of them are kept.
       found: the kept times; None until they are found.
+      known: of how many images.
     """
 
     times: int = 20
     keep: int = 1
     found: tuple[float, ...] | None = dataclasses.field(default=None, metadata=LATER)
+    known: int = dataclasses.field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         require_signal("refined", self.signal)
@@ -122,7 +124,7 @@ class Refined(Nested):
         power = np.array([found[order == k].max() for k in range(len(places))])
         best = np.argsort(-_smoothed(power), kind="stable")[: self.keep]
         kept = tuple(float(t) for t in np.sort(places[best]))
-        return dataclasses.replace(self, found=kept)
+        return dataclasses.replace(self, found=kept, known=len(known))
 
     @property
     def fine(self) -> Signal:
@@ -136,6 +138,8 @@ class Refined(Nested):
         title += f", at the best of {self.times} times"
         if self.keep > 1:
             title += f" ({self.keep} kept)"
+        if self.known:
+            title += f" on {self.known} known images"
         return columns._replace(title=title)
 
     def fingerprint(self) -> str:

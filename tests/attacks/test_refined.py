@@ -163,7 +163,8 @@ def test_an_audit_reads_coarsely_what_is_known_and_finely_all(tmp_path):
     }
     result = AuditResult.load(folder).attacks["fine"]
     assert result.network_evaluations_per_image == 3
-    assert result.title == "Loss at one time, at the best of 5 times"
+    said = f"at the best of 5 times on {known_images} known images"
+    assert result.title == f"Loss at one time, {said}"
     assert result.chosen == "the only column"
     assert work.collect("fine").names == signal.fine.names(work.target.sde)
 
