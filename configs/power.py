@@ -70,7 +70,7 @@ def attacks(smoke: bool) -> dict:
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    exhibit = dict(key="power", attacks=TITLES, of="learned")
-    exhibit["audit"] = "Power per evaluation"
+    called = "Power per evaluation"
+    exhibit = dict(key="power", attacks=TITLES, of="learned", audit=called)
     title = "Attack power per evaluation"
     return _power["study"](arg, title, signals, attacks, exhibit)

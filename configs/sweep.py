@@ -58,8 +58,8 @@ def signals(smoke: bool) -> dict:
 
 def attacks(smoke: bool) -> dict:
     """Each by its rule; all know the known images, but for fixed levels."""
-    plain, mean = dict(rule=dict(name="mean")), dict(rule=dict(name="mean"))
-    mean["knows"] = "split"
+    plain = dict(rule=dict(name="mean"))
+    mean = dict(plain, knows="split")
     only = dict(rule=dict(name="column"), knows="split")
     rules = dict(
         **dict.fromkeys(("once", "level", "levels"), plain),

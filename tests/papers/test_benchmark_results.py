@@ -25,10 +25,9 @@ KEPT = {
 """Folder -> the config that was run, and its argument."""
 TARGETS = ("ddpm,vp,ve,edm,flow,0", "ddpm,1")
 BOARDS = [
-    *(("benchmark", name) for name in ("ve", "digits")),
-    ("sweep", "sweep_half"),
-    slow("benchmark", "leaderboard"),
-    *(slow("power", f"power_{level}") for level in ("barely", "half", "memorised")),
+    *(("benchmark", name) for name in ("leaderboard", "digits", "ve")),
+    *(("power", "power_half"), ("sweep", "sweep_half")),
+    *(slow("power", f"power_{level}") for level in ("barely", "memorised")),
 ]
 
 
