@@ -17,6 +17,8 @@ from score_mia import cli
 from score_mia.checkpoint import load_target, target_digest
 from score_mia.codecs import Bound
 from score_mia.data.local import bundled
+from score_mia.data.sampled import sampled
+from score_mia.data.split import Split
 from score_mia.files import load_sealed, save_npz, save_sealed
 from score_mia.metrics.roc import auc
 from score_mia.networks import MLP
@@ -95,6 +97,18 @@ def test_the_model_is_kept_and_loads(done):
         assert (kept.sde, kept.apply) == (model().sde, model().apply)
         jax.tree.map(np.testing.assert_array_equal, kept.params, model().params)
     assert load_target(done.folder / "target").sde == DDPM()
+
+
+def test_a_split_keeps_every_role(tmp_path):
+    source = bundled("digits")
+    whole = dict(name="shuffled", members=20, nonmembers=28, auxiliary=5)
+    split = sampled(source, whole, members=8)
+    done = score_mia.audit(model(), source, split, ATTACKS, workdir=tmp_path, **QUICK)
+    kept = Split.load(done.folder / "split.npz")
+    for role in ("ids", "member", "reference", "auxiliary", "unjudged", "members"):
+        np.testing.assert_array_equal(getattr(kept, role), getattr(split, role))
+    assert len(kept.unjudged) == 12
+    assert done.result.attacks["loss"].members == 4
 
 
 def test_the_command_line_goes_on_where_python_was(tmp_path, capsys):

@@ -120,7 +120,8 @@ def _run(work: Work) -> dict[str, Any]:
 
 def _blind(work: Work) -> dict[str, Any] | None:
     """The classifier on all images of the split; None if a class has one image."""
-    few = min(len(work.split.members), len(work.split.nonmembers)) < 2
+    read = work.split.member
+    few = min(int(read.sum()), int((~read).sum())) < 2
     if few or "blind" not in work.plan.controls:
         return None
     features = blind_features(work.source, work.split, seed=work.plan.seed)

@@ -21,6 +21,7 @@ from score_mia.auditing.ready import (
 )
 from score_mia.auditing.work import Work, look
 from score_mia.conditions import OWN, gather
+from score_mia.data.split import Split
 from score_mia.device import jit
 from score_mia.rows import is_whole
 from score_mia.spec import Parts
@@ -49,7 +50,8 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         "",
         f"data       {len(source.ids):,} images of {source.shape}",
         f"split      {len(split.members):,} members, {len(split.nonmembers):,} "
-        f"non-members; {split.counts['reference']:,} of them are reference data",
+        f"non-members; {split.counts['reference']:,} of them are reference data"
+        + _unjudged(split),
     ]
     if plan.model is None:
         lines.append("target     a service, of unknown cost")
@@ -75,6 +77,11 @@ def describe(plan: Plan, workdir: str | Path | None = None) -> str:
         read = (f"{n}{in_words(plan.prompts.get(n))}" for n in attack.signals)
         lines.append(f"attack {attack.name} reads {'; '.join(read)}")
     return "\n".join(lines)
+
+
+def _unjudged(split: Split) -> str:
+    some = len(split.unjudged)
+    return f", and {some:,} members are only trained on" if some else ""
 
 
 def _about(cost: Cost, seconds: float | None) -> str:

@@ -297,12 +297,14 @@ def _lists(split: Array | Split, source: Source) -> dict[str, Any]:
         split.check(source)
         known = split.reference
         lists = {
-            "members": split.members,
-            "nonmembers": split.nonmembers,
+            "members": split.ids[split.member & ~known],
+            "nonmembers": split.ids[~split.member & ~known],
             "reference_members": split.ids[split.member & known],
             "reference_nonmembers": split.ids[~split.member & known],
+            "auxiliary": split.auxiliary,
+            "unjudged": split.unjudged,
         }
-        return {"name": "files", "reference": 0.0, **_plain(lists)}
+        return {"name": "listed", **_plain(lists)}
     member = np.asarray(split)
     ok = member.shape == source.ids.shape and member.dtype == bool
     problem = f"is no mask of the {len(source.ids)} images"

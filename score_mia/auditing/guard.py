@@ -17,7 +17,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.check import UserError, require, short
 from score_mia.checkpoint import describe, is_unsealed, state_record
 from score_mia.clock import Clock
-from score_mia.data.split import Split
+from score_mia.data.split import BESIDE, Split
 from score_mia.files import digest
 from score_mia.train.config import TrainConfig
 
@@ -35,7 +35,7 @@ def require_same_split(path: Path, kept: Split, wanted: Split) -> None:
     Raises:
       UserError: a role differs; the line names the field of the config, if it is one.
     """
-    names = ("ids", "member", "reference", "auxiliary")
+    names = ("ids", "member", "reference", *BESIDE)
     if all(np.array_equal(getattr(kept, n), getattr(wanted, n)) for n in names):
         return
     changes = differences(kept.recipe, wanted.recipe, "split")

@@ -6,8 +6,9 @@ one function and one line here make a new one, or none with "my_package.mine:sou
 
 from score_mia.data.local import arrays, bundled, faces, folder
 from score_mia.data.records import array_record, tfds
+from score_mia.data.sampled import WHOLE, sampled
 from score_mia.data.source import ArraySource, Source
-from score_mia.data.split import Split, coin, files, folders, shuffled
+from score_mia.data.split import Split
 
 SOURCES = {
     "bundled": bundled,
@@ -18,6 +19,6 @@ SOURCES = {
     "array_record": array_record,
 }
 
-SPLITS = {"shuffled": shuffled, "coin": coin, "files": files, "folders": folders}
+SPLITS = {**WHOLE, "sampled": sampled}
 
 __all__ = ["SOURCES", "SPLITS", "ArraySource", "Source", "Split"]

@@ -17,7 +17,7 @@ from score_mia.files import DAMAGED
 _ID_MAX = 2**63 - 1
 
 Listed: TypeAlias = str | Path | tuple[int | str, ...]
-"""A file with a list of images, or the list itself: ids or file names."""
+"""A file with a list of images, or the list itself: ids, ranges of them, file names."""
 
 
 def inside(
@@ -40,7 +40,17 @@ _KEYS = {
 
 def shown(given: Listed) -> str:
     """A list, for the recipe: which images it holds is kept by the split itself."""
-    return f"{len(given)} listed" if isinstance(given, tuple) else Path(given).name
+    if not isinstance(given, tuple):
+        return Path(given).name
+    ranges = len(given) <= 4 and all(_range(str(entry)) for entry in given)
+    return ", ".join(map(str, given)) if ranges else f"{len(given)} listed"
+
+
+def _range(text: str) -> range | None:
+    """The ids that "0:1000" stands for: from the first up to, without, the last."""
+    parts = text.split(":")
+    fine = len(parts) == 2 and all(len(n) < 20 and n.isdecimal() for n in parts)
+    return range(*map(int, parts)) if fine else None
 
 
 def _named_ids(
@@ -63,6 +73,12 @@ def _named_ids(
             continue
         text = text.partition("#")[0].strip()
         if not text:
+            continue
+        if (several := _range(text)) is not None:
+            last = int(source.ids[-1])
+            if not several or several[-1] > last:
+                raise ValueError(f"{what} {number} is {text!r}, no ids up to {last}")
+            ids.extend(several)
             continue
         number_like = len(text) <= 20 and text.lstrip("+-").isdecimal()
         if text not in files and (not number_like or abs(int(text)) > _ID_MAX):

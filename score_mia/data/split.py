@@ -3,12 +3,14 @@
 A split is made once, saved in the workdir and tied to its data by their digest. Two
 roles cut across it: *member* (in the target's training set) and *reference* (known to
 the attacker, for fits and choices). What is not reference is evaluation data, and
-nothing is ever chosen on it.
+nothing is ever chosen on it. Two kinds of images beside them are read by no attack:
+members that are only trained on, and auxiliary images for models of the attacker's own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,20 +19,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from score_mia.check import (
-    UserError,
-    at_least,
-    require,
-    within,
-)
-from score_mia.data.lists import Listed, inside, listed_ids, shown
+from score_mia.check import at_least, require, within
 from score_mia.data.source import Source
 from score_mia.files import digest, load_npz, parse_json, save_npz
 
 _REFERENCE = 1  # second word of the seed of the draw of reference rows
 _COIN = 2  # second word of the seed of the coins
 _SEED_MAX = 2**32 - 1  # of NumPy's RandomState
-_NAMES = 2**16  # file names that are held at a time
+BESIDE = ("auxiliary", "unjudged")
+"""Roles of images that no attack reads."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,6 +42,8 @@ class Split:
       recipe: how the split was made, JSON values only.
       auxiliary: [A] int64, ids of further images of the source: of the same kind, in
         nobody's training set and judged nowhere, for whoever trains models of his own.
+      unjudged: [U] int64, ids of further members: trained on, but neither judged nor
+        known, so that a sample of a large training set can be audited.
     """
 
     ids: Int[np.ndarray, " n"]
@@ -53,6 +52,9 @@ class Split:
     digest: str
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     auxiliary: Int[np.ndarray, " a"] = dataclasses.field(
+        default_factory=lambda: np.zeros(0, np.int64)
+    )
+    unjudged: Int[np.ndarray, " u"] = dataclasses.field(
         default_factory=lambda: np.zeros(0, np.int64)
     )
 
@@ -66,10 +68,11 @@ class Split:
             "ids are not strictly ascending",
             "sort them and give each image once",
         )
+        apart = [self.ids, self.auxiliary, self.unjudged]
         require(
-            not np.isin(self.auxiliary, self.ids).any(),
+            len(functools.reduce(np.union1d, apart)) == sum(map(len, apart)),
             "split",
-            "has auxiliary images that are members or non-members",
+            "has auxiliary or unjudged images that play another part too",
             "remove them from one of the two",
         )
         for what, count in self.counts.items():
@@ -86,8 +89,9 @@ class Split:
 
     @property
     def members(self) -> Int[np.ndarray, " m"]:
-        """Ids of the whole training set, reference members included."""
-        return self.ids[self.member]
+        """Ids of the whole training set, reference and unjudged members included."""
+        read = self.ids[self.member]
+        return np.union1d(read, self.unjudged) if len(self.unjudged) else read
 
     @property
     def nonmembers(self) -> Int[np.ndarray, " m"]:
@@ -118,9 +122,11 @@ class Split:
     def fingerprint(self) -> str:
         """Digest of the whole split: roles, data and recipe."""
         recipe = json.dumps(dict(self.recipe), sort_keys=True)
-        further = (self.auxiliary,) if len(self.auxiliary) else ()
+        beside = [self.auxiliary, self.unjudged]
+        while beside and not len(beside[-1]):  # as splits without them always were
+            beside.pop()
         roles = (self.ids, self.member, self.reference)
-        return digest(*roles, self.digest, recipe, *further)
+        return digest(*roles, self.digest, recipe, *beside)
 
     def check(self, source: Source) -> None:
         """Refuse a source other than the one the split was made for."""
@@ -141,7 +147,7 @@ class Split:
             reference=self.reference,
             digest=np.asarray(self.digest),
             recipe=np.asarray(json.dumps(dict(self.recipe), sort_keys=True)),
-            **({"auxiliary": self.auxiliary} if len(self.auxiliary) else {}),
+            **{name: vars(self)[name] for name in BESIDE if len(vars(self)[name])},
         )
 
     @staticmethod
@@ -150,7 +156,7 @@ class Split:
         remedy = "delete it and run again: it is made again as the config says"
         keys = {"ids", "member", "reference", "digest", "recipe"}
         fields = load_npz(path, None, remedy=remedy)
-        whole = keys <= fields.keys() <= keys | {"auxiliary"}
+        whole = keys <= fields.keys() <= keys | {*BESIDE}
         require(whole, f"{path}", f"holds {sorted(fields)}, no split", remedy)
         text = str(fields.pop("recipe"))
         recipe = parse_json(str(path), text, dict, remedy=remedy)
@@ -196,7 +202,7 @@ def shuffled(
     member = np.arange(len(rows)) < members
     recipe = {"name": "shuffled", "members": members, "nonmembers": nonmembers}
     recipe |= {"auxiliary": auxiliary} if auxiliary else {}
-    made = _split(source, source.ids[rows], member, reference, seed, recipe)
+    made = set_aside(source, source.ids[rows], member, reference, seed, recipe)
     further = np.sort(source.ids[order[len(rows) : len(rows) + auxiliary]])
     return dataclasses.replace(made, auxiliary=further)
 
@@ -249,130 +255,7 @@ def coin(
     return Split(ids, member, mask, source.digest, recipe, further)
 
 
-def files(
-    source: Source,
-    members: Listed,
-    nonmembers: Listed | None = None,
-    reference: float = 0.5,
-    reference_members: Listed | None = None,
-    reference_nonmembers: Listed | None = None,
-    seed: int = 2022,
-    auxiliary: Listed | None = None,
-) -> Split:
-    """A split given by lists of ids or of file names.
-
-    A list is written out (`members=["a.png", "b.png"]`), or it is a text file with one
-    id or file name a line (# begins a comment), an npy file, or an npz file with arrays
-    "members" and "nonmembers" or, as SecMI's published splits have them,
-    "mia_train_idxs" and "mia_eval_idxs". A file's name is its path within the folder
-    of the images.
-
-    Args:
-      source: the images.
-      members: the training set.
-      nonmembers: images that were not in it; None reads the same npz as `members`.
-      reference: share of each class set aside for fits, where the lists below do not
-        say which images are.
-      reference_members: known members (listed in `members` too, or not).
-      reference_nonmembers: known non-members, likewise.
-      seed: of the draw of the reference share.
-      auxiliary: further images, for shadow models.
-
-    Raises:
-      UserError: a damaged list, an image twice, in both classes, or not in the source.
-    """
-    inside = listed_ids(members, "members", source)
-    other = members if nonmembers is None else nonmembers
-    outside = listed_ids(other, "nonmembers", source)
-    listed = []
-    if reference_members is not None:
-        listed.append(listed_ids(reference_members, "members", source))
-        inside = np.union1d(inside, listed[-1])
-    if reference_nonmembers is not None:
-        listed.append(listed_ids(reference_nonmembers, "nonmembers", source))
-        outside = np.union1d(outside, listed[-1])
-    ids = _both(inside, outside, source)
-    member = np.arange(len(ids)) < len(inside)
-    lists = [shown(p) for p in (members, nonmembers) if p is not None]
-    recipe = {"name": "files", "lists": lists}
-    further = np.zeros(0, np.int64)
-    if auxiliary is not None:
-        further = listed_ids(auxiliary, "nonmembers", source)
-        _both(ids, further, source)
-    if not listed:
-        made = _split(source, ids, member, reference, seed, recipe)
-        return dataclasses.replace(made, auxiliary=further)
-    order = np.argsort(ids)
-    mask = np.isin(ids, np.concatenate(listed))
-    roles = (ids[order], member[order], mask[order])
-    return Split(*roles, source.digest, recipe, further)
-
-
-def folders(
-    source: Source,
-    members: str = "members",
-    nonmembers: str = "nonmembers",
-    auxiliary: str | None = None,
-    reference: float = 0.5,
-    seed: int = 2022,
-) -> Split:
-    """A split given by the folders that the images' files lie in.
-
-    Args:
-      source: images with file names.
-      members, nonmembers: each a folder, relative to that of the data; those below it
-        count as well.
-      auxiliary: a folder of further images, for shadow models.
-      reference: share of each class set aside for fits.
-      seed: of the draw of the reference share.
-
-    Raises:
-      UserError: images without file names, or a folder without images.
-    """
-    if "file" not in source.columns(source.ids[:1], ("file",)):
-        raise UserError(
-            "split folders: these data have no files; give data=dict(name='folder')"
-        )
-
-    def within_it(folder: str) -> Int[np.ndarray, " k"]:
-        parts = []
-        for start in range(0, len(source.ids), _NAMES):
-            some = source.ids[start : start + _NAMES]
-            known = source.columns(some, ("file",))["file"]
-            parts.append(inside(some, known, folder))
-        ids = np.concatenate(parts)
-        first = source.columns(source.ids[:1], ("file",))["file"][0]
-        problem, remedy = "holds no image", f"give a folder such as {first!r}'s"
-        require(len(ids) > 0, f"split folder {folder!r}", problem, remedy)
-        return ids
-
-    one, other = within_it(members), within_it(nonmembers)
-    ids, further = _both(one, other, source), np.zeros(0, np.int64)
-    if auxiliary is not None:
-        further = within_it(auxiliary)
-        _both(ids, further, source)
-    recipe = {"name": "folders", "members": members, "nonmembers": nonmembers}
-    member = np.arange(len(ids)) < len(one)
-    made = _split(source, ids, member, reference, seed, recipe)
-    return dataclasses.replace(made, recipe=recipe, auxiliary=further)
-
-
-def _both(
-    inside: Int[np.ndarray, " n"], outside: Int[np.ndarray, " m"], source: Source
-) -> Int[np.ndarray, " k"]:
-    """Members, then non-members: none of them both, all of them in the source."""
-    both = np.intersect1d(inside, outside)
-    problem = f"{len(both)} ids are member and non-member (first: {both[:1].tolist()})"
-    require(len(both) == 0, "split files", problem, "remove them from one list")
-    ids = np.concatenate([inside, outside])
-    unknown = ids[~np.isin(ids, source.ids)]
-    problem = f"{len(unknown)} ids are not in the data (first: {unknown[:1].tolist()})"
-    remedy = f"give ids from {source.ids[0]} to {source.ids[-1]}"
-    require(len(unknown) == 0, "split files", problem, remedy)
-    return ids
-
-
-def _split(
+def set_aside(
     source: Source,
     ids: Int[np.ndarray, " n"],
     member: Bool[np.ndarray, " n"],
@@ -380,7 +263,15 @@ def _split(
     seed: int,
     recipe: dict[str, Any],
 ) -> Split:
-    """Sort by id and set aside a share of each class."""
+    """A split whose reference images are a random share of each class.
+
+    Args:
+      source: the images.
+      ids, member: of those that take part, in any order.
+      reference: the share.
+      seed: of the draw.
+      recipe: how the others were chosen; share and seed are added.
+    """
     within("reference", reference, 0.0, 1.0)
     within("seed", seed, 0, _SEED_MAX)
     order = np.argsort(ids)

@@ -9,6 +9,7 @@ import pytest
 
 from score_mia import auditing
 from score_mia.auditing import plan as build
+from score_mia.auditing.describe import describe
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.results import AuditResult
@@ -71,3 +72,25 @@ def test_others_are_refused(trained, tmp_path):
     with pytest.raises(UserError, match=r"does not exist \(no target.json\)"):
         build.plan(again(tmp_path / "nowhere"))
     assert not (tmp_path / "a" / "target" / "target.json").exists()
+
+
+def test_a_sample_of_the_members_is_judged_on_the_same_target(trained, tmp_path):
+    """The other members are trained on all the same, and nobody reads them."""
+    part = again(trained)
+    part.split = dict(name="sampled", split=part.split, members=6, nonmembers=8)
+    auditing.run(build.plan(part), tmp_path / "kept")
+    made = config()
+    made.split = part.split
+    auditing.run(build.plan(made), tmp_path / "trained")
+    some, own, whole = (
+        AuditResult.load(f) for f in (tmp_path / "kept", tmp_path / "trained", trained)
+    )
+    assert own.target.digest == whole.target.digest == some.target.digest
+    assert own.target.members == whole.target.members > 6
+    counts = some.split
+    assert counts.members + counts.nonmembers + counts.reference == 14
+    assert own.attacks["loss"].auc == some.attacks["loss"].auc
+    work = open_work(build.plan(made), tmp_path / "trained")
+    assert {*work.split.known, *work.split.evaluation} == {*work.split.ids}
+    told = describe(build.plan(made), tmp_path / "trained")
+    assert f"and {len(work.split.unjudged)} members are only trained on" in told

@@ -19,9 +19,10 @@ from score_mia.auditing.shadows import known_to, others, shadow, spent
 from score_mia.auditing.work import open_work
 from score_mia.check import UserError
 from score_mia.checkpoint import describe, has_arrays, load_target
+from score_mia.data.given import files
 from score_mia.data.shadows import Shadows
 from score_mia.data.source import ArraySource
-from score_mia.data.split import Split, coin, files, shuffled
+from score_mia.data.split import Split, coin, shuffled
 from score_mia.hosts import Host
 from score_mia.lease import lease
 from score_mia.spec import FAMILIES

@@ -13,7 +13,7 @@ from score_mia import cli
 from score_mia.auditing import sanitising
 from score_mia.check import UserError
 from score_mia.data import SOURCES
-from score_mia.data.split import files
+from score_mia.data.given import files
 from score_mia.encoders import Pixels
 from score_mia.files import load_sealed
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.data import SPLITS, ArraySource, Split
-from score_mia.data.split import coin, files, shuffled
+from score_mia.data import SPLITS, ArraySource
+from score_mia.data.given import files, listed
+from score_mia.data.sampled import sampled
+from score_mia.data.split import Split, coin, shuffled
 from score_mia.registry import make
 from tests.data.makers import source_of
 
@@ -69,6 +71,9 @@ def test_a_saved_split_is_the_same(tmp_path):
     split.save(tmp_path / "split.npz")
     again = Split.load(tmp_path / "split.npz")
     assert again == split
+    part = sampled(numbered(30), dict(name="shuffled", members=10), members=4)
+    part.save(tmp_path / "part.npz")
+    assert Split.load(tmp_path / "part.npz") == part
     assert again.recipe == split.recipe
     np.testing.assert_array_equal(again.member, split.member)
 
@@ -82,6 +87,8 @@ def test_any_difference_changes_the_fingerprint():
         {"member": ~split.member},
         {"digest": "other"},
         {"recipe": {}},
+        {"auxiliary": np.asarray([99])},
+        {"unjudged": np.asarray([99])},
     ):
         assert dataclasses.replace(split, **change) != split
 
@@ -119,6 +126,56 @@ def test_listed_reference_images_take_the_place_of_the_share(tmp_path):
     assert split.members.tolist() == [1, 2, 6]
     assert split.nonmembers.tolist() == [3, 4, 8]
     assert split.ids[split.reference].tolist() == [2, 6, 8]
+
+
+def test_ranges_stand_for_their_ids():
+    source = numbered(30, 100)
+    split = files(source, ("100:103", 107), ("110:129",), reference=0.0)
+    assert split.members.tolist() == [100, 101, 102, 107]
+    assert split.nonmembers.tolist() == [*range(110, 129)]
+    same = files(source, (100, 101, 102, 107), tuple(range(110, 129)), reference=0.0)
+    np.testing.assert_array_equal(split.ids, same.ids)
+    for wrong in ("110:131", "110:110", "112:110"):
+        with pytest.raises(UserError, match=f"entry 1 is '{wrong}', no ids up to 129"):
+            files(source, (wrong,), ("101:103",))
+
+
+def test_every_role_by_its_own_list():
+    lists = dict(members=("0:4",), nonmembers=("10:14",), reference_members=(4,))
+    lists |= dict(auxiliary=("20:25",), unjudged=("5:9",))
+    split = listed(numbered(30), **lists)
+    assert split.counts == {"members": 4, "nonmembers": 4, "reference": 1}
+    assert split.ids.tolist() == [0, 1, 2, 3, 4, 10, 11, 12, 13]
+    assert split.members.tolist() == [*range(9)]  # all that is trained on
+    assert split.nonmembers.tolist() == [10, 11, 12, 13]
+    assert split.auxiliary.tolist() == [20, 21, 22, 23, 24]
+    for role in ("auxiliary", "unjudged"):
+        with pytest.raises(UserError, match=r"1 ids are member and non-member.*\[10\]"):
+            listed(numbered(30), **{**lists, role: (10,)})
+    with pytest.raises(UserError, match="unjudged images that play another part too"):
+        listed(numbered(30), **{**lists, "unjudged": (20, 21)})
+
+
+def test_a_sample_of_a_large_training_set():
+    source = numbered(400, 50)
+    whole = dict(name="shuffled", members=200, nonmembers=150, reference=0.2, seed=4)
+    all_of_it = make("split", SPLITS, whole, source=source)
+    split = sampled(source, whole, members=50, nonmembers=30)
+    assert split.counts == {"members": 40, "nonmembers": 24, "reference": 16}
+    np.testing.assert_array_equal(split.members, all_of_it.members)
+    assert len(split.unjudged) == 150
+    roles = dict(zip(all_of_it.ids, all_of_it.reference, strict=True))
+    assert [roles[i] for i in split.ids] == split.reference.tolist()
+    assert sampled(source, whole, members=50, nonmembers=30) == split
+    other = sampled(source, whole, members=50, nonmembers=30, seed=3)
+    assert {*other.unjudged} != {*split.unjudged}
+    assert len(sampled(source, whole, members=50).nonmembers) == 50
+    coins = sampled(source, dict(name="coin"), members=20)
+    assert "independent" not in coins.recipe  # counts that are fixed are no coins
+    with pytest.raises(UserError, match=r"split.nonmembers=151: but the split has 150"):
+        sampled(source, whole, members=151)
+    with pytest.raises(UserError, match="split 'sampled' is unknown; known: coin"):
+        sampled(source, dict(name="sampled", split=whole, members=3), members=2)
 
 
 def named(*names):

@@ -12,8 +12,8 @@ import pytest
 
 from score_mia import files
 from score_mia.check import UserError
+from score_mia.data.given import files as split_files
 from score_mia.data.local import arrays
-from score_mia.data.split import files as split_files
 from tests.data.makers import source_of
 
 

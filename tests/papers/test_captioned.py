@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
+from score_mia.data.given import files
 from score_mia.data.local import folder
-from score_mia.data.split import files
 from score_mia.papers.captioned import LISTS, Captioned, Sizes, draw, write
 from tests.data.makers import pictures, write_folder
 

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from score_mia.check import UserError
+from score_mia.data.given import folders
 from score_mia.data.local import folder
-from score_mia.data.split import folders
 from score_mia.papers.laion_mi import web
 from score_mia.papers.laion_mi.download import LOG, fetch
 from tests.data.makers import pictures
