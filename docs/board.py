@@ -10,17 +10,16 @@ from measured import RESULTS, audit, rate, signed, table, unit
 
 from score_mia.results import Estimate
 
-BENCHMARK = RESULTS / "benchmark"
 NONE = "\N{EN DASH}"
 
 Rows = dict[tuple[str, str, str], dict[str, str]]
 """(level, measure, FPR) -> the row over all targets."""
 
 
-def read(board: str) -> dict[str, tuple[str, Rows]]:
+def read(board: str, study: str = "benchmark") -> dict[str, tuple[str, Rows]]:
     """Attack -> how it is called, and what the board says of it over all targets."""
     found: dict[str, tuple[str, Rows]] = {}
-    with (BENCHMARK / "exhibits" / f"{board}.csv").open(newline="") as file:
+    with (RESULTS / study / "exhibits" / f"{board}.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             rows = found.setdefault(row["attack"], (row["title"], {}))[1]
             if not row["audit"]:
@@ -50,10 +49,10 @@ def _cost(rows: Rows) -> str:
     return NONE if asked is None else f"{float(asked['value']):g} queries"
 
 
-def board(name: str, *levels: str) -> str:
+def board(name: str, *levels: str, study: str = "benchmark") -> str:
     """One leaderboard, with the TPR of its last level."""
     lines = []
-    for title, rows in read(name).values():
+    for title, rows in read(name, study).values():
         cells = [title, _shown(rows.get(("", "rank", "")), _rank)]
         cells += [_shown(rows.get((level, "auc", "")), unit) for level in levels]
         found = _shown(rows.get((levels[-1], "tpr", "0.01")), rate)
@@ -70,6 +69,11 @@ def leaderboard() -> str:
 def digits() -> str:
     """What shadow models add."""
     return board("digits", "with shadows")
+
+
+def cifar10() -> str:
+    """On the target of CIFAR-10."""
+    return board("leaderboard", "25 passes", "51 passes", study="cifar10")
 
 
 def power(study: str, level: str, of: str, called: str) -> str:
@@ -136,6 +140,7 @@ def prototypes() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
     "digits": digits,
+    "cifar10": cifar10,
     "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)

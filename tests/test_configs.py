@@ -31,7 +31,7 @@ OF_OTHER_KINDS = {
     *("targets.py", "pytorch_ddpm.py", "google_ddpm.py"),  # tests/papers
     *("stable_diffusion.py", "dit.py", "sizes.py", "prototypes.py"),  # likewise
     *("power.py", "sweep.py"),
-    "precision.py",
+    *("precision.py", "cifar10.py"),
 }
 CONFIGS = sorted(
     p.relative_to(ROOT / "configs").as_posix()

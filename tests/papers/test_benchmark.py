@@ -31,11 +31,11 @@ def get_config(name, arg=""):
     return run_path(str(CONFIGS / name))["get_config"](arg)
 
 
-def kept(folder, config):
-    """A target of a config's kind, all zeros, with its snapshots."""
+def kept(folder, config, shape=None):
+    """A target of a config's kind, all zeros, with its snapshots; `shape`: of images
+    that cannot be had here."""
     plan = build.plan(config)
-    source = plan.source()
-    spec = plan.spec(source.shape)
+    spec = plan.spec(shape or plan.source().shape)
     shapes = jax.eval_shape(parts(spec).init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     steps = plan.snapshots

@@ -21,12 +21,13 @@ KEPT = {
     "power": ("../power.py", "ddpm,vp,ve,edm,flow,0"),
     "sweep": ("../sweep.py", "edm,0"),
     "prototypes": ("prototypes.py", ""),
+    "cifar10": ("cifar10.py", ""),
 }
 """Folder -> the config that was run, and its argument."""
 TARGETS = ("ddpm,vp,ve,edm,flow,0", "ddpm,1")
 BOARDS = [
     *(("benchmark", name) for name in ("leaderboard", "digits", "ve")),
-    *(("power", "power_half"), ("sweep", "sweep_half")),
+    *(("power", "power_half"), ("sweep", "sweep_half"), ("cifar10", "leaderboard")),
     *(slow("power", f"power_{level}") for level in ("barely", "memorised")),
 ]
 
@@ -38,6 +39,8 @@ def planned(tmp_path_factory):
     for some in TARGETS:
         for name, config in get_config("targets.py", some).audits.items():
             kept(folder / "runs" / "benchmark" / "targets" / name, config)
+    colour = get_config("cifar10_target.py")
+    kept(folder / "runs" / "cifar10" / "target", colour, (32, 32, 3))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield {name: study.plan(get_config(*how)) for name, how in KEPT.items()}
