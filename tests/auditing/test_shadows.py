@@ -117,7 +117,9 @@ def test_auxiliary_images_are_kept_with_the_split(tmp_path):
         files(SOURCE, *listed, auxiliary=listed[0])
     for other in (a_split(auxiliary=0), a_split(auxiliary=40)):
         np.testing.assert_array_equal(other.ids, split.ids)  # nobody else moves
-    with pytest.raises(UserError, match="auxiliary images that are members"):
+    with pytest.raises(
+        UserError, match="auxiliary or unjudged images that play another"
+    ):
         dataclasses.replace(split, auxiliary=split.ids[:1])
 
 

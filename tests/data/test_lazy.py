@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from score_mia.check import UserError
-from score_mia.data import SOURCES, index, lazy, local, split
+from score_mia.data import SOURCES, given, index, lazy, local
 from score_mia.data.index import scan
 from score_mia.data.lazy import Ahead, Blocks, Files
 from tests.data.makers import pictures, write_folder
@@ -212,9 +212,9 @@ def test_workers_without_grain_are_refused(root, monkeypatch):
 
 def test_a_split_by_folders_reads_names_a_few_at_a_time(root, monkeypatch):
     whole, parts = both(root)
-    want = split.folders(whole, "a", "b")
+    want = given.folders(whole, "a", "b")
     assert want.members.tolist() == list(range(75))
-    monkeypatch.setattr(split, "_NAMES", 7)
-    assert split.folders(parts, "a", "b") == want
+    monkeypatch.setattr(given, "_NAMES", 7)
+    assert given.folders(parts, "a", "b") == want
     with pytest.raises(UserError, match=r"split folder 'c'.*holds no image"):
-        split.folders(parts, "a", "c")
+        given.folders(parts, "a", "c")
