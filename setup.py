@@ -86,7 +86,7 @@ setup(
             "scikit-image>=0.24",
         ],
     },
-    entry_points={"console_scripts": ["score-mia = score_mia.cli:run"]},
+    entry_points={"console_scripts": ["score-mia = score_mia.__main__:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

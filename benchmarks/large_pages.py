@@ -6,7 +6,7 @@
 Each run is a process of its own, `score-mia train` and then `attack` of
 benchmarks/target.py, with `GLIBC_TUNABLES` set: to nothing, to large pages alone, to
 what keeps freed memory in the process, to both, and to one heap for all threads as
-well; score_mia/cli/pages.py has what the command line asks for. Programs are compiled
+well; score_mia/pages.py has what the command line asks for. Programs are compiled
 before. Settings take turns; numbers are medians over the rounds: steps a second that
 the training tells, its page faults, seconds in the kernel and largest memory, and
 seconds of the attacks' signals.
@@ -28,7 +28,7 @@ from typing import Any
 from absl import app, flags
 from machine import machine
 
-from score_mia.cli import pages
+from score_mia import pages
 from score_mia.files import save_json
 
 HERE = Path(__file__).resolve().parent
@@ -39,13 +39,18 @@ _SIZES = flags.DEFINE_list("sizes", ["small", "large"], "of those")
 _SMOKE = flags.DEFINE_bool("smoke", False, "one round, smallest; writes nothing")
 _OUTPUT = flags.DEFINE_string("output", str(RESULT), "file for the result")
 
-KEPT = {"mmap_max": 0, "trim_threshold": 2**40}
+
+def some(*names: str) -> dict[str, int]:
+    """These of the command line's tunables."""
+    return {name: pages.TUNABLES[name] for name in names}
+
+
 SETTINGS = {
     "none": {},
-    "large pages": {"hugetlb": 1},
-    "memory kept": KEPT,
-    "both": {"hugetlb": 1, **KEPT},
-    "both, one heap": {"hugetlb": 1, **KEPT, "arena_max": 1},
+    "large pages": some("hugetlb"),
+    "memory kept": some("mmap_max", "trim_threshold"),
+    "both": some("hugetlb", "mmap_max", "trim_threshold"),
+    "both, one heap": pages.TUNABLES,
 }
 STEPS = {"small": 120, "large": 12}
 """Config -> training steps."""
@@ -65,11 +70,14 @@ def run(command: str, size: str, tunables: dict[str, int], folder: str) -> dict:
         f"--config.train.log_every={max(1, steps // 4)}",
         *("--config.split.members=32", "--config.split.nonmembers=32"),
     ]
-    text = ":".join(f"glibc.malloc.{name}={n}" for name, n in tunables.items())
     child = subprocess.Popen(
         [sys.executable, "-m", "score_mia", command, *words],
         cwd=HERE.parent,
-        env={**os.environ, pages.VARIABLE: text, "PYTHONPATH": str(HERE.parent)},
+        env={
+            **os.environ,
+            pages.VARIABLE: pages.setting(tunables),
+            "PYTHONPATH": str(HERE.parent),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

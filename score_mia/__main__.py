@@ -1,6 +1,17 @@
-"""`python -m score_mia COMMAND ...`; see score_mia.cli."""
+"""`python -m score_mia COMMAND ...`, and the console script; see score_mia.cli."""
 
-from score_mia.cli import run
+import sys
+
+from score_mia import pages
+
+
+def main() -> None:
+    """Entry point of launch.py, of the console script and of `python -m score_mia`."""
+    pages.restart(sys.argv)  # before anything is imported that takes a second
+    from score_mia.cli import run
+
+    run()
+
 
 if __name__ == "__main__":
-    run()
+    main()

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from score_mia.cli import pages
+from score_mia import pages
 
 SAYS = """
 import os, sys
-from score_mia.cli import pages
+from score_mia import pages
 sys.argv = ["x", *sys.argv[1:]]
 pages.restart(sys.argv)
 print(os.environ.get(pages.VARIABLE, "none"), *sys.argv[1:])

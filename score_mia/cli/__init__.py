@@ -19,7 +19,7 @@ from absl import flags, logging
 
 from score_mia import __version__, storage
 from score_mia.check import Incomplete, UserError, one_line, one_of, printable, require
-from score_mia.cli import config, gate, pages
+from score_mia.cli import config, gate
 from score_mia.results import AuditResult
 
 COMMANDS = {
@@ -74,8 +74,7 @@ _CLOSED = 141  # what a shell reports of a program whose reader went away
 
 
 def run() -> None:
-    """Entry point of launch.py, of the console script and of `python -m score_mia`."""
-    pages.restart(sys.argv)
+    """What every entry point ends in (`score_mia.__main__`)."""
     try:
         status = main(sys.argv)
         _end(status)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from score_mia.check import UserError, require
 from score_mia.data.lists import Listed, inside, listed_ids, shown
 from score_mia.data.source import Source
-from score_mia.data.split import Split, set_aside
+from score_mia.data.split import Split, nobody, set_aside
 
 _NAMES = 2**16  # file names that are held at a time
 
@@ -28,11 +28,10 @@ def files(
     """A split given by lists of ids or of file names.
 
     A list is written out (`members=["a.png", "b.png"]`, `["0:1000"]` for ids from 0 to
-    999), or it is a text file with one
-    id or file name a line (# begins a comment), an npy file, or an npz file with arrays
-    "members" and "nonmembers" or, as SecMI's published splits have them,
-    "mia_train_idxs" and "mia_eval_idxs". A file's name is its path within the folder
-    of the images.
+    999), or it is a text file with one id or file name a line (# begins a comment), an
+    npy file, or an npz file with arrays "members" and "nonmembers" or, as SecMI's
+    published splits have them, "mia_train_idxs" and "mia_eval_idxs". A file's name is
+    its path within the folder of the images.
 
     Args:
       source: the images.
@@ -49,14 +48,14 @@ def files(
       UserError: a damaged list, an image twice, in both classes, or not in the source.
     """
     other = members if nonmembers is None else nonmembers
-    recipe = {"name": "files", "lists": [shown(p) for p in (members, nonmembers) if p]}
-    if reference_members is None and reference_nonmembers is None:
-        lists = (members, other, None, None, auxiliary)
-        made = listed(source, *lists)
-        drawn = set_aside(source, made.ids, made.member, reference, seed, recipe)
-        return dataclasses.replace(drawn, auxiliary=made.auxiliary)
-    lists = (members, other, reference_members, reference_nonmembers, auxiliary)
-    return dataclasses.replace(listed(source, *lists), recipe=recipe)
+    known = (reference_members, reference_nonmembers)
+    made = listed(source, members, other, *known, auxiliary)
+    lists = [shown(p) for p in (members, nonmembers) if p is not None]
+    recipe = {"name": "files", "lists": lists}
+    if known != (None, None):
+        return dataclasses.replace(made, recipe=recipe)
+    drawn = set_aside(source, made.ids, made.member, reference, seed, recipe)
+    return dataclasses.replace(drawn, auxiliary=made.auxiliary)
 
 
 def listed(
@@ -82,10 +81,9 @@ def listed(
     Raises:
       UserError: a damaged list, an image twice, in both classes, or not in the source.
     """
-    nobody = np.zeros(0, np.int64)
 
     def ids_of(given: Listed | None, role: str) -> Int[np.ndarray, " n"]:
-        return nobody if given is None else listed_ids(given, role, source)
+        return nobody() if given is None else listed_ids(given, role, source)
 
     roles = {"members": reference_members, "nonmembers": reference_nonmembers}
     known = {role: ids_of(given, role) for role, given in roles.items()}
@@ -142,7 +140,7 @@ def folders(
         return ids
 
     one, other = within_it(members), within_it(nonmembers)
-    ids, further = _both(one, other, source), np.zeros(0, np.int64)
+    ids, further = _both(one, other, source), nobody()
     if auxiliary is not None:
         further = within_it(auxiliary)
         _both(ids, further, source)

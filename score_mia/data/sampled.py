@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from score_mia.check import at_least, require
+from score_mia.check import at_least, require, within
 from score_mia.data.given import files, folders, listed
 from score_mia.data.source import Source
-from score_mia.data.split import Split, coin, shuffled
+from score_mia.data.split import SEED_MAX, Split, coin, shuffled
 from score_mia.registry import make
 
 _DRAW = 3  # second word of the seed, apart from those of `split`
@@ -52,7 +52,7 @@ def sampled(
     at_least("members", members, 1)
     nonmembers = members if nonmembers is None else nonmembers
     at_least("nonmembers", nonmembers, 1)
-    at_least("seed", seed, 0)
+    within("seed", seed, 0, SEED_MAX)
     whole = make("split", WHOLE, split, source=source)
     generator = np.random.RandomState((seed, _DRAW))
     drawn = np.zeros(len(whole.ids), bool)

@@ -10,7 +10,6 @@ members that are only trained on, and auxiliary images for models of the attacke
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,9 +24,15 @@ from score_mia.files import digest, load_npz, parse_json, save_npz
 
 _REFERENCE = 1  # second word of the seed of the draw of reference rows
 _COIN = 2  # second word of the seed of the coins
-_SEED_MAX = 2**32 - 1  # of NumPy's RandomState
+SEED_MAX = 2**32 - 1
+"""Of NumPy's RandomState."""
 BESIDE = ("auxiliary", "unjudged")
 """Roles of images that no attack reads."""
+
+
+def nobody() -> Int[np.ndarray, " 0"]:
+    """No ids."""
+    return np.zeros(0, np.int64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,12 +56,8 @@ class Split:
     reference: Bool[np.ndarray, " n"]
     digest: str
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    auxiliary: Int[np.ndarray, " a"] = dataclasses.field(
-        default_factory=lambda: np.zeros(0, np.int64)
-    )
-    unjudged: Int[np.ndarray, " u"] = dataclasses.field(
-        default_factory=lambda: np.zeros(0, np.int64)
-    )
+    auxiliary: Int[np.ndarray, " a"] = dataclasses.field(default_factory=nobody)
+    unjudged: Int[np.ndarray, " u"] = dataclasses.field(default_factory=nobody)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -68,9 +69,10 @@ class Split:
             "ids are not strictly ascending",
             "sort them and give each image once",
         )
-        apart = [self.ids, self.auxiliary, self.unjudged]
+        beside = np.concatenate([getattr(self, name) for name in BESIDE])
+        once = len(np.unique(beside)) == len(beside)
         require(
-            len(functools.reduce(np.union1d, apart)) == sum(map(len, apart)),
+            once and not np.isin(beside, self.ids).any(),
             "split",
             "has auxiliary or unjudged images that play another part too",
             "remove them from one of the two",
@@ -122,7 +124,7 @@ class Split:
     def fingerprint(self) -> str:
         """Digest of the whole split: roles, data and recipe."""
         recipe = json.dumps(dict(self.recipe), sort_keys=True)
-        beside = [self.auxiliary, self.unjudged]
+        beside = [getattr(self, name) for name in BESIDE]
         while beside and not len(beside[-1]):  # as splits without them always were
             beside.pop()
         roles = (self.ids, self.member, self.reference)
@@ -147,7 +149,7 @@ class Split:
             reference=self.reference,
             digest=np.asarray(self.digest),
             recipe=np.asarray(json.dumps(dict(self.recipe), sort_keys=True)),
-            **{name: vars(self)[name] for name in BESIDE if len(vars(self)[name])},
+            **{name: ids for name in BESIDE if len(ids := getattr(self, name))},
         )
 
     @staticmethod
@@ -189,7 +191,7 @@ def shuffled(
     """
     at_least("members", members, 1)
     at_least("auxiliary", auxiliary, 0)
-    within("seed", seed, 0, _SEED_MAX)
+    within("seed", seed, 0, SEED_MAX)
     total = len(source.ids)
     nonmembers = total - members - auxiliary if nonmembers is None else nonmembers
     ok = nonmembers >= 1 and members + nonmembers + auxiliary <= total
@@ -230,7 +232,7 @@ def coin(
     """
     at_least("auxiliary", auxiliary, 0)
     within("probability", probability, 0.0, 1.0)
-    within("seed", seed, 0, _SEED_MAX)
+    within("seed", seed, 0, SEED_MAX)
     within("reference", reference, 0.0, 1.0)
     total = len(source.ids)
     size = total - auxiliary if size is None else size
@@ -273,7 +275,7 @@ def set_aside(
       recipe: how the others were chosen; share and seed are added.
     """
     within("reference", reference, 0.0, 1.0)
-    within("seed", seed, 0, _SEED_MAX)
+    within("seed", seed, 0, SEED_MAX)
     order = np.argsort(ids)
     ids, member = ids[order], member[order]
     mask = np.zeros(len(ids), bool)

@@ -3,7 +3,7 @@
 XLA allocates the buffers of a program at each call and frees them after it, and glibc
 gives them back to the kernel. Of small pages, 4 KiB each, a training step then waits
 for a hundred thousand to be mapped and zeroed again: a fifth of its time and more
-(benchmarks/large_pages.py). glibc 2.35 and later ask the kernel for pages of 2 MiB and
+(docs/performance.md). glibc 2.35 and later ask the kernel for pages of 2 MiB and
 keep freed memory if told to, but only when the process starts. So the command line
 starts itself again, once, with the same arguments and that environment. No number
 hangs on it.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "GLIBC_TUNABLES"
@@ -29,9 +30,9 @@ _FIRST = (2, 35)
 _COMPUTING = ("audit", "train", "attack", "generate", "study")
 
 
-def setting() -> str:
-    """What `VARIABLE` is set to."""
-    return ":".join(f"glibc.malloc.{name}={n}" for name, n in TUNABLES.items())
+def setting(tunables: Mapping[str, int] = TUNABLES) -> str:
+    """What `VARIABLE` is set to for these."""
+    return ":".join(f"glibc.malloc.{name}={n}" for name, n in tunables.items())
 
 
 def helps() -> bool:
