@@ -22,18 +22,22 @@ class Progress:
       total: how many units there are in all.
       unit: name of one unit in the plural, e.g. "steps".
       done: units that were already done.
+      quiet: of work that ends before the first line is due, nothing is said.
     """
 
-    def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
+    def __init__(
+        self, label: str, total: int, unit: str, done: int = 0, *, quiet: bool = False
+    ) -> None:
         self.label, self.total, self.unit = printable(label), total, unit
         self.done = self._already = done
         self._start = self._printed = time.monotonic()
         self._bar: Any = _bar(self.label, total, done) if sys.stderr.isatty() else None
         self._figures: dict[str, str] = {}
+        self._quiet = quiet
 
     def __enter__(self) -> Progress:
         self.start_clock()
-        if self._bar is not None:
+        if self._bar is not None and not self._quiet:
             self._bar.start()
         return self
 
@@ -45,7 +49,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif kind is None:
+        elif kind is None and not self._quiet:
             self.note(f"{self._text()}, {duration(self.elapsed)}")
 
     @property
@@ -70,10 +74,15 @@ class Progress:
         self.done += count
         self._figures.update(figures)
         now = time.monotonic()
+        due = now - self._printed > _LINE_SECONDS and self.done < self.total
+        if self._quiet and due:
+            self._quiet = False
+            if self._bar is not None:
+                self._bar.start()
         if self._bar is not None:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=self.done, text=self._text(True))
-        elif now - self._printed > _LINE_SECONDS and self.done < self.total:
+        elif due:
             self._printed = now
             self.note(self._text(True))
 

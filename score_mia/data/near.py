@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float, Float16, Int
 
+from score_mia.progress import Progress
+
 DIMENSIONS = 32
 """Of the projected rows, at most."""
 BOX = 1024
@@ -78,11 +80,14 @@ def boxes(features: Features, count: int, like: Boxes | None = None) -> Boxes:
     """
     centre, basis = _projection(features, count) if like is None else like_of(like)
     rows, moved = np.empty((count, basis.shape[1]), np.float16), 0.0
-    for i in range(0, count, _READ):
-        exact = (features(i, min(i + _READ, count)) - centre) @ basis
-        rows[i : i + len(exact)] = exact
-        apart = exact - rows[i : i + len(exact)]
-        moved = max(moved, float(np.sqrt(np.sum(apart**2, axis=1).max(initial=0.0))))
+    with Progress("near-duplicates, reading", count, "rows", quiet=True) as told:
+        for i in range(0, count, _READ):
+            exact = (features(i, min(i + _READ, count)) - centre) @ basis
+            rows[i : i + len(exact)] = exact
+            apart = exact - rows[i : i + len(exact)]
+            most = np.sum(apart**2, axis=1).max(initial=0.0)
+            moved = max(moved, float(np.sqrt(most)))
+            told.advance(len(exact))
     order, starts = _halved(rows)
     ends = list(itertools.pairwise(starts.tolist()))
     low, high = np.empty((2, len(ends), rows.shape[1]), np.float32)
@@ -156,10 +161,13 @@ def _within_rounding(one: Boxes, other: Boxes, limit: float) -> float:
 def _near(one: Boxes, other: Boxes, limit: float) -> Iterator[tuple[int, np.ndarray]]:
     """Each box of the one, and those of the other that are not too far from it."""
     reach = _within_rounding(one, other, limit) * (1 + 1e-5) + 1e-6
-    for i in range(len(one)):
-        gap = np.maximum(other.low - one.high[i], one.low[i] - other.high)
-        far = np.sum(np.maximum(gap, 0.0) ** 2, axis=1)
-        yield i, np.flatnonzero(far <= reach)
+    sizes = np.diff(one.starts)
+    with Progress("near-duplicates", len(one.rows), "rows", quiet=True) as told:
+        for i in range(len(one)):
+            gap = np.maximum(other.low - one.high[i], one.low[i] - other.high)
+            far = np.sum(np.maximum(gap, 0.0) ** 2, axis=1)
+            yield i, np.flatnonzero(far <= reach)
+            told.advance(int(sizes[i]))
 
 
 def _compared(
