@@ -10,10 +10,10 @@ audit: $(VENV)/installed
 	$(BIN)/python launch.py audit --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal --slow
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ processes, and by the audit after the suite.
 
 from __future__ import annotations
 
+import gc
 import os
 import zlib
 
@@ -43,17 +44,31 @@ def pytest_collection_modifyitems(
 ) -> None:
     if not config.getoption("--slow"):
         wait = pytest.mark.skip(reason="slow; run with --slow")
-        for item in items:
-            if "slow" in item.keywords or _is_other_half(item):
-                item.add_marker(wait)
+        for item in [i for i in items if "slow" in i.keywords] + _others(items):
+            item.add_marker(wait)
 
 
-def _is_other_half(item: pytest.Item) -> bool:
-    """Whether it is one of those cases of a law that only the slow suite runs.
+def pytest_collection_finish() -> None:
+    """What is imported stays: no collection of garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
-    Laws are many cases of few tests: each law is tried in every run, by every second
-    of its cases, always the same ones, and by all of them with --slow.
+
+def _others(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Those cases that only the slow suite runs.
+
+    Laws, and what is marked so, are many cases of few tests, which differ in little. Of
+    each test some cases are tried in every run, half of few and a third of many, always
+    the same ones, drawn by their names; all of them with --slow.
     """
-    if "laws" not in item.path.parts or not hasattr(item, "callspec"):
-        return False
-    return zlib.crc32(item.nodeid.encode()) % 2 == 1
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if hasattr(item, "callspec") and (
+            "laws" in item.path.parts or "many" in item.keywords
+        ):
+            cases.setdefault(item.nodeid.split("[", 1)[0], []).append(item)
+    others = []
+    for same in cases.values():
+        same.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+        others += same[-(-len(same) // (2 if len(same) < 12 else 3)) :]
+    return others

@@ -33,6 +33,7 @@ OTHER_TARGETS = {
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("deleted", [False, True], ids=["config.json", "deleted"])
 @pytest.mark.parametrize("name", OTHER_TARGETS)
 def test_another_target_or_split_is_refused_by_the_field(

@@ -55,6 +55,7 @@ def one_line(error, path):
     assert path.name in text or path.parent.name in text
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["config.json", "metrics.json", "target/target.json"])
 def test_attacked_again(finished, tmp_path, name, fault):

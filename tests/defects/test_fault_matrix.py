@@ -200,6 +200,7 @@ def spoil(plan, whole: Path, tmp_path: Path, kind: str, fault, seed: int) -> Non
     pytest.fail(f"what a refusal advises does not help: {text}")
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(("kind", "fault"), cells((*ANY, *TEXT)))
 @pytest.mark.filterwarnings("ignore:.*trying the state before it")
 def test_fault(plan, whole, tmp_path, kind, fault):

@@ -71,6 +71,7 @@ def test_outputs_are_theirs(name):
     assert error(name) <= BOUND
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [

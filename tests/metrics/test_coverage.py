@@ -43,6 +43,7 @@ CASES = {
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", CASES)
 def test_each_limit_misses_the_truth_rarely(name):
     (draw, auc, accuracy, tpr), n = CASES[name]

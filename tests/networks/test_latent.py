@@ -190,6 +190,7 @@ def test_bfloat16_is_close_and_says_so(options):
     assert 1e-3 < apart < 0.1
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("field", "value"),
     [("eps", 1e-3), ("heads", [1, 1]), ("groups", 1), ("layers", 1)],
