@@ -22,8 +22,10 @@ def test_a_line_when_it_is_due_and_one_at_the_end(capfd, monkeypatch):
     assert end.startswith("work: 3/3 rows, ")
     monkeypatch.setattr(progress, "_LINE_SECONDS", -1.0)
     first, second, end = told(capfd)
-    assert first.startswith("work: 1/3 rows") and first.endswith(" left")
-    assert second.startswith("work: 2/3 rows") and not end.endswith(" left")
+    assert first.startswith("work: 1/3 rows")
+    assert first.endswith(" left")
+    assert second.startswith("work: 2/3 rows")
+    assert not end.endswith(" left")
 
 
 def test_quiet_work_speaks_once_it_is_long(capfd, monkeypatch):
