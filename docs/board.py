@@ -71,9 +71,29 @@ def digits() -> str:
     return board("digits", "with shadows")
 
 
+def text() -> str:
+    """On the text model."""
+    levels = ("barely", "half", "memorised")
+    return board("text", *levels, study="benchmark_text")
+
+
 def cifar10() -> str:
     """On the target of CIFAR-10."""
     return board("leaderboard", "25 passes", "51 passes", study="cifar10")
+
+
+def sizes() -> str:
+    """Attacks by the size of the training set."""
+    found: dict[str, dict[int, str]] = {}
+    path = RESULTS / "sizes" / "exhibits" / "size.csv"
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["measure"] == "AUC":
+                at = found.setdefault(row["curve"], {})
+                at[int(row["at"])] = unit(_estimate(row))
+    columns = sorted({size for at in found.values() for size in at})
+    lines = [[title, *(at[size] for size in columns)] for title, at in found.items()]
+    return table(("attack", *(f"{size:,} members" for size in columns)), lines)
 
 
 def power(study: str, level: str, of: str, called: str) -> str:
@@ -140,7 +160,9 @@ def prototypes() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
     "digits": digits,
+    "text": text,
     "cifar10": cifar10,
+    "sizes": sizes,
     "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)

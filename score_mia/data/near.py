@@ -160,14 +160,26 @@ def _within_rounding(one: Boxes, other: Boxes, limit: float) -> float:
 
 def _near(one: Boxes, other: Boxes, limit: float) -> Iterator[tuple[int, np.ndarray]]:
     """Each box of the one, and those of the other that are not too far from it."""
-    reach = _within_rounding(one, other, limit) * (1 + 1e-5) + 1e-6
+    reach = _with_room(_within_rounding(one, other, limit))
     sizes = np.diff(one.starts)
     with Progress("near-duplicates", len(one.rows), "rows", quiet=True) as told:
         for i in range(len(one)):
-            gap = np.maximum(other.low - one.high[i], one.low[i] - other.high)
-            far = np.sum(np.maximum(gap, 0.0) ** 2, axis=1)
+            far = _apart(one, i, other.low, other.high)
             yield i, np.flatnonzero(far <= reach)
             told.advance(int(sizes[i]))
+
+
+def _apart(
+    one: Boxes, i: int, low: Float[np.ndarray, "n k"], high: Float[np.ndarray, "n k"]
+) -> Float[np.ndarray, " n"]:
+    """The least squared distance of a box from others, or from points: low is high."""
+    gap = np.maximum(low - one.high[i], one.low[i] - high)
+    return np.sum(np.maximum(gap, 0.0) ** 2, axis=1)
+
+
+def _with_room(squared: float) -> float:
+    """With room for the rounding of a sum."""
+    return squared * (1 + 1e-5) + 1e-6
 
 
 def _compared(
@@ -183,6 +195,11 @@ def _compared(
     for start in range(0, len(others), _WIDTH):
         parts = [other.box(j) for j in others[start : start + _WIDTH].tolist()]
         second, b = (np.concatenate(side) for side in zip(*parts, strict=True))
+        # Boxes touch: most of a neighbour's rows are far from this box all the same.
+        close = _apart(one, i, b, b) <= _with_room(reach)
+        if not close.any():
+            continue
+        second, b = second[close], b[close]
         norms = np.sum(b**2, axis=1, keepdims=True)
         right = np.concatenate([b, np.ones_like(norms), norms], axis=1)
         squared = left @ right.T

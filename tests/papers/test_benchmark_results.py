@@ -18,15 +18,18 @@ from tests.papers.test_studies import ROOT
 RESULTS = ROOT / "docs" / "results"
 KEPT = {
     "benchmark": ("mini.py", "ddpm,vp,ve,edm,flow,digits,0"),
+    "benchmark_text": ("mini.py", "text,0"),
+    "sizes": ("sizes.py", ""),
     "power": ("../power.py", "ddpm,vp,ve,edm,flow,0"),
     "sweep": ("../sweep.py", "edm,0"),
     "prototypes": ("prototypes.py", ""),
     "cifar10": ("cifar10.py", ""),
 }
 """Folder -> the config that was run, and its argument."""
-TARGETS = ("ddpm,vp,ve,edm,flow,0", "ddpm,1")
+TARGETS = ("ddpm,vp,ve,edm,flow,text,0", "ddpm,1")
 BOARDS = [
     *(("benchmark", name) for name in ("leaderboard", "digits", "ve")),
+    *(("benchmark_text", "text"), ("sizes", "size")),
     *(("power", "power_half"), ("sweep", "sweep_half"), ("cifar10", "leaderboard")),
     *(slow("power", f"power_{level}") for level in ("barely", "memorised")),
 ]
@@ -35,14 +38,16 @@ BOARDS = [
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
     """The studies, planned where targets of their kind are."""
-    folder = tmp_path_factory.mktemp("benchmark")
-    for some in TARGETS:
-        for name, config in get_config("targets.py", some).audits.items():
-            kept(folder / "runs" / "benchmark" / "targets" / name, config)
-    colour = get_config("cifar10_target.py")
-    kept(folder / "runs" / "cifar10" / "target", colour, (32, 32, 3))
+    runs = tmp_path_factory.mktemp("benchmark") / "runs"
+    runs.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(runs.parent)
+        kept(runs / "text" / "base", get_config("../text/pretrain.py"))
+        colour = get_config("cifar10_target.py")
+        kept(runs / "cifar10" / "target", colour, (32, 32, 3))
+        for some in TARGETS:
+            for name, config in get_config("targets.py", some).audits.items():
+                kept(runs / "benchmark" / "targets" / name, config)
         yield {name: study.plan(get_config(*how)) for name, how in KEPT.items()}
 
 
