@@ -173,6 +173,12 @@ def stops(start: int, config: TrainConfig) -> Iterator[int]:
         yield step
 
 
+def counts(start: int, config: TrainConfig, chunk: int) -> set[int]:
+    """Steps at a time from stop to stop: chunks, and single ones for the rest."""
+    runs = np.diff([start, *stops(start, config)])
+    return {chunk for run in runs if run >= chunk} | {1 for run in runs if run % chunk}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Run:
     """The fixed things of one run: programs, data, layout."""
@@ -371,7 +377,7 @@ class _Run:
         began = time.perf_counter()
         programs = {
             count: program.lower(state, *self.inputs(0, count), key).compile()
-            for count in {1, self.chunk}
+            for count in counts(int(state.step), self.config, self.chunk)
         }
         progress.note(f"compiled in {time.perf_counter() - began:.1f} s")
 

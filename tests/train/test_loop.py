@@ -17,7 +17,7 @@ from score_mia.check import UserError
 from score_mia.checkpoint import describe, load_target
 from score_mia.train import loop
 from score_mia.train.config import TrainConfig
-from score_mia.train.loop import stops, train
+from score_mia.train.loop import counts, stops, train
 from score_mia.train.step import Batch
 from tests.train.toys import AFFINE, MLP, images
 
@@ -213,6 +213,22 @@ def test_stops_do_not_depend_on_where_a_run_begins():
     assert list(stops(0, config)) == [8, 10, 12, 16, 20, 24, 25]
     assert list(stops(16, config)) == [20, 24, 25]
     assert list(stops(25, config)) == []
+
+
+@pytest.mark.parametrize(
+    ("every", "start", "chunk", "found"),
+    [
+        (10, 0, 10, {10}),
+        (10, 0, 1, {1}),
+        (10, 0, 4, {4, 1}),
+        (10, 0, 20, {1}),
+        (10, 15, 5, {5}),
+        (10, 40, 5, set()),
+    ],
+)
+def test_only_what_will_run_is_compiled(every, start, chunk, found):
+    config = TrainConfig(steps=40, log_every=every, checkpoint_every=20)
+    assert counts(start, config, chunk) == found
 
 
 # --- it learns ---------------------------------------------------------------------
