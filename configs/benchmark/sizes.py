@@ -4,7 +4,7 @@
 
 The benchmark's DDPM, trained for 2,500 steps of 32 on 100 to 1,600 images: 800 passes
 over the few, 50 over the many. Half of the members and of the 600 non-members are
-known, the others are judged. About an hour on two CPU cores.
+known, the others are judged. About 40 minutes of one CPU core.
 """
 
 from pathlib import Path
