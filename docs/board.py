@@ -82,7 +82,7 @@ def cifar10() -> str:
     return board("leaderboard", "25 passes", "51 passes", study="cifar10")
 
 
-def sizes() -> str:
+def members() -> str:
     """Attacks by the size of the training set."""
     found: dict[str, dict[int, str]] = {}
     path = RESULTS / "sizes" / "exhibits" / "size.csv"
@@ -162,7 +162,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "digits": digits,
     "text": text,
     "cifar10": cifar10,
-    "sizes": sizes,
+    "members": members,
     "prototypes": prototypes,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)

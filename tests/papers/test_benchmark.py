@@ -121,7 +121,7 @@ def test_the_sizes_differ_by_their_members_alone():
     assert counts["members-100"]["members"] == 50
     assert counts["members-1600"]["members"] == 800
     assert {c["nonmembers"] for c in counts.values()} == {300}
-    assert {plan.train.steps for plan in audits.values()} == {5000}
+    assert {plan.train.steps for plan in audits.values()} == {2500}
 
 
 def test_the_prototypes_targets_are_two():
