@@ -73,6 +73,11 @@ class Stored(Protocol):
         ...
 
 
+def given(made: Any) -> dict[str, Any]:
+    """What a dataclass was made of, without what it has opened since: to pickle it."""
+    return {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class LazySource:
     """A `Source` of `Stored` images, numbered from 0.
@@ -170,6 +175,10 @@ class LazySource:
         for _ in self._threads.map(put, range(len(wanted))):
             pass
         return out if np.array_equal(wanted, rows) else out[back]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without threads and workers: a process that gets it starts its own."""
+        return given(self)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from score_mia.check import UserError, at_least, one_of, refusing, require
-from score_mia.data.lazy import LazySource
+from score_mia.data.lazy import LazySource, given
 from score_mia.data.local import cached
 from score_mia.data.pixels import Crop, Decoder
 from score_mia.data.source import ArraySource
@@ -220,7 +220,7 @@ class Records:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is open: a process that gets it opens its own."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return given(self)
 
 
 _BROKEN = (ValueError, OSError, RuntimeError, IndexError, SyntaxError, KeyError)
