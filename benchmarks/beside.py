@@ -3,17 +3,21 @@
     python benchmarks/beside.py forward \
         --peer=MIDM/attacking_diffusion_models --peer_python=PYTHON_WITH_TORCH
 
-and likewise `sweep`, and `likelihood` with `--target=runs/bench-small/target`.
+and likewise `sweep`, `train_step`, and `likelihood` with
+`--target=runs/bench-small/target`.
 `--peer` is the attack folder of a checkout of HailongHuPri/MIDM; its Python needs
 torch, numpy, scipy, h5py, scikit-learn and ml_collections. Each side runs in a process
 of its own (ours.py, theirs.py) and is asked in turn, so that a busy machine slows both;
-numbers are medians over the rounds. The memory is each process's peak beyond what its
-imports took. Writes benchmarks/results/NAME.json. See benchmarks/README.md.
+numbers are medians over the rounds. Ours has memory in large pages, as the command line
+has (score_mia/pages.py); theirs is measured without and with them. The memory is each
+process's peak beyond what its imports took. Writes benchmarks/results/NAME.json. See
+benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +28,8 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 from machine import machine
+
+from score_mia import pages
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,6 +43,7 @@ _NAME = flags.DEFINE_string("name", "", "name of the result file")
 
 PAPER = {"features": 128, "multipliers": (1, 2, 2, 2), "blocks": 2, "attention": (16,)}
 SMALL = {**PAPER, "features": 32}
+LITTLE = {**SMALL, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,)}
 CASES = {
     "forward": {
         "ddpm nf=32 32x32 B=1": {"network": SMALL, "shape": (32, 32, 3), "batch": 1},
@@ -50,15 +57,22 @@ CASES = {
             "shape": (32, 32, 3),
         },
     },
+    "train_step": {
+        "ddpm nf=32 16x16 B=32": {"network": LITTLE, "shape": (16, 16, 3), "batch": 32},
+        "ddpm nf=32 32x32 B=32": {"network": SMALL, "shape": (32, 32, 3), "batch": 32},
+    },
 }
+LARGE_PAGES = ", large pages"
 
 
 class Side:
     """A process that answers requests, one line of JSON each."""
 
-    def __init__(self, python: str, script: str, *arguments: str):
+    def __init__(self, python: str, script: str, *arguments: str, large: bool = True):
+        memory = {pages.VARIABLE: pages.setting() if large else ""}
         self.process = subprocess.Popen(
             [python, str(HERE / script), *arguments],
+            env={**os.environ, **memory},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,10 +89,12 @@ class Side:
 
 
 def sides() -> dict[str, Side]:
-    """Both sides, started afresh: memory peaks of one case do not hide another's."""
+    """All sides, started afresh: memory peaks of one case do not hide another's."""
+    theirs = (_PYTHON.value, "theirs.py", _PEER.value)
     return {
         "score_mia": Side(sys.executable, "ours.py"),
-        "authors": Side(_PYTHON.value, "theirs.py", _PEER.value),
+        "authors": Side(*theirs, large=False),
+        f"authors{LARGE_PAGES}": Side(*theirs),
     }
 
 
@@ -115,7 +131,6 @@ def compare(case: dict[str, Any]) -> dict[str, Any]:
 
 def target_case(folder: str, scratch: str) -> dict[str, Any]:
     """A trained target as a case: its weights in torch's names, its members' images."""
-    sys.path.insert(0, str(HERE.parent))
     from score_mia.auditing.plan import plan
     from score_mia.checkpoint import load_target
     from score_mia.data.split import Split

@@ -16,7 +16,6 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from machine import machine
+from training import Steps, steps
 
 from score_mia import device
-from score_mia.checkpoint import parts
-from score_mia.data.loader import Batches
 from score_mia.files import save_json
-from score_mia.target import Target
 from score_mia.train import dp
 from score_mia.train.config import Privacy, TrainConfig
-from score_mia.train.step import (
-    Batch,
-    Layout,
-    State,
-    make_gradient,
-    make_optimiser,
-    make_program,
-    make_step,
-)
 
 RESULT = Path(__file__).resolve().parent / "results" / "dp_step.json"
 
@@ -67,51 +55,11 @@ SPEC = {
 }
 PRIVACY = Privacy(delta=5e-4, noise_multiplier=2.98007)
 
-Steps = Iterator[float]
-"""Each `next` makes one more step and tells its seconds."""
 
-
-def steps(config: TrainConfig, gradient_of: Callable | None = None) -> Steps:
-    """The steps of a run on images of noise, compiled before the first."""
-    n = _ROWS.value
-    private = None if config.dp is None else dp.mechanism(config, n)
-    p = parts(SPEC if private is None else dp.private_spec(SPEC))
-    params = p.network.init(jax.random.key(0))
-    layout, mesh = Layout(params), device.mesh(1)
-
-    def join(frozen: Any, trained: Any) -> Target:
-        del frozen
-        return p.target(trained)
-
-    if private is None:
-        batches = Batches(n, config.batch, config.seed)
-        optimiser = make_optimiser(config)
-        gradient = make_gradient(join, layout, config.objective)
-    else:
-        batches = dp.make_batches(config, private)
-        optimiser = make_optimiser(config, dp.make_privatiser(config, private))
-        gradient_of = gradient_of or dp.make_private_gradient
-        gradient = gradient_of(join, layout, config, private, mesh)
-    program = make_program(make_step(gradient, optimiser, config), mesh, True)
-    images = np.random.default_rng(0).random((n, *SPEC["shape"]), np.float32)
-    data, key = Batch(jnp.asarray(images)), jax.random.key(1)
-    vector = layout.ravel(params)
-    state = State(
-        vector, jnp.copy(vector), optimiser.init(vector), jnp.zeros((), jnp.int32)
-    )
-
-    def rows(step: int) -> Any:
-        return jnp.asarray(batches.indices(step).astype(np.int32))
-
-    compiled = program.lower(state, data, rows(0), key).compile()
-    step = 0
-    while True:
-        given = rows(step)
-        start = time.perf_counter()
-        state, loss = compiled(state, data, given, key)
-        jax.block_until_ready((state, loss))
-        yield time.perf_counter() - start
-        step += 1
+def made(config: TrainConfig, gradient_of: Any = None) -> Steps:
+    """The steps of a run on images of noise."""
+    images = np.random.default_rng(0).random((_ROWS.value, *SPEC["shape"]), np.float32)
+    return steps(SPEC, config, images, gradient_of)
 
 
 def by_jax_privacy(join: Any, layout: Any, config: Any, m: Any, mesh: Any) -> Any:
@@ -154,10 +102,10 @@ def variants() -> dict[str, Steps]:
         chosen = dataclasses.replace(PRIVACY, microbatch=size)
         return dataclasses.replace(plain, dp=chosen)
 
-    table = {f"microbatch {m}": steps(private(m)) for m in (4, 8, 16)}
-    table["jax_privacy"] = steps(private(8), by_jax_privacy)
+    table = {f"microbatch {m}": made(private(m)) for m in (4, 8, 16)}
+    table["jax_privacy"] = made(private(8), by_jax_privacy)
     chosen = {k: v for k, v in table.items() if not _ONLY.value or k in _ONLY.value}
-    return {"plain": steps(plain), **chosen}
+    return {"plain": made(plain), **chosen}
 
 
 def main(_: list[str]) -> None:

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
+from training import steps
 from worker import Call, serve
 
 from score_mia import device
@@ -20,21 +21,30 @@ from score_mia.networks import DDPMNet
 from score_mia.parameterisation import Noise
 from score_mia.sde import DDPM
 from score_mia.target import Target
+from score_mia.train.config import TrainConfig
 
 device.cache_compilations()
 
 
 def make(case: dict[str, Any]) -> dict[str, Call]:
     """The calls of one case, compiled."""
-    return {"forward": forward, "sweep": sweep, "likelihood": likelihood}[case["kind"]](
-        case
-    )
+    kinds = {
+        "forward": forward,
+        "sweep": sweep,
+        "likelihood": likelihood,
+        "train_step": train_step,
+    }
+    return kinds[case["kind"]](case)
+
+
+def fields(case: dict[str, Any]) -> dict[str, Any]:
+    """Of its network, as they were before they were JSON."""
+    given = case["network"].items()
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in given}
 
 
 def network(case: dict[str, Any]) -> tuple[Any, Any]:
-    spec = DDPMNet(**{k: tuple(v) if isinstance(v, list) else v
-                      for k, v in case["network"].items()})  # fmt: skip
-    built = spec.build(tuple(case["shape"]))
+    built = DDPMNet(**fields(case)).build(tuple(case["shape"]))
     return built, device.jit(built.init)(jax.random.key(0))
 
 
@@ -96,6 +106,26 @@ def likelihood(case: dict[str, Any]) -> dict[str, Call]:
         return call
 
     return {"": timed(Likelihood(probes=1), images)}
+
+
+def train_step(case: dict[str, Any]) -> dict[str, Call]:
+    spec = {
+        "network": {"name": "ddpm", **fields(case), "dropout": 0.0},
+        "sde": {"name": "ddpm", "beta_max": 20.0},
+        "parameterisation": {"name": "noise"},
+        "codec": {"low": -1.0, "high": 1.0},
+        "shape": tuple(case["shape"]),
+    }
+    images = np.random.default_rng(0).random((256, *case["shape"]), np.float32)
+    config = TrainConfig(steps=1000, batch=case["batch"], warmup=0, flip=False)
+    making = steps(spec, config, images)
+    next(making)
+
+    def call() -> tuple[int, dict[str, Any]]:
+        next(making)
+        return case["batch"], {}
+
+    return {"": call}
 
 
 if __name__ == "__main__":

@@ -20,9 +20,13 @@ torch.utils.cpp_extension.load = lambda *args, **kwargs: None  # no CUDA here
 
 def make(case: dict[str, Any]) -> dict[str, Call]:
     """The calls of one case."""
-    return {"forward": forward, "sweep": sweep, "likelihood": likelihood}[case["kind"]](
-        case
-    )
+    kinds = {
+        "forward": forward,
+        "sweep": sweep,
+        "likelihood": likelihood,
+        "train_step": train_step,
+    }
+    return kinds[case["kind"]](case)
 
 
 def network(case: dict[str, Any]) -> torch.nn.Module:
@@ -33,6 +37,7 @@ def network(case: dict[str, Any]) -> torch.nn.Module:
         configuration(
             {
                 **DDPM,
+                "dropout": 0.0,
                 "nf": fields["features"],
                 "ch_mult": tuple(fields["multipliers"]),
                 "num_res_blocks": fields["blocks"],
@@ -105,6 +110,40 @@ def likelihood(case: dict[str, Any]) -> dict[str, Call]:
         return 1, facts
 
     return {"": call}
+
+
+def train_step(case: dict[str, Any]) -> dict[str, Call]:
+    """Loss, gradient, clipping, Adam and moving average, in torch's own fast forms."""
+    height, width, channels = case["shape"]
+    data = 2 * torch.rand(256, channels, height, width) - 1
+    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+
+    def timed(layout: torch.memory_format) -> Call:
+        model = network(case).train().to(memory_format=layout)
+        weights = [p for p in model.parameters() if p.requires_grad]
+        average = [p.detach().clone() for p in weights]
+        adam = torch.optim.Adam(weights, lr=2e-4)
+
+        def call() -> tuple[int, dict[str, Any]]:
+            x = data[torch.randint(len(data), (case["batch"],))]
+            t, noise = torch.randint(1000, (len(x),)), torch.randn_like(x)
+            share = kept[t][:, None, None, None]
+            noisy = share.sqrt() * x + (1 - share).sqrt() * noise
+            found = model(noisy.to(memory_format=layout), t)
+            adam.zero_grad()
+            (found - noise).square().mean().backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            adam.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(average, weights, 1e-4)
+            return len(x), {}
+
+        return call
+
+    return {
+        "": timed(torch.contiguous_format),
+        " channels_last": timed(torch.channels_last),
+    }
 
 
 if __name__ == "__main__":
