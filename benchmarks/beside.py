@@ -121,12 +121,21 @@ def compare(case: dict[str, Any]) -> dict[str, Any]:
     for fact in ("evaluations", "bits_per_dim"):
         if fact in warm["score_mia"]:
             result[fact] = {name: warm[name][fact] for name in variants}
+    if bits := result.get("bits_per_dim"):
+        require_same(bits)
     best = min(v for k, v in result["seconds_per_image"].items() if "authors" in k)
     result["times_faster"] = round(best / result["seconds_per_image"]["score_mia"], 2)
     for side in both.values():
         side.process.stdin.close()
         side.process.wait()
     return result
+
+
+def require_same(bits: dict[str, list[float]]) -> None:
+    """Refuse to compare two networks: one probe's noise is less than half a bit."""
+    first = [found[0] for found in bits.values()]
+    if max(first) - min(first) > 0.5:
+        raise SystemExit(f"the sides disagree on the first image's bits/dim: {bits}")
 
 
 def target_case(folder: str, scratch: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def store() -> Iterator[dict[str, str]]:
     import boto3
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger().setLevel(logging.WARNING)  # of each request
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # of each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:

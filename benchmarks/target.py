@@ -25,6 +25,7 @@ def get_config(arg: str = "small") -> ConfigDict:
     config.network.features = 64 if large else 32
     config.network.multipliers = (1, 2, 2, 2) if large else (1, 2, 2)
     config.network.attention = (16,) if large else (8,)
+    del config.network.groups  # the authors' network has score_sde's own number
     config.train.steps = 150 if large else 600
     config.train.batch = 8 if large else 32
     return config

@@ -46,7 +46,7 @@ from score_mia.results import Estimate
 
 HERE = Path(__file__).parent
 PAGES = ("pitfalls.md", "read-an-audit.md", "benchmark.md", "learned.md")
-PAGES += ("../README.md",)
+PAGES += ("performance.md", "../README.md")
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -308,16 +308,17 @@ class _Run:
 
     def trees(self, state: State) -> list[Params]:
         """The model's last trees and the averaged ones; all processes have to ask."""
+        frozen: Any = state.frozen
         if self.spread.plain:
-            frozen, join = state.frozen, device.jit(self.adapt.join)
-            vectors = [self.layout.unravel(v) for v in (state.params, state.ema)]
+            # On the host: array by array, programs of the cuts take a second to make.
+            vectors = [np.asarray(v) for v in (state.params, state.ema)]
+            join = device.jit(self.adapt.join)
         else:
             kept, join = self.written(state), self.adapt.join
-            vectors = [self.layout.cut(v) for v in (kept.params, kept.ema)]
-            frozen: Any = {}
+            vectors = [kept.params, kept.ema]
             if self.start is not None:
                 frozen = self.adapt.split(self.start, jax.random.key(0))[0]
-        return [join(frozen, vector) for vector in vectors]
+        return [join(frozen, self.layout.cut(vector)) for vector in vectors]
 
     def written(self, state: State) -> State:
         """The state as it is written, on the host; all processes have to ask."""
