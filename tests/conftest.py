@@ -58,8 +58,8 @@ def _others(items: list[pytest.Item]) -> list[pytest.Item]:
     """Those cases that only the slow suite runs.
 
     Laws, and what is marked so, are many cases of few tests, which differ in little. Of
-    each test some cases are tried in every run, half of few and a third of many, always
-    the same ones, drawn by their names; all of them with --slow.
+    each test some cases are tried in every run, half of few and a quarter of many,
+    always the same ones, drawn by their names; all of them with --slow.
     """
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -70,5 +70,6 @@ def _others(items: list[pytest.Item]) -> list[pytest.Item]:
     others = []
     for same in cases.values():
         same.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
-        others += same[-(-len(same) // (2 if len(same) < 12 else 3)) :]
+        n = len(same)
+        others += same[-(-n // (2 if n < 8 else 3 if n < 16 else 4)) :]
     return others
