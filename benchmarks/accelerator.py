@@ -36,10 +36,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from machine import machine
+from rows import row_of
+from training import begun
 
 from score_mia import device
 from score_mia.attacks import Likelihood, Loss
-from score_mia.attacks.protocol import Query
 from score_mia.files import save_json
 from score_mia.networks import DDPMNet, NCSNpp
 from score_mia.networks.latent.dit import DiT
@@ -48,16 +49,7 @@ from score_mia.parameterisation import Noise
 from score_mia.sde import VP
 from score_mia.target import Target
 from score_mia.train.config import TrainConfig
-from score_mia.train.step import (
-    Batch,
-    Layout,
-    State,
-    make_gradient,
-    make_optimiser,
-    make_program,
-    make_step,
-)
-from score_mia.views import view
+from score_mia.train.step import Batch, Layout, State, make_gradient, make_optimiser
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -254,9 +246,10 @@ def forward(spec: Any, shape: Any, rows: int, precision: str) -> Any:
 def signal(read: Any, spec: Any, shape: Any, rows: int, precision: str) -> Any:
     """A signal of a tile of images."""
     target = target_of(spec, shape, precision)
+    one = row_of(read)
 
     def row(target: Target, image: Any, key: Any) -> Any:
-        return read(view(target, read.access), Query(image, {}, key, key)).values
+        return one(target, image, key).values
 
     images = jax.random.uniform(jax.random.key(1), (rows, *shape))
     keys = jax.random.split(jax.random.key(2), rows)
@@ -273,14 +266,10 @@ def training(spec: Any, shape: Any, rows: int, precision: str) -> Any:
         return dataclasses.replace(target, params=params)
 
     gradient = make_gradient(join, layout, config.objective)
-    step, mesh = make_step(gradient, optimiser, config), device.mesh(1)
-    vector = layout.ravel(target.params)
-    state = State(
-        vector, jnp.copy(vector), optimiser.init(vector), jnp.zeros((), jnp.int32)
-    )
+    program, state = begun(layout, target.params, gradient, optimiser, config, False)
     images = jax.random.uniform(jax.random.key(1), (rows, *shape))
     given = (state, Batch(images), None, jax.random.key(2))
-    return make_program(step, mesh, False), given
+    return program, given
 
 
 def cases(size: Size) -> Iterator[Case]:

@@ -62,7 +62,6 @@ CASES = {
         "ddpm nf=32 32x32 B=32": {"network": SMALL, "shape": (32, 32, 3), "batch": 32},
     },
 }
-LARGE_PAGES = ", large pages"
 
 
 class Side:
@@ -94,7 +93,7 @@ def sides() -> dict[str, Side]:
     return {
         "score_mia": Side(sys.executable, "ours.py"),
         "authors": Side(*theirs, large=False),
-        f"authors{LARGE_PAGES}": Side(*theirs),
+        "authors, large pages": Side(*theirs),
     }
 
 

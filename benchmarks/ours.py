@@ -11,32 +11,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rows import row_of
 from training import steps
 from worker import Call, serve
 
 from score_mia import device
 from score_mia.attacks import Likelihood, Loss
-from score_mia.attacks.protocol import Query
 from score_mia.checkpoint import load_target
 from score_mia.networks import DDPMNet
 from score_mia.parameterisation import Noise
 from score_mia.sde import DDPM
 from score_mia.target import Target
 from score_mia.train.config import TrainConfig
-from score_mia.views import view
 
 device.cache_compilations()
-
-
-def make(case: dict[str, Any]) -> dict[str, Call]:
-    """The calls of one case, compiled."""
-    kinds = {
-        "forward": forward,
-        "sweep": sweep,
-        "likelihood": likelihood,
-        "train_step": train_step,
-    }
-    return kinds[case["kind"]](case)
 
 
 def fields(case: dict[str, Any]) -> dict[str, Any]:
@@ -74,13 +62,9 @@ def forward(case: dict[str, Any]) -> dict[str, Call]:
 
 def reading(signal: Any, target: Target, images: jax.Array) -> Any:
     """A compiled program that reads all images at once, as the engine has it."""
-
-    def row(target: Target, image: Any, key: Any) -> Any:
-        return signal(view(target, signal.access), Query(image, {}, key, key))
-
     keys = jax.random.split(jax.random.key(2), len(images))
     program = device.jit(
-        jax.vmap(row, (None, 0, 0)), parameters=device.size(target.params)
+        jax.vmap(row_of(signal), (None, 0, 0)), parameters=device.size(target.params)
     )
     compiled = program.lower(target, images, keys).compile()
     return lambda: jax.block_until_ready(compiled(target, images, keys))
@@ -136,5 +120,9 @@ def train_step(case: dict[str, Any]) -> dict[str, Call]:
     return {"": call}
 
 
+KINDS = {f.__name__: f for f in (forward, sweep, likelihood, train_step)}
+"""Of cases -> what makes the calls of one, compiled."""
+
+
 if __name__ == "__main__":
-    serve(make)
+    serve(KINDS)

@@ -18,17 +18,6 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "golden"))
 torch.utils.cpp_extension.load = lambda *args, **kwargs: None  # no CUDA here
 
 
-def make(case: dict[str, Any]) -> dict[str, Call]:
-    """The calls of one case."""
-    kinds = {
-        "forward": forward,
-        "sweep": sweep,
-        "likelihood": likelihood,
-        "train_step": train_step,
-    }
-    return kinds[case["kind"]](case)
-
-
 def network(case: dict[str, Any]) -> torch.nn.Module:
     from derive_networks import DDPM, configuration, network_class
 
@@ -146,6 +135,10 @@ def train_step(case: dict[str, Any]) -> dict[str, Call]:
     }
 
 
+KINDS = {f.__name__: f for f in (forward, sweep, likelihood, train_step)}
+"""Of cases -> what makes the calls of one, compiled."""
+
+
 if __name__ == "__main__":
     sys.modules.setdefault("datasets", types.ModuleType("datasets"))
-    serve(make)
+    serve(KINDS)

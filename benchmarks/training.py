@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from score_mia import device
+from score_mia.arrays import Params
 from score_mia.checkpoint import parts
 from score_mia.data.loader import Batches
 from score_mia.target import Target
@@ -18,6 +20,7 @@ from score_mia.train import dp
 from score_mia.train.config import TrainConfig
 from score_mia.train.step import (
     Batch,
+    Gradient,
     Layout,
     State,
     make_gradient,
@@ -28,6 +31,23 @@ from score_mia.train.step import (
 
 Steps = Iterator[float]
 """Each `next` makes one more step and tells its seconds."""
+
+
+def begun(
+    layout: Layout,
+    params: Params,
+    gradient: Gradient,
+    optimiser: optax.GradientTransformation,
+    config: TrainConfig,
+    indexed: bool,
+) -> tuple[Any, State]:
+    """The program of a step on one device, and the state to begin with."""
+    step = make_step(gradient, optimiser, config)
+    vector = layout.ravel(params)
+    state = State(
+        vector, jnp.copy(vector), optimiser.init(vector), jnp.zeros((), jnp.int32)
+    )
+    return make_program(step, device.mesh(1), indexed), state
 
 
 def steps(
@@ -48,7 +68,7 @@ def steps(
     private = None if config.dp is None else dp.mechanism(config, n)
     p = parts(spec if private is None else dp.private_spec(spec))
     params = p.network.init(jax.random.key(0))
-    layout, mesh = Layout(params), device.mesh(1)
+    layout = Layout(params)
 
     def join(frozen: Any, trained: Any) -> Target:
         del frozen
@@ -62,13 +82,9 @@ def steps(
         batches = dp.make_batches(config, private)
         optimiser = make_optimiser(config, dp.make_privatiser(config, private))
         gradient_of = gradient_of or dp.make_private_gradient
-        gradient = gradient_of(join, layout, config, private, mesh)
-    program = make_program(make_step(gradient, optimiser, config), mesh, True)
+        gradient = gradient_of(join, layout, config, private, device.mesh(1))
+    program, state = begun(layout, params, gradient, optimiser, config, True)
     data, key = Batch(jnp.asarray(images)), jax.random.key(1)
-    vector = layout.ravel(params)
-    state = State(
-        vector, jnp.copy(vector), optimiser.init(vector), jnp.zeros((), jnp.int32)
-    )
 
     def rows(step: int) -> Any:
         return jnp.asarray(batches.indices(step).astype(np.int32))

@@ -18,13 +18,13 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def serve(make: Callable[[dict[str, Any]], dict[str, Call]]) -> None:
+def serve(kinds: dict[str, Callable[[dict[str, Any]], dict[str, Call]]]) -> None:
     """Answer "make" with the variants' names, "run" with seconds, "peak" with MiB."""
     before, calls = peak(), {}
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "make":
-            calls = make(request)
+            calls = kinds[request["kind"]](request)
             answer: Any = list(calls)
         elif request["do"] == "run":
             start = time.perf_counter()

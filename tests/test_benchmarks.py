@@ -30,13 +30,13 @@ def ours(monkeypatch):
     import ours
 
     yield ours
-    for name in ("ours", "worker", "training"):
+    for name in ("ours", "rows", "training", "worker"):
         sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("kind", ["forward", "sweep", "train_step"])
 def test_a_case_is_made_and_called(ours, kind):
-    calls = ours.make({"kind": kind, **CASE})
+    calls = ours.KINDS[kind](CASE)
     assert "" in calls
     for call in calls.values():
         images, facts = call()
@@ -57,7 +57,7 @@ def test_the_likelihood_of_a_kept_target(ours, tmp_path):
     images = np.random.default_rng(0).random((2, 4, 4, 1), np.float32)
     np.savez(tmp_path / "images.npz", images=images)
     case = {"target": str(tmp_path / "target"), "scratch": str(tmp_path)}
-    (call,) = ours.make({"kind": "likelihood", **case}).values()
+    (call,) = ours.KINDS["likelihood"](case).values()
     n, facts = call()
     assert n == 2
     assert facts["evaluations"] == 64
