@@ -311,7 +311,8 @@ class _Run:
         frozen: Any = state.frozen
         if self.spread.plain:
             # On the host: array by array, programs of the cuts take a second to make.
-            vectors = [np.asarray(v) for v in (state.params, state.ema)]
+            # Copies, since the next step is given the state's own memory.
+            vectors = [np.array(v) for v in (state.params, state.ema)]
             join = device.jit(self.adapt.join)
         else:
             kept, join = self.written(state), self.adapt.join
