@@ -1,7 +1,8 @@
 """Strict JAX for every test: four simulated devices, no silent promotion.
 
 Most of a test's time is compilation of programs that run once, so LLVM's optimisations
-are off. What a user's own start compiles is run with them by the tests that start
+are off, and so are XLA's fusions by way of MLIR, which take longer to compile than they
+save. What a user's own start compiles is run with all of them by the tests that start
 processes, and by the audit after the suite.
 """
 
@@ -15,6 +16,9 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=4"
     + " --xla_backend_optimization_level=0"
+    + " --xla_llvm_disable_expensive_passes=true"
+    + " --xla_cpu_use_fusion_emitters=false"
+    + " --xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Workers share the cores: threads of theirs would wait for each other, spinning.
