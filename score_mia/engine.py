@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,13 @@ class Reader:
 
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         """Values [n, K] and diagnostics [n, D] of some images."""
+        (only,) = self.stream([ids], advance)
+        return only
+
+    def stream(
+        self, parts: Iterable[np.ndarray], advance: Advance
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Values [n, K] and diagnostics [n, D] of the images of each part."""
         width = len(self.columns.names)
         figure = None
         if NETWORK_EVALUATIONS in self.columns.diagnostics:
@@ -180,25 +188,31 @@ class Reader:
             figure = ("evaluations", width + place)
         tell = tiles.Teller(advance, figure)
 
-        def seen(values: np.ndarray) -> None:
+        def seen(values: np.ndarray) -> np.ndarray:
             profiling.tick(self.name, values)
             self._check_width(values)
             tell(values)
+            return values
 
-        needed = self._needed(ids)
+        parts, counted = itertools.tee(parts)
+        for values in tiles.by_part(map(seen, self._rows(parts)), map(len, counted)):
+            tell.flush()
+            yield {"values": values[:, :width], "diagnostics": values[:, width:]}
+
+    def _rows(self, parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Blocks of rows, in the order of the parts."""
         if isinstance(self.signal, HostSignal):
-            blocks = self.blocks(ids)
-            values = [self._batch(block, needed(block), seen) for block in blocks]
-            values = np.concatenate(values)
-        else:
+            for ids in parts:
+                needed = self._needed(ids)
+                for block in self.blocks(ids):
+                    yield self._batch(block, needed(block))
+            return
 
-            def read(block: Ids) -> Any:
-                return (*self.given(block), needed(block))
+        def opened(ids: Ids) -> Callable[[Ids], Any]:
+            needed = self._needed(ids)
+            return lambda block: (*self.given(block), needed(block))
 
-            size = self.tile * self._mesh.size
-            values = tiles.through(self._call, read, ids, size, seen)
-        tell.flush()
-        return {"values": values[:, :width], "diagnostics": values[:, width:]}
+        yield from tiles.through(self._call, opened, parts, self.tile, self._mesh.size)
 
     def _needed(self, ids: Ids) -> Callable[[Ids], tuple[dict[str, np.ndarray], ...]]:
         """Rows of the products, of some of these ids."""
@@ -299,7 +313,6 @@ class Reader:
         self,
         ids: np.ndarray,
         products: tuple[Mapping[str, np.ndarray], ...],
-        seen: Callable[[np.ndarray], None],
     ) -> Float[np.ndarray, "n k"]:
         """A batch of a signal on the host."""
         assert isinstance(self.signal, HostSignal)
@@ -308,9 +321,7 @@ class Reader:
             reading = self.signal.batch(self.view, query, products)
         parts = (np.asarray(part, np.float32) for part in reading)
         rows = [part.reshape(len(ids), -1) for part in parts if part.size]
-        values = np.concatenate(rows, axis=1)
-        seen(values)
-        return values
+        return np.concatenate(rows, axis=1)
 
     def _check_width(self, values: np.ndarray) -> None:
         names, further = len(self.columns.names), len(self.columns.diagnostics)

@@ -2,7 +2,7 @@
 
     folder/manifest.json              what decides the rows, how many, how they are cut
     folder/part-00003-of-00016.npz    a part: ids, arrays, and a digest of what decided
-    folder/seconds-00000.json         what each part took on one host, and on what
+    folder/seconds-00000.json         what one host took for its parts, by device
 
 A row depends on its task and its id alone (the row law, docs/architecture.md). A part
 is written whole or not at all; a killed run goes on with the first missing one. Parts
@@ -80,6 +80,20 @@ class Task(Protocol):
 
         Raises:
           TaskError: the task is at fault, whatever the machine it runs on.
+        """
+        ...
+
+
+@runtime_checkable
+class Streamed(Task, Protocol):
+    """A task that begins rows of later parts before those of the first are there."""
+
+    def stream(
+        self, parts: Iterable[np.ndarray], advance: Advance
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What a call gives of each part, in their order.
+
+        What goes wrong with a part is raised after those before it were given.
         """
         ...
 
@@ -226,8 +240,9 @@ def compute(
     left = sum(len(shards.of(k)) for k in missing if host.owner(k) == host.number)
     told = Progress(task.words.label, rows, task.words.unit, rows - left)
     with host.telling(shards.folder), told as progress:
-        for part in _turns(shards, missing, host, progress):
-            _fill(task, shards, part, host, progress)
+        _fill(task, shards, [k for k in missing if k in set(mine)], host, progress)
+        for part in _lost(shards, missing, host, progress):
+            _fill(task, shards, [part], host, progress)
     return shards
 
 
@@ -272,42 +287,56 @@ def tiled(
       The values [n, ...].
     """
 
-    def begun() -> Iterator[tuple[Any, int, int]]:
+    def begun() -> Iterator[Begun]:
         for start in range(0, len(ids), size):
             block = ids[start : start + size]
             fill = np.repeat(block[-1:], size - len(block) if full else 0)
-            yield call(np.concatenate([block, fill])), len(block), 1
+            rows = np.arange(len(block) + len(fill)) < len(block)
+            yield Begun(call(np.concatenate([block, fill])), rows, 1)
 
-    return fetched(begun(), advance)
-
-
-def fetched(
-    begun: Iterable[tuple[Any, int, int]], seen: Callable[[np.ndarray], None]
-) -> np.ndarray:
-    """Values of blocks, fetched in their order while later ones are on their way.
-
-    Args:
-      begun: of each block an array, of NumPy or, not yet there, of JAX; how many of its
-        rows count; and how many blocks may wait.
-      seen: told each block's values once they are there.
-
-    Returns:
-      The values [n, ...] of all blocks.
-    """
-    values: list[np.ndarray] = []
-    waiting: deque[tuple[Any, int]] = deque()
-
-    def fetch(most: int) -> None:
-        while len(waiting) > most:
-            pending, count = waiting.popleft()
-            values.append(np.asarray(pending)[:count])
-            seen(values[-1])
-
-    for pending, count, depth in begun:
-        waiting.append((pending, count))
-        fetch(depth)
-    fetch(0)
+    values = []
+    for block in fetched(begun()):
+        values.append(block)
+        advance(block)
     return np.concatenate(values)
+
+
+class Begun(NamedTuple):
+    """A block of rows that is being computed.
+
+    Attributes:
+      values: [m, ...] of NumPy or, not yet there, of JAX.
+      counts: [m] which of the rows are no filling.
+      depth: how many blocks may wait to be fetched.
+    """
+
+    values: Any
+    counts: np.ndarray
+    depth: int
+
+
+def fetched(begun: Iterable[Begun]) -> Iterator[np.ndarray]:
+    """The rows that count, block by block, while later blocks are on their way.
+
+    What goes wrong with a block is raised after those before it were given.
+    """
+    waiting: deque[Begun] = deque()
+    coming, wrong = iter(begun), None
+    while True:
+        try:
+            waiting.append(next(coming))
+            most = waiting[-1].depth
+        except StopIteration:
+            most = 0
+        except Exception as error:
+            most, wrong = 0, error
+        while len(waiting) > most:
+            block = waiting.popleft()
+            yield np.asarray(block.values)[block.counts]
+        if most == 0:
+            break
+    if wrong is not None:
+        raise wrong
 
 
 # --- what it took ------------------------------------------------------------------
@@ -315,23 +344,37 @@ def fetched(
 
 def seconds(folder: str | Path) -> float:
     """Time that computing the parts of a folder took, over all hosts."""
-    return sum(took["seconds"] for took in _times(locate(folder)))
+    return sum(took["seconds"] for _, took in _times(locate(folder)))
 
 
 def devices(folder: str | Path) -> list[str]:
     """On what the parts of a folder were computed, over all hosts."""
-    return sorted({took["device"] for took in _times(locate(folder))})
+    return sorted({device for device, _ in _times(locate(folder))})
 
 
-def _times(folder: Path) -> list[dict[str, Any]]:
+def _times(folder: Path) -> list[tuple[str, dict[str, float]]]:
     paths = sorted(folder.glob("seconds-*.json"))
-    return [took for path in paths for took in _spent(path)["parts"].values()]
+    return [item for path in paths for item in _spent(path).items()]
 
 
-def _spent(path: Path) -> dict[str, Any]:
+def _spent(path: Path) -> dict[str, dict[str, float]]:
+    """Seconds and parts of one host, by device; until 0.4 they were kept by part."""
     remedy = "delete it and run again: only the time that was spent is then not known"
-    shape = {"parts": {str: {"seconds": float, "device": str}}}
-    return files.load_sealed(path, shape, remedy=remedy)
+    shape = {
+        "devices?": {str: {"seconds": float, "parts": int}},
+        "parts?": {str: {"seconds": float, "device": str}},
+    }
+    kept = files.load_sealed(path, shape, remedy=remedy)
+    spent = dict(kept.get("devices", {}))
+    for took in kept.get("parts", {}).values():
+        _add(spent, took["device"], took["seconds"])
+    return spent
+
+
+def _add(spent: dict[str, dict[str, float]], device: str, took: float) -> None:
+    """Count a part more."""
+    before = spent.get(device, {"seconds": 0.0, "parts": 0})
+    spent[device] = {"seconds": before["seconds"] + took, "parts": before["parts"] + 1}
 
 
 # --- the loop ----------------------------------------------------------------------
@@ -366,13 +409,10 @@ def _again(what: str) -> str:
     return f"delete it and run again: {what} whose own seal holds are kept"
 
 
-def _turns(
+def _lost(
     shards: Shards, missing: Sequence[int], host: Host, progress: Progress
 ) -> Iterator[int]:
-    """The parts to compute here: this host's, then those whose owner has gone."""
-    for part in missing:
-        if host.owner(part) == host.number:
-            yield part
+    """The parts to compute here beside this host's: those whose owner has gone."""
     said: set[str] = set()
 
     def say(text: str) -> None:
@@ -402,21 +442,32 @@ def _turns(
 
 
 def _fill(
-    task: Task, shards: Shards, part: int, host: Host, progress: Progress
+    task: Task, shards: Shards, parts: Sequence[int], host: Host, progress: Progress
 ) -> None:
-    """Compute one part and write it, with what that took."""
-    ids = shards.of(part)
+    """Compute parts and write each when it is there, with what they took so far."""
     path = shards.folder / f"seconds-{host.number:05d}.json"
-    before = _spent(path)["parts"] if path.exists() else {}
+    spent = _spent(path) if parts and path.exists() else {}
     start = time.perf_counter()
-    arrays = task(ids, progress.advance)
-    took = {"seconds": time.perf_counter() - start, "device": task.device}
-    lengths = {name: len(a) for name, a in arrays.items() if len(a) != len(ids)}
-    if lengths:
-        raise TaskError(
-            f"{task.words.label}: returned {lengths} rows for {len(ids)} ids; let it "
-            "return one row for each"
-        )
-    # The time first: a part without one would stay so.
-    files.save_sealed(path, {"parts": {**before, f"{part:05d}": took}})
-    files.save_npz(shards.path(part), ids=ids, made=np.asarray(shards.made), **arrays)
+    made = _made(task, map(shards.of, parts), progress.advance)
+    for part, arrays in zip(parts, made, strict=True):
+        ids = shards.of(part)
+        lengths = {name: len(a) for name, a in arrays.items() if len(a) != len(ids)}
+        if lengths:
+            raise TaskError(
+                f"{task.words.label}: returned {lengths} rows for {len(ids)} ids; let "
+                "it return one row for each"
+            )
+        begun, start = start, time.perf_counter()
+        _add(spent, task.device, start - begun)
+        # The time first: a part without one would stay so.
+        files.save_sealed(path, {"devices": spent})
+        made_by = np.asarray(shards.made)
+        files.save_npz(shards.path(part), ids=ids, made=made_by, **arrays)
+
+
+def _made(
+    task: Task, parts: Iterable[np.ndarray], advance: Advance
+) -> Iterator[dict[str, np.ndarray]]:
+    if isinstance(task, Streamed):
+        return task.stream(parts, advance)
+    return (task(ids, advance) for ids in parts)

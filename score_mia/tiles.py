@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -25,10 +25,10 @@ from score_mia.attacks.protocol import Query, Reading, Signal
 from score_mia.check import UserError, at_least, one_of
 from score_mia.device import Precision
 from score_mia.hosts import TaskError
-from score_mia.rows import Advance, Ids, fetched
+from score_mia.rows import Advance, Begun, Ids, fetched
 
 IN_FLIGHT = 16
-"""Tiles that are begun before the first is fetched, at most."""
+"""Calls that are begun before the first is fetched, at most."""
 
 AHEAD_BYTES = 2**26
 """What they are made of takes so much memory, at most, if more than one is begun."""
@@ -137,52 +137,90 @@ def reading_at(precision: Precision) -> Iterator[None]:
 
 def through(
     call: Callable[[Any], jax.Array],
-    read: Callable[[Ids], Any],
-    ids: Ids,
-    size: int,
-    seen: Callable[[np.ndarray], None],
-) -> np.ndarray:
-    """A compiled call on tiles of always `size` rows.
+    opened: Callable[[Ids], Callable[[Ids], Any]],
+    parts: Iterable[np.ndarray],
+    tile: int,
+    devices: int = 1,
+) -> Iterator[np.ndarray]:
+    """A compiled call on tiles of always `tile` rows, one for each device.
+
+    The tiles of a part are cut from its own rows, and the last is filled: a row has the
+    same tile whatever the other parts are, and on however many devices. A call takes
+    tiles of several parts where one has not enough, and later parts are begun before
+    the first is there.
 
     Args:
-      call: from what `read` gave of a tile to an array [size, ...], not yet there.
-      read: from ids to a tree of arrays, one row for each.
-      ids: [n]; the last is repeated to fill the last tile, and the copies dropped.
-      size: of a tile: other sizes could change bits.
-      seen: told each tile's values [<= size, ...] once they are there.
+      call: from what is read of the rows to an array [tile * devices, ...], not yet
+        there.
+      opened: from a part's ids to what reads a tree of arrays of some of them, one row
+        for each.
+      parts: ids [n] of each; taken when there is room for more.
+      tile: rows a device.
+      devices: tiles a call.
 
-    Returns:
-      The values [n, ...].
+    Yields:
+      The rows that count, call by call, in the order of the parts.
     """
     afar = jax.default_backend() != "cpu"
 
-    def begun() -> Iterator[tuple[jax.Array, int, int]]:
-        for given, count, depth in _tiles(read, ids, size):
+    def begun() -> Iterator[Begun]:
+        for given, counts, depth in _calls(opened, parts, tile, tile * devices):
             value = call(given)
             if afar:
                 value.copy_to_host_async()
-            yield value, count, depth
+            yield Begun(value, counts, depth)
 
-    return fetched(begun(), seen)
+    yield from fetched(begun())
 
 
-def _tiles(
-    read: Callable[[Ids], Any], ids: Ids, size: int
-) -> Iterator[tuple[Any, int, int]]:
-    """What each tile is made of, how many rows of it count, how many may wait."""
-    start, depth = 0, 1
-    while start < len(ids):
-        block = ids[start : start + depth * size]
-        fill = np.repeat(block[-1:], -len(block) % size)
-        leaves, tree = jax.tree.flatten(read(np.concatenate([block, fill])))
-        leaves = [np.asarray(leaf) for leaf in leaves]
-        tile = sum(leaf[:size].nbytes for leaf in leaves)
-        depth = max(1, min(IN_FLIGHT, AHEAD_BYTES // max(tile, 1)))
-        for first in range(0, len(block), size):
-            rows = slice(first, first + size)
-            given = tree.unflatten([leaf[rows] for leaf in leaves])
-            yield given, min(size, len(block) - first), depth
-        start += len(block)
+def by_part(rows: Iterable[np.ndarray], lengths: Iterable[int]) -> Iterator[np.ndarray]:
+    """Rows that come in blocks of any size, cut into parts of these lengths."""
+    coming = iter(rows)
+    held: list[np.ndarray] = []
+    for length in lengths:
+        while sum(map(len, held)) < length:
+            held.append(next(coming))
+        whole = np.concatenate(held)
+        yield whole[:length]
+        held = [whole[length:]]
+
+
+def _calls(
+    opened: Callable[[Ids], Callable[[Ids], Any]],
+    parts: Iterable[np.ndarray],
+    tile: int,
+    size: int,
+) -> Iterator[tuple[Any, np.ndarray, int]]:
+    """What each call is made of, which of its rows count, how many may wait."""
+    held: list[np.ndarray] = []
+    tree, depth = None, 1
+
+    def first() -> tuple[Any, np.ndarray, int]:
+        counts, *leaves = (leaf[:size] for leaf in held)
+        return jax.tree.unflatten(tree, leaves), counts, depth
+
+    for ids in parts:
+        read, start = opened(ids), 0
+        while start < len(ids):
+            block = ids[start : start + depth * size]
+            fill = np.repeat(block[-1:], -len(block) % tile)
+            leaves, tree = jax.tree.flatten(read(np.concatenate([block, fill])))
+            new = [np.arange(len(block) + len(fill)) < len(block)]
+            new += [np.asarray(leaf) for leaf in leaves]
+            a_call = size * sum(leaf.nbytes for leaf in new) / len(new[0])
+            depth = int(max(1, min(IN_FLIGHT, AHEAD_BYTES // a_call)))
+            if held and len(held[0]):
+                new = [np.concatenate(both) for both in zip(held, new, strict=True)]
+            held = new
+            while len(held[0]) >= size:
+                yield first()
+                held = [leaf[size:] for leaf in held]
+            start += len(block)
+    if held and len(held[0]):
+        short = size - len(held[0])
+        held = [np.concatenate([a, np.repeat(a[-1:], short, 0)]) for a in held]
+        held[0][size - short :] = False
+        yield first()
 
 
 class Teller:

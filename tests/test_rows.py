@@ -78,17 +78,39 @@ def test_numbers_without_end_grow_and_keep_every_bit(tmp_path):
         np.testing.assert_array_equal(part.array("values"), expected)
 
 
-def test_time_and_device_of_each_part_are_kept_apart_from_it(tmp_path):
+def test_time_and_device_of_the_parts_are_kept_apart_from_them(tmp_path):
     compute(tmp_path)
-    record = load_sealed(tmp_path / "seconds-00000.json")["parts"]
-    assert sorted(record) == [f"{k:05d}" for k in range(5)]
+    record = load_sealed(tmp_path / "seconds-00000.json")["devices"]
+    assert record.keys() == {"1 x toy"}
+    assert record["1 x toy"]["parts"] == 5
     took = rows.seconds(tmp_path)
-    assert took == sum(r["seconds"] for r in record.values())
+    assert took == record["1 x toy"]["seconds"] > 0
     (tmp_path / rows.part_name(1, 5)).unlink()
     assert not rows.is_whole(tmp_path)
     compute(tmp_path, dataclasses.replace(TASKS[0], device="2 x toy"))
     assert rows.is_whole(tmp_path)
     assert rows.devices(tmp_path) == ["1 x toy", "2 x toy"]
+    record = load_sealed(tmp_path / "seconds-00000.json")["devices"]
+    assert record["2 x toy"]["parts"] == 1
+    assert rows.seconds(tmp_path) > took
+
+
+def test_what_is_kept_of_the_time_does_not_grow_with_the_parts(tmp_path):
+    sizes = []
+    for ids in (IDS[:32], IDS):
+        compute(tmp_path / str(len(ids)), ids=ids)
+        sizes.append(len((tmp_path / str(len(ids)) / "seconds-00000.json").read_text()))
+    assert abs(sizes[0] - sizes[1]) < 20
+
+
+def test_times_that_were_kept_by_part_are_counted(tmp_path):
+    old = {"00000": {"seconds": 2.0, "device": "toy"}}
+    old["00001"] = {"seconds": 3.5, "device": "1 x toy"}
+    save_sealed(tmp_path / "seconds-00000.json", {"parts": old})
+    assert rows.seconds(tmp_path) == 5.5
+    compute(tmp_path)
+    assert rows.devices(tmp_path) == ["1 x toy", "toy"]
+    assert rows.seconds(tmp_path) > 5.5
 
 
 # --- what is refused ---------------------------------------------------------------
@@ -341,5 +363,4 @@ def test_the_parts_of_a_killed_process_are_taken_over(tmp_path):
     for path in (tmp_path / "whole").glob("part-*"):
         assert path.read_bytes() == (tmp_path / "rows" / path.name).read_bytes()
     by = {n: load_sealed(tmp_path / "rows" / f"seconds-{n:05d}.json") for n in (0, 1)}
-    assert sorted(by[0]["parts"]) == ["00000", "00002", "00003", "00004"]
-    assert sorted(by[1]["parts"]) == ["00001"]
+    assert [sum(d["parts"] for d in by[n]["devices"].values()) for n in by] == [4, 1]

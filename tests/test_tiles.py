@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from score_mia import tiles
+from score_mia.check import UserError
 from score_mia.engine import Reader, collect
 from score_mia.hosts import Host, TaskError
 from score_mia.tiles import Engine
@@ -58,12 +60,52 @@ def test_what_tiles_are_made_of_is_read_for_several_and_fetched_in_order(monkeyp
         begun.append(len(seen))
         return jax.numpy.asarray(given["x"])
 
-    ids = np.arange(11)
-    values = tiles.through(call, read, ids, 2, lambda v: seen.extend(v))
-    assert values.tolist() == seen == ids.tolist()
+    parts = np.arange(8), np.arange(8, 11)
+    for values in tiles.through(call, lambda part: read, parts, 2):
+        seen.extend(values)
+    assert seen == list(range(11))
     # One to learn the size by, then three at once; the last is filled up.
     assert asked == [[0, 1], [2, 3, 4, 5, 6, 7], [8, 9, 10, 10]]
-    assert begun == [0, 0, 0, 0, 2, 4]
+    assert begun == [0, 0, 0, 0, 2, 4]  # of the second part before the first is there
+
+
+@pytest.mark.parametrize(("tile", "devices"), [(1, 1), (2, 1), (2, 3), (3, 4), (8, 2)])
+def test_a_call_takes_tiles_of_several_parts_and_wastes_none(tile, devices):
+    sizes = (6, 6, 6, 6, 6, 4)
+    cuts = np.cumsum((0, *sizes))
+    parts = [np.arange(a, b) for a, b in itertools.pairwise(cuts)]
+    of_parts = [np.array_split(p, range(tile, len(p), tile)) for p in parts]
+    of_parts = [block.tolist() for blocks in of_parts for block in blocks]
+    given = []
+
+    def call(rows):
+        given.extend(np.reshape(rows, (devices, tile)).tolist())
+        return jax.numpy.asarray(rows)
+
+    found = tiles.through(call, lambda part: lambda ids: ids, parts, tile, devices)
+    cut = list(tiles.by_part(found, sizes))
+    for values, part in zip(cut, parts, strict=True):
+        np.testing.assert_array_equal(values, part)
+    # A tile has the same rows as if its part were alone, on one device.
+    for tile_rows, expected in zip(given, of_parts, strict=False):
+        assert [*dict.fromkeys(tile_rows)] == expected
+    assert len(given) - len(of_parts) < devices
+
+
+def test_what_was_begun_before_a_fault_is_given_before_it_is_raised():
+    def opened(part):
+        def read(ids):
+            if 4 in ids:
+                raise UserError("image 4 is damaged")
+            return ids
+
+        return read
+
+    parts = np.arange(2), np.arange(2, 4), np.arange(4, 6)
+    found = tiles.through(jax.numpy.asarray, opened, parts, 2)
+    assert [next(found).tolist(), next(found).tolist()] == [[0, 1], [2, 3]]
+    with pytest.raises(UserError, match="image 4"):
+        next(found)
 
 
 def test_progress_is_told_of_every_row(monkeypatch):
