@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 from score_mia.arrays import Image
 from score_mia.attacks.draws import chunked, log_size, power
 from score_mia.attacks.protocol import (
+    LATER,
     NETWORK_EVALUATIONS,
     Access,
     Columns,
@@ -63,6 +64,43 @@ plainer than its image."""
 OWN = "own"
 
 
+def _blurred(seen: Float[Array, "h w c"], block: int) -> Float[Array, "h w c"]:
+    """Each pixel the mean of its block of so many rows and columns."""
+
+    def means(n: int) -> np.ndarray:
+        of = np.arange(n) // block
+        same = of[:, None] == of[None, :]
+        return (same / same.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    h, w, _ = seen.shape
+    return jnp.einsum("ij,jkc,lk->ilc", means(h), seen, means(w))
+
+
+def _inner(seen: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The middle half of the rows and of the columns."""
+    h, w, _ = seen.shape
+    return seen[h // 4 : h - h // 4, w // 4 : w - w // 4]
+
+
+def _squared(seen: Float[Array, "..."]) -> Float[Array, ""]:
+    return power(seen, 2.0)
+
+
+WHOLE = "whole"
+SIZES: dict[str, Callable[[Float[Array, "h w c"]], Float[Array, ""]]] = {
+    "absolute": lambda seen: power(seen, 1.0),
+    "fourth": lambda seen: power(seen, 4.0),
+    "coarse": lambda seen: _squared(_blurred(seen, 4)),
+    "middle": lambda seen: _squared(_blurred(seen, 2) - _blurred(seen, 4)),
+    "fine": lambda seen: _squared(seen - _blurred(seen, 2)),
+    "inner": lambda seen: _squared(_inner(seen)),
+    "rim": lambda seen: _squared(seen) - _squared(_inner(seen)),
+}
+"""Name -> a size of the noise that is seen in an image; beside them `WHOLE`, the sum
+of its p-th powers. "coarse", "middle" and "fine" are the squares of what changes over
+4 pixels and more, over 2, and from pixel to pixel; their sum is that of all squares."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Peak:
     """By what factor less noise is seen in the image than in its copies, a log.
@@ -75,8 +113,9 @@ class Peak:
         own@t    = -log size(x)
         NAME@t   = log size(x_NAME) - log size(x)      for each copy
 
-    for a rule that weighs them by known images. A model that was trained on mirrored
-    images has learned the mirror image too: leave "flip" out.
+    for a rule that weighs them by known images, to which further `sizes` of the same
+    noise cost nothing: size-NAME@t. A model that was trained on mirrored images has
+    learned the mirror image too: leave "flip" out.
 
     Attributes:
       log_snrs: levels, of x in [-1, 1]. At 4 the noise is a seventh of half the range
@@ -87,6 +126,7 @@ class Peak:
       apart: whether each copy has its own columns; else their mean.
       order: p.
       chunk: bound on memory: evaluations made at once for each image.
+      sizes: "whole" and which of `SIZES`: all are read off the same evaluations.
     """
 
     log_snrs: tuple[float, ...] = (4.0, 1.0)
@@ -95,6 +135,7 @@ class Peak:
     apart: bool = False
     order: float = 2.0
     chunk: int = 12
+    sizes: tuple[str, ...] = dataclasses.field(default=(WHOLE,), metadata=LATER)
 
     access: ClassVar[Access] = "scores"
     needs: ClassVar[tuple[Product, ...]] = ()
@@ -104,8 +145,12 @@ class Peak:
         require(len(self.copies) > 0, "copies=()", "is empty", "name a copy")
         for name in self.copies:
             one_of("copies", name, COPIES)
-        twice = len({*self.copies}) < len(self.copies)
-        require(not twice, f"copies={self.copies}", "names one twice", "name each once")
+        require(len(self.sizes) > 0, "sizes=()", "is empty", "name a size")
+        for name in self.sizes:
+            one_of("sizes", name, (WHOLE, *SIZES))
+        for what, names in (("copies", self.copies), ("sizes", self.sizes)):
+            twice = len({*names}) < len(names)
+            require(not twice, f"{what}={names}", "names one twice", "name each once")
         at_least("order", self.order, 1.0)
         at_least("chunk", self.chunk, 1)
 
@@ -114,9 +159,14 @@ class Peak:
         return placed(model, self.times, self.log_snrs)
 
     def columns(self, model: Denoiser) -> Columns:
-        """One column per time, or one per time for the image and each copy."""
+        """One column per size and time, or one of each for the image and each copy."""
         sde, times = model.sde, self.at(model)
         kinds = (OWN, *self.copies) if self.apart else ("peak",)
+        kinds = [
+            kind if size == WHOLE else f"{kind}-{size}"
+            for size in self.sizes
+            for kind in kinds
+        ]
         return Columns(
             columns_of(kinds, sde, times),
             np.tile(times, len(kinds)),
@@ -135,17 +185,21 @@ class Peak:
         altered = [COPIES[name](query.image) for name in self.copies]
         views = jax.lax.map(model.codec.encode, jnp.stack([query.image, *altered]))
 
-        def size(row: tuple[Array, Array]) -> Array:
+        def read(row: tuple[Array, Array]) -> Array:
             view, t = row
             seen = model.eps(sde.alpha(t) * views[view], t, told)
-            return log_size(power(seen, self.order))
+            return log_size(jnp.stack([self._size(name, seen) for name in self.sizes]))
 
         shape = (len(views), len(times))
         view, time = (a.ravel() for a in np.indices(shape))
         rows = (jnp.asarray(view), jnp.asarray(times[time]))
-        sizes = chunked(size, rows, self.chunk).reshape(shape)
-        own, cost = sizes[:1], spent(self._cost(len(times)))
+        sizes = chunked(read, rows, self.chunk).reshape(*shape, len(self.sizes))
+        sizes = jnp.moveaxis(sizes, -1, 0)
+        own, cost = sizes[:, :1], spent(self._cost(len(times)))
         if self.apart:
-            apart = jnp.concatenate([-own, sizes[1:] - own])
+            apart = jnp.concatenate([-own, sizes[:, 1:] - own], axis=1)
             return Reading(apart.ravel(), cost)
-        return Reading(sizes[1:].mean(axis=0) - own[0], cost)
+        return Reading((sizes[:, 1:].mean(axis=1) - own[:, 0]).ravel(), cost)
+
+    def _size(self, name: str, seen: Array) -> Array:
+        return power(seen, self.order) if name == WHOLE else SIZES[name](seen)

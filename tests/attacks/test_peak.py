@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from score_mia.attacks import Peak
-from score_mia.attacks.peak import COPIES
+from score_mia.attacks.peak import COPIES, SIZES
 from score_mia.check import UserError
 from score_mia.codecs import Affine
 from score_mia.sde import DDPM, EDM, VE, VP, RectifiedFlow
@@ -73,6 +73,55 @@ def test_kept_apart():
     assert found[6] == 2 * (1 + 2)
 
 
+def test_further_sizes_of_the_same_noise():
+    """eps = c x: each is a size of the image, and the bands add up to the squares."""
+    image = jnp.asarray(np.random.default_rng(4).random((8, 12, 2), np.float32))
+    names = ("whole", *SIZES)
+    signal = Peak(times=(0.1,), copies=("up",), apart=True, sizes=names)
+    sde = VP()
+    target, x = standard_target(sde, image)
+    found = read(signal, target, image)
+    alpha, std = scales(sde, 0.1)
+    seen, inner = alpha * std * np.asarray(x, float), np.zeros(x.shape, bool)
+    inner[2:6, 3:9] = True
+    blocks = {
+        k: np.kron(
+            seen.reshape(8 // k, k, 12 // k, k, 2).mean((1, 3)), np.ones((k, k, 1))
+        )
+        for k in (2, 4)
+    }
+    expected = {
+        "whole": np.sum(seen**2),
+        "absolute": np.sum(np.abs(seen)),
+        "fourth": np.sum(seen**4),
+        "coarse": np.sum(blocks[4] ** 2),
+        "middle": np.sum((blocks[2] - blocks[4]) ** 2),
+        "fine": np.sum((seen - blocks[2]) ** 2),
+        "inner": np.sum(seen[inner] ** 2),
+        "rim": np.sum(seen[~inner] ** 2),
+    }
+    bands = sum(expected[n] for n in ("coarse", "middle", "fine"))
+    np.testing.assert_allclose(bands, expected["whole"])
+    columns = signal.columns(target.denoiser).names
+    assert columns[:4] == ("own@0.1000", "up@0.1000", "own-absolute@0.1000", columns[3])
+    values = dict(zip(columns, found[:-1], strict=True))
+    for name, size in expected.items():
+        column = "own" if name == "whole" else f"own-{name}"
+        np.testing.assert_allclose(
+            values[f"{column}@0.1000"], -np.log(size), rtol=1e-4, atol=1e-4
+        )
+    assert found[-1] == 2  # nothing more is evaluated
+
+
+def test_the_mean_over_copies_of_each_size():
+    target, _ = standard_target(VP(), IMAGE)
+    sizes = ("whole", "fine")
+    apart = read(Peak(times=TIMES, apart=True, sizes=sizes), target)[:-1]
+    apart = apart.reshape(2, 6, len(TIMES))[:, 1:].mean(axis=1)
+    mean = read(Peak(times=TIMES, sizes=sizes), target)[:-1]
+    np.testing.assert_allclose(mean, apart.ravel(), atol=1e-5)
+
+
 def test_how_far_a_member_stands_out():
     """A memory sees of an image how far away the nearest of its own is."""
     sde, width, t = VP(), 0.05, 0.02
@@ -109,6 +158,9 @@ def test_the_usual_levels_are_the_same_for_all_processes(sde, codec):
         ({"copies": ()}, "empty"),
         ({"copies": ("flip", "flip")}, "twice"),
         ({"copies": ("down", "blurred")}, "blurred"),
+        ({"sizes": ()}, "empty"),
+        ({"sizes": ("fine", "rim", "fine")}, "twice"),
+        ({"sizes": ("whole", "blue")}, "blue"),
         ({"order": 0.5}, "below 1"),
         ({"times": ()}, "empty"),
         ({"log_snrs": ()}, "empty"),
