@@ -20,6 +20,7 @@ from score_mia.attacks.protocol import (
     QUERIES,
     Attack,
     Counted,
+    Refinable,
 )
 from score_mia.auditing.plan import Plan
 from score_mia.check import Damaged, Unreachable, UserError, one_line, require
@@ -268,7 +269,8 @@ def _known(attack: Attack, evidence: Evidence, split: Split, plan: Plan) -> Know
     finite = evidence.target.finite()
     rows = np.searchsorted(split.ids, evidence.target.ids[finite])
     roles = (split.member[rows], split.reference[rows])
-    return Known(evidence.select(finite), *roles, attack.knows, plan.seed)
+    refined = any(isinstance(signal, Refinable) for signal in attack.signals.values())
+    return Known(evidence.select(finite), *roles, attack.knows, plan.seed, refined)
 
 
 def _counted(
@@ -285,9 +287,10 @@ def _counted(
 def _epsilon(scored: Scored, member: np.ndarray, plan: Plan) -> EpsilonBound | None:
     """What the scores prove about epsilon, and what perfect ones would.
 
-    Nothing if they depend on each other: the proof counts independent images.
+    Nothing if they depend on each other, for the proof counts independent images; nor
+    of images whose membership the attacker knew, for those are no guesses.
     """
-    if isinstance(scored.scorer, Folded):
+    if isinstance(scored.scorer, Folded) or scored.known_members:
         return None
     private = None if plan.train is None else plan.train.dp
     delta = DELTA if private is None else private.delta

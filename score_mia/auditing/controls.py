@@ -31,6 +31,7 @@ from score_mia.readings import Evidence, joined
 from score_mia.results import Estimate
 from score_mia.rows import folder_of
 from score_mia.rules.protocol import Rule
+from score_mia.rules.scheme import Folded
 
 
 def controlled(work: Work, a: Assessment, checked: Checks) -> Assessment:
@@ -111,11 +112,13 @@ def _generated(work: Work, a: Assessment) -> Estimate | None:
     """The share of the target's own images that the fixed threshold accuses.
 
     None of a rule that compares an image with what shadows say of it: they were asked
-    about no such image.
+    about no such image. None of a cross-fit either: an image that no fold holds gets
+    the mean of all folds' scores, which is less spread than the scores of one fold for
+    which the thresholds were set.
     """
     fixed, count = a.entry.at_fixed_threshold, work.plan.shown
     alone = a.attack.knows == "shadows" and "split" not in a.attack.rule.accepts
-    if fixed is None or alone:
+    if fixed is None or alone or isinstance(a.scorer, Folded):
         return None
     source = Drawn(drawn(work, count).array("images"))
     evidence = _read(work, a, np.arange(count), source=source)

@@ -29,6 +29,7 @@ from score_mia.hosts import ALONE, Host, TaskError
 from score_mia.models import InMemory
 from score_mia.readings import Readings, joined
 from score_mia.rows import Shards, folder_of, is_whole, seconds
+from score_mia.rules.scheme import calibrating
 from score_mia.storage import workdir as check_workdir
 from score_mia.target import Target
 from score_mia.views import unprompted
@@ -221,6 +222,9 @@ class Work:
         folder, products = self._first_folder(first), self.folder / "products"
         rows = collect(first, split.known, folder, self.host, products)
         rows = dataclasses.replace(rows, member=split.member[split.reference])
+        # A threshold is set by images that had no part in what is read.
+        held_out = calibrating(split.ids, split.reference & ~split.member)
+        rows = rows.select(~held_out[split.reference])
         try:
             return signal.refined(first.view, rows)
         except UserError as error:

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from score_mia.check import at_least, positive, require
-from score_mia.metrics.intervals import proportion
+from score_mia.metrics.intervals import clopper_pearson, proportion
 from score_mia.results import Estimate
 
 SAMPLES, IMAGES = 1024, 1024
@@ -247,8 +247,11 @@ def _nearer(
     index = np.where(inside, members.index[apart], nonmembers.index[apart])
     groups = (members.among, nonmembers.among)
     images, counts = np.unique(index, return_counts=True)
+    # All samples next to one image are next to a member, or none: one observation.
+    # As many as would spread alike if each image were next to as many samples.
+    share, n = float(inside.mean()), float(np.sum(counts) ** 2 / np.sum(counts**2))
     return Nearer(
-        share=proportion(int(inside.sum()), len(inside), level),
+        share=Estimate(share, *clopper_pearson(min(share * n, n), n, level)),
         expected=members.among / sum(groups),
         p_value=_chance(inside, counts, groups, seed),
         samples=len(inside),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
 from typing import Any
 
 from score_mia.report.text import (
@@ -97,20 +98,37 @@ def apart(result: AuditResult, alpha: float) -> bool:
     return blind.auc.known and blind.auc.interval[1] > 0.5
 
 
-def beaten(a: AttackResult) -> bool | None:
-    """Whether an attack is shown to exceed the blind classifier; None if not known."""
+def widened_low(interval: tuple[float, float, float], looks: int) -> float:
+    """The lower end of a 95 % interval, moved out for the best of `looks` attacks."""
+    normal = NormalDist()
+    factor = normal.inv_cdf(1 - 0.025 / looks) / normal.inv_cdf(0.975)
+    return interval[0] - factor * (interval[0] - interval[1])
+
+
+def beaten(a: AttackResult, looks: int = 1) -> bool | None:
+    """Whether an attack is shown to exceed the blind classifier; None if not known.
+
+    Args:
+      a: the attack.
+      looks: of how many attacks it may be the best: one of twenty is shown to exceed
+        by luck far more often than one alone.
+    """
     if a.margin is None or not a.margin.known:
         return None
-    return a.margin.interval[1] > 0
+    return widened_low(a.margin.interval, looks) > 0
 
 
-def margin(a: AttackResult) -> str:
-    """An attack's margin over the blind classifier, as a sentence; empty without."""
+def margin(a: AttackResult, looks: int = 1) -> str:
+    """An attack's margin over the blind classifier, as a sentence; empty without.
+
+    Args:
+      a, looks: as `beaten` takes them.
+    """
     if a.margin is None:
         return ""
     value, low, high = a.margin.interval
     shown = f"{value:+.3f} (95{SPACE}% interval {low:+.3f} to {high:+.3f})"
-    if beaten(a):
+    if beaten(a, looks):
         return (
             " What a classifier that never saw the model finds in the same images does "
             f"not explain this: the attack's AUC differs from its by {shown}."

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Literal
 
 from score_mia.report import controls
@@ -103,7 +102,7 @@ class _Case:
 
     @property
     def above_chance(self) -> bool:
-        return _widened_low(self.auc, self.looks) > 0.5
+        return controls.widened_low(self.auc, self.looks) > 0.5
 
     @property
     def shown(self) -> bool:
@@ -183,7 +182,7 @@ def verdict(result: AuditResult, titles: Mapping[str, str] | None = None) -> Ver
     }
     finding = words[kind](case)
     if not case.turned and kind != "unclear":
-        finding += controls.margin(result.attacks[name])
+        finding += controls.margin(result.attacks[name], case.looks)
     finding += _sets(result) + _failed(result)
     quoted = None if kind in ("looks", "unclear") else case.quoted
     meaning = _WRONG_SIGN if case.turned else _MEANING[kind]
@@ -238,9 +237,9 @@ def _case(a: AttackResult, title: str, apart: bool, looks: int) -> _Case:
     value, low, high = a.auc.interval
     mirror = (1 - value, 1 - high, 1 - low)
     few = min(a.members, a.nonmembers) < FEWEST
-    turned = not few and _widened_low(mirror, looks) > 0.5
+    turned = not few and controls.widened_low(mirror, looks) > 0.5
     auc, tpr = (mirror, a.mirrored) if turned else ((value, low, high), a.tpr_at_fpr)
-    unshown = not turned and controls.beaten(a) is False
+    unshown = not turned and controls.beaten(a, looks) is False
     sizes = a.members, a.nonmembers
     return _Case(title, a.access, *sizes, auc, tpr, turned, unshown, apart, looks)
 
@@ -256,13 +255,6 @@ def _kind(cases: Sequence[_Case]) -> Kind:
     if any(case.above_chance for case in enough):
         return "looks"
     return "unclear" if any(case.reaches_far for case in cases) else "chance"
-
-
-def _widened_low(auc: tuple[float, float, float], looks: int) -> float:
-    """The lower end of a 95 % interval, moved out for the best of `looks` attacks."""
-    normal = NormalDist()
-    factor = normal.inv_cdf(1 - 0.025 / looks) / normal.inv_cdf(0.975)
-    return auc[0] - factor * (auc[0] - auc[1])
 
 
 def _pairs(case: _Case) -> str:

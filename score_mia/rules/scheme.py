@@ -39,6 +39,8 @@ class Known(NamedTuple):
       member, reference: [N] their roles in the split.
       knows: what a fit is shown.
       seed: of the permutations.
+      refined: whether the reference images, but for `calibrating`, had a part in what
+        was read: then no others may set a threshold.
     """
 
     evidence: Evidence
@@ -46,6 +48,7 @@ class Known(NamedTuple):
     reference: Bool[np.ndarray, " n"]
     knows: Knowledge = "split"
     seed: int = 0
+    refined: bool = False
 
     def shown(self, rows: Bool[np.ndarray, " n"]) -> Evidence:
         """Some rows with their labels."""
@@ -344,16 +347,29 @@ def _held_out(rule: Rule, known: Known) -> tuple[Scorer, np.ndarray]:
         f"wants {known.knows!r} reference data and the split has none",
         "set split.reference above 0, or the attack's knows to 'none'",
     )
-    held_out = half(known.evidence.target.ids, strangers)
-    if allowed(_RATES[-1], int(held_out.sum()) + 1) >= 1:
+    held_out = calibrating(known.evidence.target.ids, strangers)
+    if held_out.any():
         try:
             scorer = rule.fit(known.shown(rows & ~held_out))
         except UserError:
             pass  # too few for this rule: it tells so again below, if all are too few
         else:
-            return scorer, held_out if scorer.fitted_on else strangers
+            chose = scorer.fitted_on or known.refined
+            return scorer, held_out if chose else strangers
     scorer = rule.fit(known.shown(rows))
-    return scorer, nobody if scorer.fitted_on else strangers
+    return scorer, nobody if scorer.fitted_on or known.refined else strangers
+
+
+def calibrating(
+    ids: Int[np.ndarray, " n"], strangers: Bool[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+    """Mask [N] of the known non-members that set thresholds and nothing else.
+
+    Half of them, as `half` deals them; none if these would be too few for a threshold.
+    """
+    held_out = half(ids, strangers)
+    enough = allowed(_RATES[-1], int(held_out.sum()) + 1) >= 1
+    return held_out if enough else np.zeros_like(held_out)
 
 
 def half(

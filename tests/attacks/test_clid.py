@@ -70,6 +70,17 @@ def test_a_caption_is_cut_from_its_end():
         np.testing.assert_array_equal(shortened(nothing, nothing, 0.5), nothing)
 
 
+@pytest.mark.parametrize(
+    ("share", "count", "cut"),
+    [(0.3, 50, 15), (0.6, 25, 15), (0.6, 45, 27), (0.3, 7, 3)],
+)
+def test_a_share_that_is_a_whole_number_of_tokens_is_cut_to_it(share, count, cut):
+    own = jnp.asarray([8, *[1] * count, 9])
+    nothing = jnp.asarray([8, 9, *[0] * count])
+    found = shortened(own, nothing, share)
+    assert np.count_nonzero(np.asarray(found) == 1) == count - cut
+
+
 WEIGHTS = np.asarray([0.0, 0.0, 3.0, 1.0, 2.0, 2.0], np.float32)
 """What each token adds to the embedding of a caption, which is their sum."""
 

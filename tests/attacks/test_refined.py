@@ -23,6 +23,7 @@ from score_mia.files import digest, load_json
 from score_mia.readings import Readings
 from score_mia.registry import make
 from score_mia.results import AuditResult
+from score_mia.rules.scheme import calibrating
 from score_mia.sde import DDPM
 from tests.defects.tiny_work import config
 from tests.helpers import ask
@@ -163,7 +164,9 @@ def test_an_audit_reads_coarsely_what_is_known_and_finely_all(tmp_path):
     }
     result = AuditResult.load(folder).attacks["fine"]
     assert result.network_evaluations_per_image == 3
-    said = f"at the best of 5 times on {known_images} known images"
+    strangers = split.reference & ~split.member
+    shown = known_images - calibrating(split.ids, strangers).sum()
+    said = f"at the best of 5 times on {shown} known images"
     assert result.title == f"Loss at one time, {said}"
     assert result.chosen == "the only column"
     assert work.collect("fine").names == signal.fine.names(work.target.sde)
@@ -175,6 +178,27 @@ def test_an_audit_reads_coarsely_what_is_known_and_finely_all(tmp_path):
     auditing.run(audit, folder)
     after = {p: p.stat().st_mtime_ns for p in (folder / "signals").rglob("*.npz")}
     assert before == after
+
+
+def test_who_sets_a_threshold_refined_nothing(tmp_path, monkeypatch):
+    """Ten known non-members: too few to spare any; with forty, half are spared."""
+    shown, refined = [], Refined.refined
+
+    def spy(self, model, known):
+        shown.append(known)
+        return refined(self, model, known)
+
+    monkeypatch.setattr(Refined, "refined", spy)
+    audit = plan()
+    auditing.run(audit, tmp_path / "run")
+    split = look(audit, tmp_path / "run").split
+    strangers = split.reference & ~split.member
+    spared = calibrating(split.ids, strangers)
+    assert 0 < spared.sum() <= strangers.sum() / 2 + 1
+    assert not {*shown[0].ids} & {*split.ids[spared]}
+    assert {*shown[0].ids} == {*split.ids[split.reference & ~spared]}
+    entry = AuditResult.load(tmp_path / "run").attacks["fine"]
+    assert entry.calibration_nonmembers == spared.sum()
 
 
 def test_what_finds_nothing_is_one_attack_that_failed(tmp_path, monkeypatch):

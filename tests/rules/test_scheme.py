@@ -20,7 +20,16 @@ from score_mia.metrics import intervals
 from score_mia.metrics.roc import auc, tpr_at_fpr
 from score_mia.papers.pang_wang import Overlapping
 from score_mia.readings import Evidence, Readings
-from score_mia.rules import Bayes, Best, Column, Lira, Mean, ReferenceRatio, Rmia
+from score_mia.rules import (
+    Bayes,
+    Best,
+    Column,
+    Lira,
+    Mean,
+    Neighbours,
+    ReferenceRatio,
+    Rmia,
+)
 from score_mia.rules.scheme import CrossFit, HeldOut, Known
 from tests.auditing.tiny import get_config
 from tests.rules.test_lira import shadowed
@@ -86,6 +95,17 @@ def known(seed, n=(60, 60), leak=NOTHING, knows="split"):
     return Known(evidence, member, np.zeros(len(member), bool), knows, seed)
 
 
+def test_images_that_chose_what_is_read_set_no_threshold():
+    one = known(0, n=(40, 40))
+    one = one._replace(reference=np.ones(80, bool))
+    usual = HeldOut().score(Column("0"), one)
+    assert usual.calibration == 40  # a column that is named learns nothing
+    refined = HeldOut().score(Column("0"), one._replace(refined=True))
+    assert refined.calibration == 20
+    few = one._replace(reference=np.arange(80) % 10 == 0, refined=True)
+    assert HeldOut().score(Column("0"), few).threshold is None
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_a_score_hangs_on_no_label_of_its_fold(name):
     rule, knows = RULES[name]
@@ -141,6 +161,22 @@ def test_members_that_the_attacker_knew_are_counted_where_a_scheme_leaves_them_i
     assert Overlapping().score(Mean(), one).known_members == left
     for scheme in (HeldOut(), CrossFit(permutations=2)):
         assert scheme.score(Mean(), one).known_members == 0
+
+
+def test_members_that_the_attacker_knew_prove_no_epsilon():
+    """Columns of noise, labels learned by heart: what is known is no guess."""
+    rng = np.random.default_rng(0)
+    member = np.arange(640) % 2 == 0
+    reference = rng.random(640) < 0.9
+    split = Split(np.arange(640), member, reference, "digest")
+    evidence = Evidence(drawn(rng, member, NOTHING))
+    for scheme, proved in ((Overlapping(), False), (HeldOut(), True)):
+        rule = Neighbours(neighbours=(1,))
+        attack = Attack("a", {"a": Loss(times=2)}, rule, "split", scheme=scheme)
+        entry = assess(attack, evidence, split, build.plan(get_config())).entry
+        assert (entry.epsilon_lower_bound is not None) == proved
+        if proved:
+            assert entry.epsilon_lower_bound.value == 0
 
 
 def test_where_labels_have_no_part_in_the_fit_shuffling_them_fits_nothing():
