@@ -16,8 +16,6 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-from score_mia.attacks.peak import SIZES
-
 HERE = Path(__file__).parent / "benchmark"
 base = run_path(str(HERE / "_base.py"))
 _attacks = run_path(str(HERE / "_attacks.py"))
@@ -38,15 +36,13 @@ SMALL = dict(
     terms_one=dict(name="terms", logs=True, **ONE),
 )
 """Attacks at one level, which is not chosen on any image."""
-ALONG = ("errors", "mirror", "peak", "weighed", "learned", "sized")
 TITLES = _attacks["titled"](
-    (*SMALL, *FITTED, *FIXED, *ALONG, "all"),
+    (*SMALL, *FITTED, *FIXED, "errors", "mirror", "peak", "weighed", "learned", "all"),
     once="Loss, one level, one noise",
     sima_one="SimA of order 2, one level",
     mirror_one="Peak, one level, mirror image alone",
     peak_one="Peak, one level",
     terms_one="Likelihood's terms, one level, weighed",
-    sized="Peak in eight sizes, weighed, cross-fitted",
     all="All of these columns, weighed",
 )
 
@@ -55,8 +51,7 @@ def signals(smoke: bool) -> dict:
     """What is read, about 300 evaluations an image."""
     every = base["signals"](smoke)
     names = (*FITTED, *FIXED, *_attacks["ALONG"])
-    sizes = dict(_attacks["ALONG"]["copies"], sizes=("whole", *SIZES))
-    return {**{name: every[name] for name in names}, **SMALL, "sizes": sizes}
+    return {**{name: every[name] for name in names}, **SMALL}
 
 
 def attacks(smoke: bool) -> dict:
@@ -69,16 +64,13 @@ def attacks(smoke: bool) -> dict:
     best = dict(rule=dict(name="best"), **known)
     made |= {name: dict(signals=name, **best) for name in FITTED}
     made |= ruled(FIXED) | along(2 if smoke else 20)
-    made["sized"] = dict(signals="sizes", **weighed)
-    # What the sizes hold already is no signal of its own.
-    others = (n for n in _attacks["ALONG"] if n not in ("peak", "copies"))
-    every = [*FITTED, *FIXED, *others, "sizes"]
+    every = [*FITTED, *FIXED, *(n for n in _attacks["ALONG"] if n != "peak")]
     made["all"] = dict(signals=every, rule=dict(name="ridge"), **known)
     return {name: made[name] for name in TITLES}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     called = "Power per evaluation"
-    exhibit = dict(key="power", attacks=TITLES, of="sized", audit=called)
+    exhibit = dict(key="power", attacks=TITLES, of="learned", audit=called)
     title = "Attack power per evaluation"
     return _power["study"](arg, title, signals, attacks, exhibit)

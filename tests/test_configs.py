@@ -30,7 +30,7 @@ OF_OTHER_KINDS = {
     *("finetune.py", "sanitise.py", "pools.py"),  # below
     *("targets.py", "pytorch_ddpm.py", "google_ddpm.py"),  # tests/papers
     *("stable_diffusion.py", "dit.py", "sizes.py", "prototypes.py"),  # likewise
-    *("power.py", "sweep.py"),
+    *("power.py", "sized.py", "sweep.py"),
     *("precision.py", "cifar10.py"),
 }
 CONFIGS = sorted(

@@ -8,7 +8,7 @@ which loop over times and draws, cannot be analysed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ from score_mia.auditing.plan import Plan
 from score_mia.auditing.ready import abstract_target, example, first_row
 from score_mia.check import within
 from score_mia.conditions import OWN, gather
-from score_mia.device import jit
+from score_mia.device import Precision, jit
 from score_mia.spec import Parts
 
 SHARE = 0.4
@@ -60,6 +60,7 @@ class Stage:
       trained: forward and backward passes of one image in training.
       calls: calls of the network, each of which reads all weights.
       queries: requests of images.
+      precision: of its products; None for what JAX does by default.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Stage:
     trained: float = 0.0
     calls: float = 0.0
     queries: float | None = 0.0
+    precision: Precision | None = None
 
     def flops(self, one: Evaluation) -> float | None:
         """Operations in all."""
@@ -134,7 +136,9 @@ def stages(plan: Plan, found: dict[str, Cost]) -> list[Stage]:
         if passes is not None:
             passes -= count * TRAIN_FORWARDS * trained
         reads = (passes or 0.0) / plan.engine.rows + count * calls
-        made.append(Stage(name, passes, count * trained, reads, cost.queries))
+        # Training and drawing multiply as JAX does by default, readings as asked.
+        how = None if count or name == "samples" else plan.engine.precision
+        made.append(Stage(name, passes, count * trained, reads, cost.queries, how))
     return made
 
 
@@ -177,7 +181,13 @@ def _formula(share: float) -> Iterator[str]:
     yield (
         "An evaluation is a forward pass of one image; a derivative along a direction "
         "(jvp) is one more. Not counted: codecs, text encoders, what a signal "
-        "computes besides the network, waiting for data."
+        "computes besides the network, the check of a likelihood's grid, other "
+        "networks (encoders of features), waiting for data."
+    )
+    yield (
+        "A device's first column is of products as the config has them: training and "
+        "drawing by JAX's default, attacks by engine.precision (float32 in full is six "
+        "passes on a TPU); the second of bfloat16 throughout."
     )
     for chip in CHIPS:
         single = "" if chip.float32 is None else f" (full {chip.float32 / 1e12:.3g})"
@@ -188,14 +198,17 @@ def _formula(share: float) -> Iterator[str]:
         )
 
 
+_Column = tuple[str, Callable[[Precision | None], float], float | None]
+"""How a device is called, its FLOP/s by precision, the bandwidth of its memory."""
+
+
 def _table(found: Sequence[Stage], one: Evaluation, share: float) -> Iterator[str]:
     """A line for each stage and their sum, a column for each device."""
     kind, rate = here()
-    rates: list[tuple[str, float, float | None]] = [(kind[:14], rate * share, None)]
+    rates: list[_Column] = [(kind[:14], rate, None)]
     for chip in CHIPS:
-        rates.append((f"{chip.name} bf16", share * chip.bf16, chip.bandwidth))
-        if chip.single != chip.bf16:
-            rates.append((f"{chip.name} TF32", share * chip.single, chip.bandwidth))
+        rates.append((chip.name, chip.rate, chip.bandwidth))
+        rates.append((f"{chip.name} bf16", lambda _, c=chip: c.bf16, chip.bandwidth))
     head = [f"{'stage':16s}", f"{'evaluations':>14s}", f"{'FLOP':>10s}"]
     yield " ".join([*head, *(f"{name:>14s}" for name, _, _ in rates)])
     hours = [0.0] * len(rates)
@@ -208,7 +221,7 @@ def _table(found: Sequence[Stage], one: Evaluation, share: float) -> Iterator[st
             f"{'-' if flops is None else f'{flops:.3g}':>10s}",
         ]
         for k, (_, speed, bandwidth) in enumerate(rates):
-            took = stage.hours(one, speed, bandwidth)
+            took = stage.hours(one, share * speed(stage.precision), bandwidth)
             hours[k] += took
             words.append(f"{_span(took) if flops else '-':>14s}")
         yield " ".join(words)

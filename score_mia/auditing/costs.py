@@ -69,11 +69,12 @@ def costs(
         return signal.columns(view(target, signal.access, service)).evaluations
 
     made: dict[str, Cost] = {}
+    each_image = _signals(plan, plan.signals, passes)
     if plan.train is not None:
         train = plan.train
         images = train.steps * train.batch * train.draws
         made["train"] = Cost(float(images * TRAIN_FORWARDS))
-    for name, each in _signals(plan, plan.signals, passes).items():
+    for name, each in each_image.items():
         made[name] = each.times(len(plan.needed(name, split)))
         signal = plan.signals[name]
         if isinstance(signal, Refinable):
@@ -87,7 +88,32 @@ def costs(
         # Queries of one's own models are no queries of the target.
         whole = Cost(one.passes).times(shadows.count)
         made[f"shadows {name}".strip()] = whole
+    if plan.model is not None and (count := _drawn(plan)):
+        (each,) = _runs(plan, (None,))
+        made["samples"] = Cost(each).times(count)
+    read = [name for attack in plan.attacks for name in attack.signals]
+    for control, images in (
+        ("untrained", {name: len(plan.needed(name, split)) for name in read}),
+        ("generated", dict.fromkeys(read, plan.shown)),
+    ):
+        if control in plan.controls:
+            whole = Cost()
+            for name, count in images.items():
+                whole = whole.plus(Cost(each_image[name].passes).times(count))
+            made[f"control {control}"] = whole
     return made
+
+
+def _drawn(plan: Plan) -> int:
+    """Images that are drawn from the target: shown, measured, and chosen by."""
+    quality = plan.quality
+    if quality is None:
+        return plan.shown
+    chosen = plan.trained is not None and plan.trained.metric is not None
+    of_snapshots = quality.samples * len(plan.snapshots) if chosen else 0
+    if quality.seed in (None, plan.seed):
+        return max(plan.shown, quality.samples) + of_snapshots
+    return plan.shown + quality.samples + of_snapshots
 
 
 def _signals(

@@ -6,13 +6,16 @@ memory, in bytes/s.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from score_mia.device import jit
+from score_mia.device import Precision, jit, precisely
 
 
 class Chip(NamedTuple):
@@ -36,6 +39,25 @@ class Chip(NamedTuple):
     float32: float | None
     bandwidth: float
     source: str
+
+    def rate(self, precision: Precision | None) -> float:
+        """FLOP/s of float32 products that are made so (`device.precisely`).
+
+        TPUs make them of several passes in bfloat16.
+
+        Args:
+          precision: None for what JAX does by default.
+        """
+        if precision is None:
+            return self.single
+        if self.float32 is None:
+            passes = {"float32": 6, "tensorfloat32": 3, "bfloat16": 1}[precision]
+            return self.bf16 / passes
+        return {
+            "float32": self.float32,
+            "tensorfloat32": self.single,
+            "bfloat16": self.bf16,
+        }[precision]
 
 
 CHIPS = (
@@ -78,25 +100,33 @@ CHIPS = (
 )
 
 
-def here() -> tuple[str, float]:
-    """The device at hand: its name, and FLOP/s of its float32 products.
+def here() -> tuple[str, Callable[[Precision | None], float]]:
+    """The device at hand: its name, and FLOP/s by precision.
 
     By the table, if that knows it; else measured.
     """
     kind = jax.local_devices()[0].device_kind
     for chip in CHIPS:
         if chip.kind in kind.lower():
-            return kind, chip.single
-    return kind, measured_rate()
+            return kind, chip.rate
+    return kind, functools.cache(measured_rate)
 
 
-def measured_rate() -> float:
-    """Measured rate of a matrix product, in floating point operations a second."""
-    n = 1024
-    product = jit(lambda a: a @ a)
-    a = jnp.ones((n, n))
+def measured_rate(precision: Precision | None = None) -> float:
+    """Measured rate of a matrix product, in floating point operations a second.
+
+    Args:
+      precision: of the product, as `Chip.rate` takes it.
+    """
+    # Accelerators need large products, and one waiting behind the other.
+    n = 1024 if jax.default_backend() == "cpu" else 8192
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    how = contextlib.nullcontext() if precision is None else precisely(precision)
+    with how:
+        product = jit(lambda a: a @ a).lower(jnp.ones((n, n), dtype)).compile()
+    a = jnp.ones((n, n), dtype)
     product(a).block_until_ready()
     start = time.perf_counter()
-    for _ in range(4):
-        product(a).block_until_ready()
+    products = [product(a) for _ in range(4)]
+    jax.block_until_ready(products)
     return 4 * 2 * n**3 / (time.perf_counter() - start)

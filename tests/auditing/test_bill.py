@@ -8,6 +8,7 @@ import pytest
 
 from score_mia.auditing.bill import Evaluation, Stage, bill, evaluation, stages
 from score_mia.auditing.costs import costs
+from score_mia.auditing.hardware import CHIPS, measured_rate
 from score_mia.auditing.plan import plan
 from score_mia.auditing.ready import abstract_target
 from score_mia.check import UserError
@@ -93,6 +94,34 @@ def test_shadows_are_trained_and_read():
     assert shadows.trained == 2 * train.trained
     # Each shadow's own images are as many as the target's.
     assert shadows.passes == 2 * loss.passes
+
+
+def test_samples_and_controls_are_billed():
+    config = get_config().unlock()
+    config.report.samples = 5
+    config.controls = ["untrained", "generated"]
+    one = plan(config)
+    made = {stage.name: stage for stage in found(one)}
+    assert made["samples"].passes == 5 * one.sampler.evaluations(one.model.sde)
+    read = [name for attack in one.attacks for name in attack.signals]
+    assert made["control untrained"].passes == sum(made[n].passes for n in read)
+    images = {n: len(one.needed(n, one.split(one.source()))) for n in read}
+    each = sum(made[n].passes / images[n] for n in read)
+    assert made["control generated"].passes == 5 * each
+    config.report.samples, config.controls = 0, ["blind"]
+    assert {s.name for s in found(plan(config))} == {"train", *one.signals}
+
+
+def test_a_reading_is_billed_as_it_is_multiplied():
+    h100, v5e = (next(c for c in CHIPS if c.name == n) for n in ("H100", "v5e"))
+    assert h100.rate(None) == h100.rate("tensorfloat32") == h100.single
+    assert h100.rate("float32") == h100.float32
+    assert 6 * v5e.rate("float32") == 3 * v5e.rate("tensorfloat32") == v5e.bf16
+    assert v5e.rate(None) == v5e.rate("bfloat16") == v5e.bf16
+    how = {stage.name: stage.precision for stage in found(tiny())}
+    assert how["train"] is None
+    assert how["loss"] == "float32"
+    assert measured_rate("bfloat16") > 0
 
 
 def test_hours_are_those_of_the_slower_of_products_and_memory():

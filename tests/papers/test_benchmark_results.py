@@ -21,6 +21,7 @@ KEPT = {
     "benchmark_text": ("mini.py", "text,0"),
     "sizes": ("sizes.py", ""),
     "power": ("../power.py", "ddpm,vp,ve,edm,flow,0"),
+    "sized": ("../sized.py", "ddpm,vp,ve,edm,flow,0"),
     "sweep": ("../sweep.py", "edm,0"),
     "prototypes": ("prototypes.py", ""),
     "cifar10": ("cifar10.py", ""),
@@ -31,6 +32,7 @@ BOARDS = [
     *(("benchmark", name) for name in ("leaderboard", "digits", "ve")),
     *(("benchmark_text", "text"), ("sizes", "size")),
     *(("power", "power_half"), ("sweep", "sweep_half"), ("cifar10", "leaderboard")),
+    *(("sized", f"sized_{level}") for level in ("barely", "half", "memorised")),
     *(slow("power", f"power_{level}") for level in ("barely", "memorised")),
 ]
 
