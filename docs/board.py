@@ -6,9 +6,11 @@ import csv
 import functools
 from collections.abc import Callable, Mapping
 
-from measured import RESULTS, audit, rate, signed, table, unit
+import numpy as np
+from measured import RESULTS, audit, kept, rate, signed, table, unit
 
-from score_mia.results import Estimate
+from score_mia.metrics.paired import paired
+from score_mia.results import AttackResult, Estimate
 
 NONE = "\N{EN DASH}"
 
@@ -121,6 +123,43 @@ def power(study: str, level: str, of: str, called: str) -> str:
     return table(heads, lines)
 
 
+PROCESSES = {"ddpm": "DDPM", "vp": "VP", "ve": "VE", "edm": "EDM", "flow": "Flow"}
+
+
+def sized() -> str:
+    """The learned attack with one size and with eight, beside all columns together."""
+    lines = []
+    for level in ("barely", "half"):
+        means: list[list[float]] = []
+        for key, process in PROCESSES.items():
+            folder = f"{key}-0-{level}"
+            ours, theirs = (audit(f"{s}/{folder}").attacks for s in ("sized", "power"))
+            attacks = ours["learned"], ours["sized"], theirs["all"]
+            less = _less(
+                (f"sized/{folder}/sized", attacks[1]),
+                (f"power/{folder}/all", attacks[2]),
+            )
+            aucs = [unit(a.auc) for a in attacks]
+            lines.append([f"{process}, {level}", *aucs, signed(less)])
+            means.append([e.interval[0] for e in (*(a.auc for a in attacks), less)])
+        whole = [sum(column) / len(column) for column in zip(*means, strict=True)]
+        cells = [*(f"**{value:.3f}**" for value in whole[:3]), f"**{whole[3]:+.3f}**"]
+        lines.append([f"**mean, {level}**", *cells])
+    heads = ("one size, 15 evaluations", "eight sizes, 15", "all columns, 227")
+    return table(("target", *heads, "eight sizes less all columns"), lines)
+
+
+def _less(
+    first: tuple[str, AttackResult], second: tuple[str, AttackResult]
+) -> Estimate:
+    """By how much an AUC exceeds another on the same images."""
+    one, other = (kept(name) for name, _ in (first, second))
+    assert np.array_equal(one["ids"], other["ids"])
+    assert np.array_equal(one["member"], other["member"])
+    excess = (first[1].excess or 1.0, second[1].excess or 1.0)
+    return paired(one["scores"], other["scores"], one["member"], excess=excess)
+
+
 PROTOTYPES = {
     "once_60": ("Loss at step 60", 1, ".991 / .91", ".848 / .13"),
     "once_100": ("Loss at step 100", 1, ".988 / .75", ".853 / .16"),
@@ -164,6 +203,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
     "members": members,
     "prototypes": prototypes,
+    "sized": sized,
     **{
         f"{study}_{level}": functools.partial(power, study, level, *of)
         for study, level, *of in (
