@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,16 @@ from score_mia.storage import locate
 from score_mia.target import Target
 from score_mia.tiles import Engine, reading_at
 from score_mia.tiles import program as _program
-from score_mia.views import Images, Model, Named, Prompts, unprompted, untold, view
+from score_mia.views import (
+    Foreseeing,
+    Images,
+    Model,
+    Named,
+    Prompts,
+    unprompted,
+    untold,
+    view,
+)
 
 
 def row_seeds(seed: int, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -174,13 +183,18 @@ class Reader:
 
     def __call__(self, ids: Ids, advance: Advance) -> dict[str, np.ndarray]:
         """Values [n, K] and diagnostics [n, D] of some images."""
-        (only,) = self.stream([ids], advance)
+        (only,) = self._stream([ids], advance)
         return only
 
     def stream(
-        self, parts: Iterable[np.ndarray], advance: Advance
+        self, parts: Sequence[np.ndarray], advance: Advance
     ) -> Iterator[dict[str, np.ndarray]]:
         """Values [n, K] and diagnostics [n, D] of the images of each part."""
+        if isinstance(self.source, Foreseeing) and len(parts) > 1:
+            self.source.expect(np.concatenate(parts))
+        return self._stream(parts, advance)
+
+    def _stream(self, parts: Iterable[np.ndarray], advance: Advance) -> Iterator[dict]:
         width = len(self.columns.names)
         figure = None
         if NETWORK_EVALUATIONS in self.columns.diagnostics:

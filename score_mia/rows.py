@@ -89,7 +89,7 @@ class Streamed(Task, Protocol):
     """A task that begins rows of later parts before those of the first are there."""
 
     def stream(
-        self, parts: Iterable[np.ndarray], advance: Advance
+        self, parts: Sequence[np.ndarray], advance: Advance
     ) -> Iterator[dict[str, np.ndarray]]:
         """What a call gives of each part, in their order.
 
@@ -448,7 +448,7 @@ def _fill(
     path = shards.folder / f"seconds-{host.number:05d}.json"
     spent = _spent(path) if parts and path.exists() else {}
     start = time.perf_counter()
-    made = _made(task, map(shards.of, parts), progress.advance)
+    made = _made(task, [shards.of(part) for part in parts], progress.advance)
     for part, arrays in zip(parts, made, strict=True):
         ids = shards.of(part)
         lengths = {name: len(a) for name, a in arrays.items() if len(a) != len(ids)}
@@ -466,7 +466,7 @@ def _fill(
 
 
 def _made(
-    task: Task, parts: Iterable[np.ndarray], advance: Advance
+    task: Task, parts: Sequence[np.ndarray], advance: Advance
 ) -> Iterator[dict[str, np.ndarray]]:
     if isinstance(task, Streamed):
         return task.stream(parts, advance)

@@ -32,6 +32,15 @@ class Images(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeing(Images, Protocol):
+    """A source that makes images ready before they are asked for."""
+
+    def expect(self, ids: np.ndarray) -> None:
+        """That these images, ascending, will be asked for in their order."""
+        ...
+
+
 Named = Callable[[Int[np.ndarray, " n"]], Conditions]
 """From ids to what a conditional model is told of each image, by name."""
 

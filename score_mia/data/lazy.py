@@ -5,9 +5,9 @@ and the digest of the source, are those of an `ArraySource` of the same pixels, 
 bit; nothing but time hangs on how they are decoded:
 
     workers=0     in threads of this process (Pillow decodes outside Python's lock)
-    workers=n     blocks of images in the order of the ids, decoded ahead by n processes
-                  with grain (the extra "grain"); what is asked for in another order is
-                  decoded in threads, as without
+    workers=n     blocks of images in the order in which they are expected (`expect`),
+                  or of the ids, decoded ahead by n processes with grain (the extra
+                  "grain"); what is asked for in another order is decoded in threads
 """
 
 from __future__ import annotations
@@ -145,6 +145,14 @@ class LazySource:
         rows = rows_of(self.name, self.ids, np.asarray(ids))
         return self.pixels(rows).astype(np.float32) / np.float32(255)
 
+    def expect(self, ids: Int[np.ndarray, " n"]) -> None:
+        """That these images, ascending, will be asked for in their order.
+
+        Workers decode them ahead and no others: of several hosts each has its own.
+        """
+        if self.workers:
+            self._ahead.expect(rows_of(self.name, self.ids, np.asarray(ids)))
+
     def columns(
         self, ids: Int[np.ndarray, " n"], names: Collection[str]
     ) -> dict[str, np.ndarray]:
@@ -191,18 +199,30 @@ class LazySource:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Blocks:
-    """The images in blocks of `AHEAD`, as grain reads a data set."""
+    """Images in blocks of `AHEAD`, as grain reads a data set.
+
+    Attributes:
+      stored: where they are.
+      rows: ascending, which of them; None for all.
+    """
 
     stored: Stored
+    rows: Int[np.ndarray, " n"] | None = None
+
+    @property
+    def images(self) -> int:
+        """How many images."""
+        return len(self.stored) if self.rows is None else len(self.rows)
 
     def __len__(self) -> int:
-        return -(-len(self.stored) // AHEAD)
+        return -(-self.images // AHEAD)
 
     def __getitem__(self, block: int) -> Any:
         """A block of images; what went wrong instead, for a worker must not raise."""
-        rows = range(block * AHEAD, min((block + 1) * AHEAD, len(self.stored)))
+        places = np.arange(block * AHEAD, min((block + 1) * AHEAD, self.images))
+        rows = places if self.rows is None else self.rows[places]
         try:
-            return np.stack([self.stored.image(row) for row in rows])
+            return np.stack([self.stored.image(row) for row in rows.tolist()])
         except (UserError, ValueError):
             return np.zeros(0, np.uint8)  # whoever asks for it decodes it, and is told
 
@@ -210,8 +230,9 @@ class Blocks:
 class Ahead:
     """Blocks of images in their order, a few of them decoded before they are asked for.
 
-    A pass begins with a call that follows the one before it, and goes on while calls go
-    forward without a large gap. Everything else finds nothing ready.
+    The order is that of the images that are expected, or else of all. A pass begins
+    with a call that follows the one before it, and goes on while calls go forward
+    without a large gap. Everything else finds nothing ready.
 
     Args:
       blocks: what there is.
@@ -222,16 +243,39 @@ class Ahead:
         self._blocks, self._workers = blocks, workers
         self._pass: Any = None
         self._next = 0  # the block that the pass gives next
-        self._last = -1  # the last row of the call before
+        self._last = -1  # the place of the last row of the call before
         self._held: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
+
+    def expect(self, rows: Int[np.ndarray, " n"] | None) -> None:
+        """These ascending rows and no others, from now on; None for all again."""
+        with self._lock:
+            self._plan(rows)
+
+    def _plan(self, rows: Int[np.ndarray, " n"] | None) -> None:
+        if self._pass is not None:
+            self._pass.close()
+        self._blocks = dataclasses.replace(self._blocks, rows=rows)
+        self._pass, self._next, self._last, self._held = None, 0, -1, {}
+
+    def _places(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Of rows in the order; who asks for one that was not expected ends that."""
+        expected = self._blocks.rows
+        if expected is None:
+            return rows
+        places = np.searchsorted(expected, rows)
+        if np.array_equal(expected[np.minimum(places, len(expected) - 1)], rows):
+            return places
+        self._plan(None)
+        return rows
 
     def take(self, rows: Int[np.ndarray, " n"]) -> dict[int, np.ndarray]:
         """Row -> image, of those of the ascending rows that are decoded ahead."""
         with self._lock:
-            first, last = int(rows[0]), int(rows[-1])
+            places = self._places(rows)
+            first, last = int(places[0]), int(places[-1])
             follows, self._last = 0 < first - self._last <= AHEAD, last
-            needed = np.unique(rows // AHEAD).tolist()
+            needed = np.unique(places // AHEAD).tolist()
             dense = _SPARSE * len(rows) >= last - first + 1
             reach = self._next + self._workers * _WAITING
             on = self._pass is not None and self._next - 1 <= needed[0] <= reach
@@ -240,11 +284,13 @@ class Ahead:
             if not on:
                 self._begin(needed[0])
             self._advance(needed[-1])
-            found = {row: self._held.get(row // AHEAD) for row in rows.tolist()}
+            found = [self._held.get(place // AHEAD) for place in places.tolist()]
             self._held = {n: b for n, b in self._held.items() if n >= needed[-1]}
         return {
-            row: block[row % AHEAD]
-            for row, block in found.items()
+            row: block[place % AHEAD]
+            for row, place, block in zip(
+                rows.tolist(), places.tolist(), found, strict=True
+            )
             if block is not None and len(block)
         }
 

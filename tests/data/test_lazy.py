@@ -9,11 +9,16 @@ import time
 import numpy as np
 import pytest
 
+from score_mia.attacks import Loss
 from score_mia.check import UserError
 from score_mia.data import SOURCES, given, index, lazy, local
 from score_mia.data.index import scan
 from score_mia.data.lazy import Ahead, Blocks, Files
+from score_mia.engine import Reader
+from score_mia.sde import VP
+from score_mia.tiles import Engine
 from tests.data.makers import pictures, write_folder
+from tests.oracles import gaussian_target
 
 folder = SOURCES["folder"]
 COUNT = 150
@@ -176,6 +181,45 @@ def test_a_pass_is_decoded_ahead_and_its_images_are_the_same(root, monkeypatch):
         ahead.take(np.asarray([row]))
     assert ahead.take(np.asarray([0, 149])) == {}
     assert given.passes == [0, 0]
+
+
+def test_each_of_several_hosts_decodes_its_own_images_and_no_others(root, monkeypatch):
+    """Parts of 16 of two hosts: without being told, every part would begin a pass."""
+    given = Given(monkeypatch)
+    files = folder(root, 8, lazy=True).stored
+    ahead, decoded = Ahead(Blocks(files), 1), []
+    image = type(files).image
+    monkeypatch.setattr(
+        type(files), "image", lambda s, row: decoded.append(row) or image(s, row)
+    )
+    parts = [np.arange(i, min(i + 16, COUNT)) for i in range(16, COUNT, 32)]
+    own = np.concatenate(parts)
+    ahead.expect(own)
+    for part in parts:
+        for rows in np.array_split(part, 2):
+            assert list(ahead.take(rows)) == rows.tolist()
+    assert given.passes == [0]
+    assert decoded == own.tolist()
+    # Who asks for another image is served as before.
+    assert list(ahead.take(np.asarray([0, 1, 2]))) == [0, 1, 2]
+    assert given.passes == [0, 0]
+
+
+def test_an_audit_says_what_it_will_ask_for(root, monkeypatch):
+    source = folder(root, 8, lazy=True)
+    expected = []
+    monkeypatch.setattr(
+        type(source), "expect", lambda self, ids: expected.append(ids.tolist())
+    )
+    engine = Engine(tile=8, shard=16, devices=1)
+    shape = source.shape
+    model = gaussian_target(VP(), np.zeros(shape), np.eye(int(np.prod(shape))))
+    reader = Reader("loss", Loss(times=2), model, source, 0, engine)
+    parts = [source.ids[i : i + 16] for i in range(16, COUNT, 32)]
+    list(reader.stream(parts, lambda *a, **k: None))
+    assert expected == [np.concatenate(parts).tolist()]
+    reader(parts[0], lambda *a, **k: None)
+    assert len(expected) == 1
 
 
 def test_a_damaged_image_is_told_by_who_asks_for_it(root, monkeypatch):
