@@ -185,7 +185,7 @@ def test_each_shadow_knows_its_own_members(whole):
     assert not (first.member & second.member).any()
     assert (first.matrix() != second.matrix()).all()
     read_in = sum(
-        sum(part["seconds"] for part in json.loads(path.read_text())["parts"].values())
+        sum(one["seconds"] for one in json.loads(path.read_text())["devices"].values())
         for path in whole.glob("shadows/*/signals/*/seconds-*.json")
     )
     trained_in = sum(
