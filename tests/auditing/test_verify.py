@@ -17,6 +17,7 @@ def test_some_are_kept():
     assert {p.name for p in KEPT} >= {"ddpm", "smld", "vpsde", "vesde"}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("folder", KEPT, ids=lambda p: p.name)
 def test_the_scores_give_the_published_numbers(folder):
     verdict = verify(folder)

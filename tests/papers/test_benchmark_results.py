@@ -60,6 +60,7 @@ def test_it_was_made_by_its_config(name, planned):
     assert found == {*planned[name].exhibits}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(("name", "board"), BOARDS)
 def test_every_cell_follows_from_the_scores(name, board, planned):
     one, folder = planned[name], RESULTS / name

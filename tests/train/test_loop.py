@@ -132,6 +132,7 @@ def test_more_steps_go_on_from_where_a_shorter_run_ended(tmp_path, whole):
         train(MLP, IMAGES, short, tmp_path)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("change", "options"),
     [
