@@ -236,11 +236,11 @@ def compute(
     if not missing:
         return shards
     mine = [k for k in shards.parts if host.owner(k) == host.number]
-    rows = sum(len(shards.of(k)) for k in mine)
-    left = sum(len(shards.of(k)) for k in missing if host.owner(k) == host.number)
+    own = [k for k in missing if host.owner(k) == host.number]
+    rows, left = (sum(len(shards.of(k)) for k in some) for some in (mine, own))
     told = Progress(task.words.label, rows, task.words.unit, rows - left)
     with host.telling(shards.folder), told as progress:
-        _fill(task, shards, [k for k in missing if k in set(mine)], host, progress)
+        _fill(task, shards, own, host, progress)
         for part in _lost(shards, missing, host, progress):
             _fill(task, shards, [part], host, progress)
     return shards
@@ -321,8 +321,8 @@ def fetched(begun: Iterable[Begun]) -> Iterator[np.ndarray]:
     What goes wrong with a block is raised after those before it were given.
     """
     waiting: deque[Begun] = deque()
-    coming, wrong = iter(begun), None
-    while True:
+    coming, most, wrong = iter(begun), 1, None
+    while most:
         try:
             waiting.append(next(coming))
             most = waiting[-1].depth
@@ -333,8 +333,6 @@ def fetched(begun: Iterable[Begun]) -> Iterator[np.ndarray]:
         while len(waiting) > most:
             block = waiting.popleft()
             yield np.asarray(block.values)[block.counts]
-        if most == 0:
-            break
     if wrong is not None:
         raise wrong
 
@@ -358,7 +356,7 @@ def _times(folder: Path) -> list[tuple[str, dict[str, float]]]:
 
 
 def _spent(path: Path) -> dict[str, dict[str, float]]:
-    """Seconds and parts of one host, by device; until 0.4 they were kept by part."""
+    """Seconds and parts of one host, by device; older files have them by part."""
     remedy = "delete it and run again: only the time that was spent is then not known"
     shape = {
         "devices?": {str: {"seconds": float, "parts": int}},
