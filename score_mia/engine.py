@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,7 +193,7 @@ class Reader:
             self.source.expect(np.concatenate(parts))
         return self._stream(parts, advance)
 
-    def _stream(self, parts: Iterable[np.ndarray], advance: Advance) -> Iterator[dict]:
+    def _stream(self, parts: Sequence[np.ndarray], advance: Advance) -> Iterator[dict]:
         width = len(self.columns.names)
         figure = None
         if NETWORK_EVALUATIONS in self.columns.diagnostics:
@@ -208,8 +207,7 @@ class Reader:
             tell(values)
             return values
 
-        parts, counted = itertools.tee(parts)
-        for values in tiles.by_part(map(seen, self._rows(parts)), map(len, counted)):
+        for values in tiles.by_part(map(seen, self._rows(parts)), map(len, parts)):
             tell.flush()
             yield {"values": values[:, :width], "diagnostics": values[:, width:]}
 

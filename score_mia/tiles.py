@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
@@ -175,14 +176,31 @@ def through(
 
 def by_part(rows: Iterable[np.ndarray], lengths: Iterable[int]) -> Iterator[np.ndarray]:
     """Rows that come in blocks of any size, cut into parts of these lengths."""
-    coming = iter(rows)
-    held: list[np.ndarray] = []
+    return (part for (part,) in _cut(([block] for block in rows), lengths))
+
+
+def _cut(
+    blocks: Iterable[list[np.ndarray]], lengths: Iterable[int]
+) -> Iterator[list[np.ndarray]]:
+    """Arrays of equally many rows, cut into such of these lengths; the last is shorter
+    if the blocks end before it."""
+    coming = iter(blocks)
+    held: list[list[np.ndarray]] = []
     for length in lengths:
-        while sum(map(len, held)) < length:
-            held.append(next(coming))
-        whole = np.concatenate(held)
-        yield whole[:length]
-        held = [whole[length:]]
+        while sum(len(block[0]) for block in held) < length:
+            block = next(coming, None)
+            if block is None:
+                break
+            held.append(block)
+        if not held:
+            return
+        # Joined once, and only what came in several blocks.
+        whole = held[0]
+        if len(held) > 1:
+            whole = [np.concatenate(pieces) for pieces in zip(*held, strict=True)]
+        yield [array[:length] for array in whole]
+        more = len(whole[0]) > length
+        held = [[array[length:] for array in whole]] if more else []
 
 
 def _calls(
@@ -192,35 +210,29 @@ def _calls(
     size: int,
 ) -> Iterator[tuple[Any, np.ndarray, int]]:
     """What each call is made of, which of its rows count, how many may wait."""
-    held: list[np.ndarray] = []
     tree, depth = None, 1
 
-    def first() -> tuple[Any, np.ndarray, int]:
-        counts, *leaves = (leaf[:size] for leaf in held)
-        return jax.tree.unflatten(tree, leaves), counts, depth
+    def blocks() -> Iterator[list[np.ndarray]]:
+        nonlocal tree, depth
+        for ids in parts:
+            read, start = opened(ids), 0
+            while start < len(ids):
+                block = ids[start : start + depth * size]
+                fill = np.repeat(block[-1:], -len(block) % tile)
+                leaves, tree = jax.tree.flatten(read(np.concatenate([block, fill])))
+                counts = np.arange(len(block) + len(fill)) < len(block)
+                made = [counts, *map(np.asarray, leaves)]
+                a_call = size * sum(array.nbytes for array in made) / len(counts)
+                depth = int(max(1, min(IN_FLIGHT, AHEAD_BYTES // a_call)))
+                start += len(block)
+                yield made
 
-    for ids in parts:
-        read, start = opened(ids), 0
-        while start < len(ids):
-            block = ids[start : start + depth * size]
-            fill = np.repeat(block[-1:], -len(block) % tile)
-            leaves, tree = jax.tree.flatten(read(np.concatenate([block, fill])))
-            new = [np.arange(len(block) + len(fill)) < len(block)]
-            new += [np.asarray(leaf) for leaf in leaves]
-            a_call = size * sum(leaf.nbytes for leaf in new) / len(new[0])
-            depth = int(max(1, min(IN_FLIGHT, AHEAD_BYTES // a_call)))
-            if held and len(held[0]):
-                new = [np.concatenate(both) for both in zip(held, new, strict=True)]
-            held = new
-            while len(held[0]) >= size:
-                yield first()
-                held = [leaf[size:] for leaf in held]
-            start += len(block)
-    if held and len(held[0]):
-        short = size - len(held[0])
-        held = [np.concatenate([a, np.repeat(a[-1:], short, 0)]) for a in held]
-        held[0][size - short :] = False
-        yield first()
+    for counts, *leaves in _cut(blocks(), itertools.repeat(size)):
+        if short := size - len(counts):
+            counts = np.append(counts, np.zeros(short, bool))
+            last = ((leaf, np.repeat(leaf[-1:], short, 0)) for leaf in leaves)
+            leaves = [np.concatenate(both) for both in last]
+        yield jax.tree.unflatten(tree, leaves), counts, depth
 
 
 class Teller:
