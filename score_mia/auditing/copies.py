@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from score_mia.auditing.quality import drawn, quality_seed
+from score_mia.auditing.quality import drawn
 from score_mia.auditing.work import Work
 from score_mia.files import json_digest, load_npz, load_sealed, save_npz, save_sealed
 from score_mia.metrics.copies import Copies, Neighbours, neighbours, summary
@@ -56,7 +56,7 @@ def find(work: Work) -> NearestContent | None:
     Raises:
       UserError: copies.npz is damaged.
     """
-    sets = _sets(work)
+    sets = work.plan.drawn
     if not sets:
         for name in (ARRAYS, RECORD):
             (work.folder / name).unlink(missing_ok=True)
@@ -109,16 +109,6 @@ def again(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return None
     now = summary(*read, before.setting, level=before.level, seed=kept["seed"])
     return to_json(before), to_json(now)
-
-
-def _sets(work: Work) -> dict[int, int]:
-    """Seed -> how many samples of it the audit draws."""
-    plan, quality = work.plan, work.plan.quality
-    sets = {plan.seed: plan.shown} if plan.shown else {}
-    if plan.model is not None and quality is not None:
-        seed = quality_seed(work)
-        sets[seed] = max(sets.get(seed, 0), quality.samples)
-    return sets
 
 
 def _found(work: Work, sets: dict[int, int]) -> tuple[str, Found]:

@@ -105,15 +105,11 @@ def costs(
 
 
 def _drawn(plan: Plan) -> int:
-    """Images that are drawn from the target: shown, measured, and chosen by."""
-    quality = plan.quality
-    if quality is None:
-        return plan.shown
-    chosen = plan.trained is not None and plan.trained.metric is not None
-    of_snapshots = quality.samples * len(plan.snapshots) if chosen else 0
-    if quality.seed in (None, plan.seed):
-        return max(plan.shown, quality.samples) + of_snapshots
-    return plan.shown + quality.samples + of_snapshots
+    """Images that are drawn of the attacked target, and of those it is chosen from."""
+    drawn = sum(plan.drawn.values())
+    if plan.quality is None or plan.trained is None or plan.trained.metric is None:
+        return drawn
+    return drawn + plan.quality.samples * len(plan.snapshots)
 
 
 def _signals(

@@ -174,6 +174,21 @@ class Plan:
         return 0 if self.model is None else self.report.samples
 
     @property
+    def quality_seed(self) -> int:
+        """Of the samples that quality is measured on."""
+        own = None if self.quality is None else self.quality.seed
+        return self.seed if own is None else own
+
+    @property
+    def drawn(self) -> dict[int, int]:
+        """Seed -> how many samples of the attacked target are drawn by it."""
+        sets = {self.seed: self.shown} if self.shown else {}
+        if self.model is not None and self.quality is not None:
+            seed = self.quality_seed
+            sets[seed] = max(sets.get(seed, 0), self.quality.samples)
+        return sets
+
+    @property
     def asked(self) -> Asked:
         """With what the model is asked."""
         return _asked(self.model, self.target)

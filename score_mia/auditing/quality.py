@@ -100,7 +100,7 @@ def choose(work: Work) -> Facts | None:
     found: list[dict[str, Any]] = []
     for step in plan.snapshots:
         target = work.load(step)
-        count, seed = config.samples, quality_seed(work)
+        count, seed = config.samples, work.plan.quality_seed
         other = samples(work, step, target, count, first=count, seed=seed)
         made = _of_samples(work, other, f"step-{step:06d}")
         found.append({"step": step, **_distances(made, members, plan.report.level)})
@@ -130,7 +130,7 @@ def measure(work: Work) -> Facts | None:
     facts = {**_decided(work), "target": work.digest, "sets": _SETS}
     if (kept := _kept(path, _QUALITY, facts)) is not None:
         return kept
-    own = drawn(work, config.samples, quality_seed(work))
+    own = drawn(work, config.samples, work.plan.quality_seed)
     inside, outside = _reference(work)
     made = _of_samples(work, own, "samples")
     members = _of_images(work, inside, "members")
@@ -180,7 +180,7 @@ def _decided(work: Work) -> dict[str, Any]:
         "fingerprint": encoder.fingerprint,
         "frechet_name": frechet_name(encoder),
         "split": work.split.fingerprint,
-        "seed": quality_seed(work),
+        "seed": work.plan.quality_seed,
         "audit_seed": work.plan.seed,
         "samples": config.samples,
         "reference": config.reference,
@@ -197,13 +197,6 @@ def _kept(path: Path, shape: Facts, facts: Facts) -> dict[str, Any] | None:
     kept = load_sealed(path, shape, remedy=remedy)
     same = all(kept.get(k) == v for k, v in json.loads(json.dumps(facts)).items())
     return kept if same else None
-
-
-def quality_seed(work: Work) -> int:
-    """Of the samples that quality is measured on."""
-    config = work.plan.quality
-    own = None if config is None else config.seed
-    return work.plan.seed if own is None else own
 
 
 def _distances(a: np.ndarray, b: np.ndarray, level: float) -> dict[str, Any]:
