@@ -247,16 +247,22 @@ class Ahead:
         self._held: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
 
-    def expect(self, rows: Int[np.ndarray, " n"] | None) -> None:
-        """These ascending rows and no others, from now on; None for all again."""
+    def expect(self, rows: Int[np.ndarray, " n"]) -> None:
+        """These ascending rows and no others, from now on."""
         with self._lock:
             self._plan(rows)
 
     def _plan(self, rows: Int[np.ndarray, " n"] | None) -> None:
+        """Rows from now on; None for all."""
+        self._end()
+        self._blocks = dataclasses.replace(self._blocks, rows=rows)
+        self._next, self._last = 0, -1
+
+    def _end(self) -> None:
+        """Of the pass, if one is on."""
         if self._pass is not None:
             self._pass.close()
-        self._blocks = dataclasses.replace(self._blocks, rows=rows)
-        self._pass, self._next, self._last, self._held = None, 0, -1, {}
+        self._pass, self._held = None, {}
 
     def _places(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Of rows in the order; who asks for one that was not expected ends that."""
@@ -298,9 +304,8 @@ class Ahead:
         """Start workers at a block."""
         from absl import flags
 
-        grain, self._held = _grain(), {}
-        if self._pass is not None:
-            self._pass.close()
+        grain = _grain()
+        self._end()
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # grain reads its own, with their defaults
         data = grain.MapDataset.source(self._blocks)[block:]
