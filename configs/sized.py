@@ -34,12 +34,8 @@ def signals(smoke: bool) -> dict:
 
 def attacks(smoke: bool) -> dict:
     """Both weighed by the same rule, fitted on the same images."""
-    known = _attacks["cross_fit"](2 if smoke else 20)
-    weighed = dict(rule=dict(name="discriminant"), **known)
-    return dict(
-        learned=dict(signals="copies", **weighed),
-        sized=dict(signals="sizes", **weighed),
-    )
+    learned = _attacks["along"](2 if smoke else 20)["learned"]
+    return dict(learned=learned, sized=dict(learned, signals="sizes"))
 
 
 def get_config(arg: str = "") -> ConfigDict:

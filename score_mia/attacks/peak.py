@@ -114,8 +114,8 @@ class Peak:
         NAME@t   = log size(x_NAME) - log size(x)      for each copy
 
     for a rule that weighs them by known images, to which further `sizes` of the same
-    noise cost nothing: size-NAME@t. A model that was trained on mirrored images has
-    learned the mirror image too: leave "flip" out.
+    noise cost nothing: own-SIZE@t, NAME-SIZE@t. A model that was trained on mirrored
+    images has learned the mirror image too: leave "flip" out.
 
     Attributes:
       log_snrs: levels, of x in [-1, 1]. At 4 the noise is a seventh of half the range
@@ -142,13 +142,13 @@ class Peak:
 
     def __post_init__(self) -> None:
         check_placed(self.times, self.log_snrs)
-        require(len(self.copies) > 0, "copies=()", "is empty", "name a copy")
-        for name in self.copies:
-            one_of("copies", name, COPIES)
-        require(len(self.sizes) > 0, "sizes=()", "is empty", "name a size")
-        for name in self.sizes:
-            one_of("sizes", name, (WHOLE, *SIZES))
-        for what, names in (("copies", self.copies), ("sizes", self.sizes)):
+        for what, names, one, known in (
+            ("copies", self.copies, "copy", tuple(COPIES)),
+            ("sizes", self.sizes, "size", (WHOLE, *SIZES)),
+        ):
+            require(len(names) > 0, f"{what}=()", "is empty", f"name a {one}")
+            for name in names:
+                one_of(what, name, known)
             twice = len({*names}) < len(names)
             require(not twice, f"{what}={names}", "names one twice", "name each once")
         at_least("order", self.order, 1.0)
